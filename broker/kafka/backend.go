@@ -1,0 +1,246 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// Backend is the node behind the protocol. This package parses, checks what can
+// be checked from the request alone, calls, and maps what comes back; every rule
+// lives behind these interfaces.
+//
+// Errors carry a *kerr.Error in their chain where Kafka has a code for what
+// happened; errors.go maps the others. All methods may be called concurrently.
+type Backend interface {
+	Cluster
+	Partitions
+	Groups
+	Producers
+}
+
+// Node is a broker as clients of one listener reach it.
+type Node struct {
+	ID   int32
+	Host string
+	Port int32
+	Rack string
+}
+
+// Topic is what a client may know of a topic. It is a snapshot: the slices are
+// shared and must not be changed.
+type Topic struct {
+	Name     string
+	ID       [16]byte
+	Internal bool
+	// Partitions by number.
+	Partitions []PartitionInfo
+	Config     TopicConfig
+}
+
+// PartitionInfo is a partition's place in the cluster. Leader is -1, and Err is
+// kerr.LeaderNotAvailable, while nobody leads.
+type PartitionInfo struct {
+	Leader      int32
+	LeaderEpoch int32
+	Replicas    []int32
+	ISR         []int32
+	Offline     []int32
+	Err         error
+}
+
+// TopicConfig is the part of a topic's configuration that a produce request is
+// checked against. Durations are in ms, sizes in bytes.
+type TopicConfig struct {
+	MaxMessageBytes   int   // of one batch as sent: Kafka's max.message.bytes
+	LogAppendTime     bool  // message.timestamp.type
+	TimestampBeforeMs int64 // message.timestamp.before.max.ms
+	TimestampAfterMs  int64 // message.timestamp.after.max.ms
+	Compacted         bool  // cleanup.policy contains compact: records need keys
+	Held              bool  // message.type holds messages back (transaction)
+}
+
+// NewTopic is a topic to create. Partitions and ReplicationFactor of -1 mean the
+// broker's defaults. Assignment, if not nil, gives the replicas of every partition.
+type NewTopic struct {
+	Name              string
+	Partitions        int32
+	ReplicationFactor int16
+	Assignment        map[int32][]int32
+	Configs           map[string]*string
+}
+
+// ConfigEntry is one setting of a topic or of the broker.
+type ConfigEntry struct {
+	Name      string
+	Value     *string
+	Default   *string // what it is when nobody sets it
+	Source    kmsg.ConfigSource
+	Type      kmsg.ConfigType
+	ReadOnly  bool
+	Sensitive bool
+	Doc       string
+}
+
+// ConfigChange sets (Delete false) or resets one setting.
+type ConfigChange struct {
+	Name  string
+	Op    kmsg.IncrementalAlterConfigOp
+	Value *string
+}
+
+// Cluster answers what there is and changes it. Changes return when they are
+// committed and this node answers by them.
+type Cluster interface {
+	ClusterID() string
+	NodeID() int32
+	// ControllerID is the node that leads the metadata shard, -1 if none does.
+	ControllerID() int32
+	// Nodes lists the brokers by the addresses advertised for a listener.
+	Nodes(listener string) []Node
+	// Topics lists all topics, by name.
+	Topics() []Topic
+	// Topic errors with kerr.UnknownTopicOrPartition or kerr.InvalidTopicException.
+	Topic(name string) (Topic, error)
+	// TopicByID errors with kerr.UnknownTopicID.
+	TopicByID(id [16]byte) (Topic, error)
+	// AutoCreate is called for a topic that a client asked for and that is not
+	// there. It begins the creation, or says why it may not, and does not wait;
+	// the client asks again (kerr.LeaderNotAvailable, as Kafka answers).
+	AutoCreate(name string) error
+	// CreateTopics returns a topic or an error for each asked for, in order.
+	CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreatedTopic
+	// DeleteTopics returns an error or nil for each name, in order.
+	DeleteTopics(ctx context.Context, names []string) []error
+	// CreatePartitions raises the number of partitions to total.
+	CreatePartitions(ctx context.Context, topic string, total int32, validateOnly bool) error
+	// TopicConfigs and BrokerConfigs describe every setting, sorted by name.
+	TopicConfigs(topic string) ([]ConfigEntry, error)
+	BrokerConfigs() []ConfigEntry
+	AlterTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
+}
+
+// CreatedTopic is the outcome for one NewTopic.
+type CreatedTopic struct {
+	Topic   Topic
+	Configs []ConfigEntry
+	Err     error
+}
+
+// AppendRequest is one batch for one partition. Batch has passed
+// record.Batch.Validate and the topic's limits; the backend may change it in
+// place and owns it until done is called.
+type AppendRequest struct {
+	Topic     string
+	Partition int32
+	Batch     record.Batch
+	// Acks is 1 (written by the leader) or -1 (committed); 0 is treated as 1 and
+	// nobody reads the answer.
+	Acks      int16
+	Principal string
+}
+
+// Appended is the outcome. BaseOffset is -1 for a batch of held messages, which
+// have no offset yet. LogAppendTime is -1 under CreateTime.
+type Appended struct {
+	BaseOffset    int64
+	LogAppendTime int64
+	LogStart      int64
+	// RecordErrors say which records made the whole batch fail.
+	RecordErrors []RecordError
+	Err          error
+}
+
+// RecordError blames one record of a batch, by its place in it.
+type RecordError struct {
+	Record  int32
+	Message string
+}
+
+// FetchRequest asks for stored batches of one partition from an offset on.
+type FetchRequest struct {
+	Topic         string
+	Partition     int32
+	Offset        int64
+	MaxBytes      int
+	ReadCommitted bool
+	// LeaderEpoch is the client's idea of the current leader epoch, -1 for none
+	// (KIP-320): kerr.FencedLeaderEpoch or kerr.UnknownLeaderEpoch if it is wrong.
+	LeaderEpoch int32
+	// LastFetchedEpoch, if not -1, is checked for a diverged log (KIP-595).
+	LastFetchedEpoch int32
+	// AtLeastOne lets the first batch through even where it exceeds MaxBytes (KIP-74).
+	AtLeastOne bool
+}
+
+// Fetched is the outcome of one FetchRequest. The bounds are set even with
+// kerr.OffsetOutOfRange. The records are whole batches as stored; the first may
+// begin before the offset asked for.
+type Fetched struct {
+	HighWatermark int64
+	LastStable    int64
+	LogStart      int64
+	Records       []byte
+	// Diverging, if its Epoch is not -1, tells where the client's log left ours.
+	DivergingEpoch int32
+	DivergingEnd   int64
+	Err            error
+}
+
+// TopicPartition names a partition as clients do.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
+// Partitions stores and serves batches.
+type Partitions interface {
+	// Append takes the batches of one connection in the order of the calls. It
+	// returns at once; done is called exactly once, from another goroutine or
+	// from within, and must not block.
+	Append(req AppendRequest, done func(Appended))
+	// Fetch appends what it reads to dst and returns it as Records.
+	Fetch(req FetchRequest, dst []byte) Fetched
+	// Watch sends to wake (which has room for one) whenever any of the partitions
+	// may have more to read or its bounds changed, until stop is called.
+	Watch(ps []TopicPartition, wake chan<- struct{}) (stop func())
+	// OffsetFor answers ListOffsets: the first offset whose timestamp is at or
+	// behind the given one, or what a special timestamp (-1 latest, -2 earliest,
+	// -3 max timestamp) means. Offset -1 means there is none.
+	OffsetFor(topic string, partition int32, timestamp int64, readCommitted bool, leaderEpoch int32) (offset, ts int64, epoch int32, err error)
+	// EpochEnd answers OffsetForLeaderEpoch (KIP-320).
+	EpochEnd(topic string, partition int32, currentEpoch, epoch int32) (endEpoch int32, endOffset int64, err error)
+}
+
+// Client is who sent a request.
+type Client struct {
+	ID        string // client.id
+	Host      string // "/127.0.0.1" as Kafka prints it
+	Principal string // "User:ANONYMOUS" without authentication
+}
+
+// Groups hosts consumer groups. The methods fill in every field of the answer,
+// errors included; they wait for what the protocol makes a client wait for
+// (a rebalance, a commit) and end early with the context.
+type Groups interface {
+	// Coordinator finds the node that coordinates a group.
+	Coordinator(ctx context.Context, group string) (nodeID int32, err error)
+	JoinGroup(ctx context.Context, c Client, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse
+	SyncGroup(ctx context.Context, c Client, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse
+	Heartbeat(ctx context.Context, c Client, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse
+	LeaveGroup(ctx context.Context, c Client, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse
+	OffsetCommit(ctx context.Context, c Client, req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse
+	OffsetFetch(ctx context.Context, c Client, req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse
+	ListGroups(ctx context.Context, req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse
+	DescribeGroups(ctx context.Context, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse
+	DeleteGroups(ctx context.Context, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse
+}
+
+// Producers hands out producer ids.
+type Producers interface {
+	// InitProducerID gives an idempotent producer an id no other has. A producer
+	// that already has one and wants a higher epoch names both (KIP-360).
+	InitProducerID(ctx context.Context, id int64, epoch int16) (newID int64, newEpoch int16, err error)
+}
