@@ -1,0 +1,149 @@
+package group
+
+import (
+	"unicode/utf16"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Commit stores offsets and answers when they are applied. Topics are taken by
+// their name: for version 10 the caller resolves the ids, which come back in the
+// answer as they were.
+func (c *Coordinator) Commit(now int64, t Token, req *kmsg.OffsetCommitRequest) []Effect {
+	c.begin(now)
+	r := commitResponse(req)
+	c.expect(t, func(err *kerr.Error) kmsg.Response {
+		for i := range r.Topics {
+			for j := range r.Topics[i].Partitions {
+				r.Topics[i].Partitions[j].ErrorCode = err.Code
+			}
+		}
+		return r
+	})
+	g, err := c.mayCommit(req)
+	if err != nil {
+		c.refuse(t, err)
+		return c.end()
+	}
+	if m := g.members[req.MemberID]; m != nil && (g.phase == stable || g.phase == preparing) {
+		c.heard(g, m)
+	}
+	topics := c.acceptable(req, r)
+	if len(topics) == 0 {
+		c.answer(t, r)
+		return c.end()
+	}
+	retention := int64(-1)
+	if req.Version >= 2 && req.Version <= 4 {
+		retention = req.RetentionTimeMillis
+	}
+	c.persist(g, commitCommand(g.id, retention, topics), func(err *kerr.Error) {
+		if err != nil {
+			c.refuse(t, err)
+			return
+		}
+		c.answer(t, r)
+	})
+	return c.end()
+}
+
+// commitResponse is the answer when all goes well.
+func commitResponse(req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse {
+	r := kmsg.NewPtrOffsetCommitResponse()
+	r.Version = req.Version
+	for _, t := range req.Topics {
+		x := kmsg.NewOffsetCommitResponseTopic()
+		x.Topic, x.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			y := kmsg.NewOffsetCommitResponseTopicPartition()
+			y.Partition = p.Partition
+			x.Partitions = append(x.Partitions, y)
+		}
+		r.Topics = append(r.Topics, x)
+	}
+	return r
+}
+
+// mayCommit says whether the sender may commit for the group. Members need the
+// current generation. Anyone without one (a consumer that assigns partitions to
+// itself, an administrator) may while there are no members.
+func (c *Coordinator) mayCommit(req *kmsg.OffsetCommitRequest) (*group, *kerr.Error) {
+	generation := req.Generation
+	if req.Version < 1 {
+		generation = -1
+	}
+	g := c.groups[req.Group]
+	switch {
+	case g == nil && generation < 0:
+		return c.create(req.Group)
+	case g == nil && req.Version >= 9:
+		return nil, kerr.GroupIDNotFound
+	case g == nil:
+		return nil, kerr.IllegalGeneration
+	case g.phase == dead:
+		return nil, kerr.CoordinatorNotAvailable
+	case generation < 0 && g.phase == empty:
+		return g, nil
+	case generation < 0 && req.MemberID == "" && req.InstanceID == nil:
+		return nil, kerr.UnknownMemberID
+	}
+	if err := g.check(req.MemberID, req.InstanceID); err != nil {
+		return nil, err
+	}
+	if generation != g.generation {
+		return nil, kerr.IllegalGeneration
+	}
+	if g.phase == completing {
+		// It knows the generation, but no assignment of it yet.
+		return nil, kerr.RebalanceInProgress
+	}
+	return g, nil
+}
+
+// acceptable picks what can be stored and marks the rest in the answer.
+func (c *Coordinator) acceptable(req *kmsg.OffsetCommitRequest, r *kmsg.OffsetCommitResponse) []topicOffsets {
+	var topics []topicOffsets
+	offsets := 0
+	if gs := c.state.groups[req.Group]; gs != nil {
+		offsets = gs.offsets
+	}
+	for i, t := range req.Topics {
+		x := topicOffsets{topic: t.Topic}
+		for j, p := range t.Partitions {
+			var metadata string
+			if p.Metadata != nil {
+				metadata = *p.Metadata
+			}
+			_, known := c.state.Offset(req.Group, t.Topic, p.Partition)
+			switch {
+			case utf16Len(metadata) > c.cfg.OffsetMetadataMaxBytes:
+				r.Topics[i].Partitions[j].ErrorCode = kerr.OffsetMetadataTooLarge.Code
+				continue
+			case !known && offsets >= c.cfg.MaxOffsets:
+				r.Topics[i].Partitions[j].ErrorCode = kerr.PolicyViolation.Code
+				continue
+			case !known:
+				offsets++
+			}
+			epoch := p.LeaderEpoch
+			if req.Version < 6 {
+				epoch = -1
+			}
+			x.partitions = append(x.partitions, partitionOffset{p.Partition, p.Offset, epoch, metadata})
+		}
+		if len(x.partitions) > 0 {
+			topics = append(topics, x)
+		}
+	}
+	return topics
+}
+
+// utf16Len is the length of a string as Java counts it.
+func utf16Len(s string) int {
+	n := 0
+	for _, r := range s {
+		n += utf16.RuneLen(r)
+	}
+	return n
+}

@@ -1,0 +1,49 @@
+// Package group coordinates consumer groups: who is a member, in which
+// generation, with which assignment, and which offsets the group has committed.
+// It holds the classic protocol, in which a member of the group computes the
+// assignment (JoinGroup, SyncGroup, Heartbeat, LeaveGroup), with static members
+// (KIP-345), known member ids (KIP-394) and batched leaving (KIP-345), as Apache
+// Kafka 4 answers it.
+//
+//	            first Join                initial delay or last member in
+//	  Empty ─────────────▶ PreparingRebalance ─────────────▶ CompletingRebalance
+//	    ▲                    ▲      │                          │       │
+//	    └── nobody is left ──┼──────┘                          │       │ the leader's Sync
+//	                         │                                 │       │ is applied
+//	                         ├── join, leave, loss ────────────┘       ▼
+//	                         └── join, leave, loss ──────────────── Stable
+//
+//	Empty ──▶ Dead: deleted on request, or because nothing is left of it
+//
+// There are two halves, and neither has a goroutine, a clock or I/O.
+//
+// State is the applied half: the same on every replica of the shard, changed only
+// by Apply, with commands from the shard's log. It knows committed offsets and,
+// of each group, the last generation that became stable.
+//
+// Coordinator is the leading half. It lives on the leader of the shard, is built
+// from State by Lead and dropped with the lead. It answers requests, at once or
+// later, and asks for commands to be persisted: both are Effects that its methods
+// return. What clients may rely on is answered only after the command that makes
+// it so is applied. So after a loss of the lead a stable group goes on with its
+// generation; a rebalance under way is begun anew by its members.
+//
+// The shell around them
+//
+//   - makes a Token for each request that may wait, never using one twice,
+//   - sends each Answer to whoever the token names, with resp.Version already set,
+//   - proposes each Persist, in order; when it has been applied to State, or
+//     cannot be proposed, it calls Done of the Coordinator that asked for it,
+//   - calls Tick at Next or a little later,
+//   - calls Resign when the lead is lost, and then drops the Coordinator.
+//
+// Named invariants, which the tests hold:
+//
+//   - one answer: each token is answered exactly once, unless it was forgotten;
+//   - generations rise: no generation of a group is smaller than an earlier one
+//     that members were told by the same Coordinator;
+//   - one assignment per generation: of one generation a member is only ever told
+//     one assignment;
+//   - answered means applied: an offset or an assignment that a client was told
+//     is in State.
+package group

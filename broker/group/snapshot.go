@@ -1,0 +1,141 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kbin"
+)
+
+// The groups' part of a shard's snapshot. Strings, byte strings and counts have
+// Kafka's compact form, numbers are big-endian, groups, topics and partitions are
+// in rising order: equal states have equal bytes.
+//
+//	u8 version, 1
+//	groups x {
+//	  id
+//	  u8 1 if there is metadata {since i64, the fields of groupChanged}
+//	  topics x {name, partitions x {
+//	    i32, offset i64, leader epoch i32, metadata, committed i64, expires i64}}}
+const snapshotVersion = 1
+
+// Errors of Restore.
+var (
+	// ErrSnapshotVersion is a snapshot of a newer format: another binary wrote it.
+	ErrSnapshotVersion = errors.New("unknown version of the groups' snapshot")
+	// ErrSnapshot is a snapshot whose bytes do not hold a state.
+	ErrSnapshot = errors.New("malformed snapshot of groups")
+)
+
+// View is a State as it was at one moment. It is immutable and may be used from
+// any goroutine.
+type View struct{ groups map[string]*groupState }
+
+// View takes the state as it is. It copies one pointer per group; what the state
+// changes afterwards it copies first.
+func (s *State) View() *View {
+	s.epoch++
+	return &View{groups: maps.Clone(s.groups)}
+}
+
+// Encode returns the state's bytes, for Restore.
+func (v *View) Encode() []byte {
+	b := []byte{snapshotVersion}
+	b = kbin.AppendCompactArrayLen(b, len(v.groups))
+	for _, id := range slices.Sorted(maps.Keys(v.groups)) {
+		g := v.groups[id]
+		b = kbin.AppendCompactString(b, id)
+		b = kbin.AppendBool(b, g.meta != nil)
+		if g.meta != nil {
+			b = kbin.AppendInt64(b, g.meta.since)
+			b = appendMetadata(b, g.meta)
+		}
+		b = kbin.AppendCompactArrayLen(b, len(g.topics))
+		for _, topic := range slices.Sorted(maps.Keys(g.topics)) {
+			b = appendTopic(b, topic, g.topics[topic])
+		}
+	}
+	return b
+}
+
+func appendTopic(b []byte, name string, t *topicState) []byte {
+	b = kbin.AppendCompactString(b, name)
+	b = kbin.AppendCompactArrayLen(b, len(t.partitions))
+	for _, p := range slices.Sorted(maps.Keys(t.partitions)) {
+		o := t.partitions[p]
+		b = kbin.AppendInt32(b, p)
+		b = kbin.AppendInt64(b, o.Offset)
+		b = kbin.AppendInt32(b, o.LeaderEpoch)
+		b = kbin.AppendCompactString(b, o.Metadata)
+		b = kbin.AppendInt64(b, o.Committed)
+		b = kbin.AppendInt64(b, o.Expires)
+	}
+	return b
+}
+
+// Restore is the inverse of Encode. It keeps nothing of data. It errors with
+// ErrSnapshotVersion or ErrSnapshot.
+func Restore(data []byte) (*State, error) {
+	r := kbin.Reader{Src: data}
+	version := r.Int8()
+	if !r.Ok() {
+		return nil, fmt.Errorf("%w: it is empty", ErrSnapshot)
+	}
+	if version != snapshotVersion {
+		return nil, fmt.Errorf("%w: %d, this binary knows %d", ErrSnapshotVersion, uint8(version), snapshotVersion)
+	}
+	s := NewState()
+	for i := range count(&r) {
+		id, g := readGroup(&r)
+		if !r.Ok() {
+			return nil, fmt.Errorf("%w: group %d, %q: %w", ErrSnapshot, i, id, kbin.ErrNotEnoughData)
+		}
+		if s.groups[id] != nil {
+			return nil, fmt.Errorf("%w: group %q is there twice", ErrSnapshot, id)
+		}
+		s.groups[id] = g
+	}
+	if err := r.Complete(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
+	if len(r.Src) != 0 {
+		return nil, fmt.Errorf("%w: %d bytes behind its end", ErrSnapshot, len(r.Src))
+	}
+	return s, nil
+}
+
+func readGroup(r *kbin.Reader) (string, *groupState) {
+	id := r.CompactString()
+	g := &groupState{topics: map[string]*topicState{}}
+	if r.Bool() {
+		since := r.Int64()
+		g.meta = readMetadata(r, since)
+	}
+	for range count(r) {
+		name := r.CompactString()
+		t := &topicState{partitions: map[int32]*Offset{}}
+		for range count(r) {
+			p := r.Int32()
+			o := &Offset{
+				Offset: r.Int64(), LeaderEpoch: r.Int32(), Metadata: r.CompactString(),
+				Committed: r.Int64(), Expires: r.Int64(),
+			}
+			if !r.Ok() {
+				return id, nil
+			}
+			t.partitions[p] = o
+		}
+		if !r.Ok() {
+			return id, nil
+		}
+		if g.topics[name] != nil {
+			r.Span(-1)
+			return id, nil
+		}
+		g.topics[name] = t
+		g.offsets += len(t.partitions)
+	}
+	return id, g
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// runUntilReady runs the node and, once it answers clients, ready, whose context
+// ends with the node. It returns when both have ended: with the node's error or,
+// where ready failed while the node was fine, with that one, which also ends the node.
+func runUntilReady(ctx context.Context, n node, ready func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	prepared := make(chan error, 1)
+	go func() {
+		select {
+		case <-n.Ready():
+		case <-ctx.Done():
+			prepared <- nil
+			return
+		}
+		err := ready(ctx)
+		if err != nil {
+			cancel()
+		}
+		prepared <- err
+	}()
+	err := n.Run(ctx)
+	cancel()
+	return errors.Join(err, <-prepared)
+}
+
+// input is one record read, or the reason why there are no more.
+type input struct {
+	record *kgo.Record
+	err    error
+}
+
+// readInputs reads records in the background until the first error, io.EOF
+// included, which it sends too. A read of a terminal or a pipe cannot be
+// interrupted: when ctx ends in the middle of one, the goroutine lives until the
+// read returns or the process ends.
+func readInputs(ctx context.Context, next func() (*kgo.Record, error)) <-chan input {
+	all := make(chan input, 64)
+	go func() {
+		defer close(all)
+		for {
+			r, err := next()
+			select {
+			case all <- input{r, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return all
+}
