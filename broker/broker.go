@@ -1,0 +1,233 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/broker/kafka"
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/broker/replica"
+	"github.com/splashdam/splashdam/txn"
+)
+
+// Broker is a node: its shards, and the protocol server in front of them.
+type Broker struct {
+	cfg    Config
+	dir    *dataDir
+	meta   *Shard
+	shards map[record.ShardID]*Shard // the data shards; complete before the server starts
+	server *kafka.Server
+	ready  chan struct{}
+
+	// viewChanged tells the reconciler that the metadata or a lead has changed.
+	viewChanged chan struct{}
+	// created wakes who waits for a change of the metadata to be visible here.
+	producerIDs producerIDs
+	creating    sync.Map // topic name -> struct{}: automatic creations under way
+	creations   chan string
+}
+
+const (
+	// startTimeout bounds how long a node waits to lead its own shards.
+	startTimeout = 60 * time.Second
+	// changeTimeout bounds a change of the metadata that no client's deadline bounds.
+	changeTimeout = 15 * time.Second
+	// maxCreations bounds the topics that wait to be created automatically.
+	maxCreations = 1024
+)
+
+// Open locks the data directory and recovers the metadata shard. Nothing runs and
+// nothing is answered until Run; a Broker that is never run must be closed.
+func Open(cfg Config) (*Broker, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	dir, err := openDataDir(cfg.FS, cfg.Dir, cfg.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		cfg: cfg, dir: dir,
+		shards:      make(map[record.ShardID]*Shard),
+		ready:       make(chan struct{}),
+		viewChanged: make(chan struct{}, 1),
+		creations:   make(chan string, maxCreations),
+	}
+	b.meta, err = b.openShard(record.MetadataShard)
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	b.server, err = kafka.New(b.serverConfig(), b)
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// Close releases what Open took. Run does so itself.
+func (b *Broker) Close() error {
+	var errs []error
+	for _, s := range b.shards {
+		errs = append(errs, s.log.Close())
+	}
+	return errors.Join(append(errs, b.meta.log.Close(), b.dir.Close())...)
+}
+
+// Ready is closed when the node answers clients.
+func (b *Broker) Ready() <-chan struct{} { return b.ready }
+
+func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
+	dir, err := b.dir.makeShard(id)
+	if err != nil {
+		return nil, err
+	}
+	settings := b.cfg.Settings
+	s, err := openShard(id, shardConfig{
+		FS: b.cfg.FS, Dir: dir,
+		Replica:     uint64(b.cfg.NodeID),
+		Voters:      []uint64{uint64(b.cfg.NodeID)},
+		Settings:    settings,
+		Flush:       flushPolicy(settings),
+		Groups:      groupConfig(settings),
+		Halves:      txn.DefaultPolicy(),
+		RetentionOf: b.retentionOf,
+		Logger:      b.cfg.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.changed = func() { signal(b.viewChanged) }
+	return s, nil
+}
+
+func flushPolicy(s *cluster.BrokerSettings) replica.FlushPolicy {
+	if s.FlushAsync() {
+		return replica.FlushAsync
+	}
+	return replica.FlushSync
+}
+
+// view is the cluster's metadata as this node knows it.
+func (b *Broker) view() *cluster.View { return b.meta.cluster.Load() }
+
+// retentionOf is the retention.ms of the topic that a partition belongs to; -1 is
+// for ever, also for a partition that is gone.
+func (b *Broker) retentionOf(p record.PartitionID) int64 {
+	t, _, ok := b.view().Partition(p)
+	if !ok {
+		return -1
+	}
+	return b.cfg.Settings.Topic(t).RetentionMs
+}
+
+// begin leads the metadata shard, makes the cluster what the configuration asks
+// for, and opens the data shards. start runs a shard.
+func (b *Broker) begin(ctx context.Context, start func(*Shard)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the node's shards have no leader after %v", startTimeout))
+	defer cancel()
+	start(b.meta)
+	if err := b.meta.awaitLead(ctx); err != nil {
+		return err
+	}
+	if err := b.bootstrap(ctx); err != nil {
+		return err
+	}
+	for _, id := range b.view().Shards() {
+		s, err := b.openShard(id)
+		if err != nil {
+			return err
+		}
+		b.shards[id] = s
+		start(s)
+	}
+	for _, s := range b.shards {
+		if err := s.awaitLead(ctx); err != nil {
+			return err
+		}
+	}
+	return b.reconcile(ctx)
+}
+
+// bootstrap makes the cluster on the first start, adds shards that are asked for,
+// and registers this node.
+func (b *Broker) bootstrap(ctx context.Context) error {
+	have := len(b.view().Shards())
+	want := b.cfg.Shards
+	if want == 0 {
+		want = max(have, 1)
+	}
+	if want < have {
+		return fmt.Errorf("%w: --shards %d, but the cluster has %d", ErrFewerShards, want, have)
+	}
+	if b.view().ClusterID() == "" {
+		id := newClusterID()
+		err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) { return c.Bootstrap(id) })
+		if err != nil {
+			return fmt.Errorf("making the cluster: %w", err)
+		}
+	}
+	for i := have; i < want; i++ {
+		err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) {
+			return c.AddShard(record.ShardID(i + 1))
+		})
+		if err != nil {
+			return fmt.Errorf("adding shard %d: %w", i+1, err)
+		}
+	}
+	node := cluster.Node{ID: b.cfg.NodeID, Rack: b.cfg.Settings.Rack()}
+	for _, l := range b.cfg.Listeners {
+		node.Endpoints = append(node.Endpoints, cluster.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
+	}
+	slices.SortFunc(node.Endpoints, func(a, b cluster.Endpoint) int { return strings.Compare(a.Listener, b.Listener) })
+	err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) { return c.RegisterNode(node) })
+	if err != nil {
+		return fmt.Errorf("registering node %d: %w", node.ID, err)
+	}
+	return nil
+}
+
+// changeMetadata proposes what decide says to the metadata shard and returns when
+// it is applied. A nil command means that nothing needs to change.
+func (b *Broker) changeMetadata(ctx context.Context, decide func(*cluster.Controller) (record.Command, error)) error {
+	return b.meta.propose(ctx, 0, func(l *leading, _ *pending) (record.Command, error) { return decide(l.cluster) })
+}
+
+// newClusterID makes an id as Kafka does: 16 random bytes in URL-safe base64.
+func newClusterID() string {
+	id := newUUID()
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+// newUUID makes a random (version 4) UUID.
+func newUUID() (id [16]byte) {
+	rand.Read(id[:])
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// awaitLead waits until this node leads the shard.
+func (s *Shard) awaitLead(ctx context.Context) error {
+	wake := make(chan struct{}, 1)
+	defer s.watch.add([]record.PartitionID{record.Halves}, wake)()
+	for {
+		switch st := s.status.Load(); {
+		case st.leading:
+			return nil
+		case st.failed != nil:
+			return fmt.Errorf("shard %d: %w", s.id, st.failed)
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting to lead shard %d: %w", s.id, context.Cause(ctx))
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/splashdam/splashdam/broker/kafka"
+	"github.com/splashdam/splashdam/broker/partition"
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// Timestamps with a meaning of their own in ListOffsets.
+const (
+	timestampLatest   = -1
+	timestampEarliest = -2
+	timestampMax      = -3 // KIP-734
+	timestampLocal    = -4 // KIP-405: earliest offset on the broker's own disk
+	timestampTiered   = -5 // KIP-1005: last offset in tiered storage, of which there is none
+)
+
+func (s *Shard) bounds(p record.PartitionID) partition.Bounds {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	b, _ := s.partitions.Bounds(p)
+	return b
+}
+
+// readable checks that this node may answer for a partition now, and that the
+// client is not mistaken about who leads it (KIP-320).
+func (s *Shard) readable(p record.PartitionID, clientEpoch int32) (partition.Bounds, *status, error) {
+	st := s.status.Load()
+	// A fenced shard answers reads: what it has applied is committed.
+	if !st.leading && st.failed == nil {
+		return partition.Bounds{}, st, s.notLeader()
+	}
+	if clientEpoch >= 0 {
+		switch epoch := st.term.LeaderEpoch(); {
+		case clientEpoch < epoch:
+			return partition.Bounds{}, st, fmt.Errorf("leader epoch %d, the current one is %d: %w", clientEpoch, epoch, kerr.FencedLeaderEpoch)
+		case clientEpoch > epoch:
+			return partition.Bounds{}, st, fmt.Errorf("leader epoch %d, the current one is %d: %w", clientEpoch, epoch, kerr.UnknownLeaderEpoch)
+		}
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	b, ok := s.partitions.Bounds(p)
+	if !ok {
+		// The topic is in the metadata, its partition is not open yet.
+		return b, st, fmt.Errorf("partition %s is not open on shard %d: %w", p, s.id, kerr.UnknownTopicOrPartition)
+	}
+	return b, st, nil
+}
+
+// Fetch implements kafka.Partitions.
+func (b *Broker) Fetch(req kafka.FetchRequest, dst []byte) kafka.Fetched {
+	f := kafka.Fetched{HighWatermark: -1, LastStable: -1, LogStart: -1, DivergingEpoch: -1, DivergingEnd: -1, Records: dst}
+	at, err := b.locate(req.Topic, req.Partition)
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	f.Err = at.shard.fetch(at.id, req, &f)
+	if f.Err != nil {
+		f.Err = fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, f.Err)
+	}
+	return f
+}
+
+func (s *Shard) fetch(p record.PartitionID, req kafka.FetchRequest, f *kafka.Fetched) error {
+	bounds, _, err := s.readable(p, req.LeaderEpoch)
+	if err != nil {
+		return err
+	}
+	f.HighWatermark, f.LastStable, f.LogStart = bounds.HighWatermark, bounds.LastStable, bounds.LogStart
+	if req.LastFetchedEpoch >= 0 {
+		s.mu.RLock()
+		epoch, end, ok := s.partitions.EpochEnd(p, req.LastFetchedEpoch)
+		s.mu.RUnlock()
+		if ok && (epoch < req.LastFetchedEpoch || end < req.Offset) {
+			f.DivergingEpoch, f.DivergingEnd = epoch, end
+			return nil
+		}
+	}
+	end := bounds.HighWatermark
+	if req.ReadCommitted {
+		end = bounds.LastStable
+	}
+	if req.Offset < bounds.LogStart || req.Offset > bounds.HighWatermark {
+		return fmt.Errorf("offset %d is outside [%d, %d]: %w", req.Offset, bounds.LogStart, bounds.HighWatermark, kerr.OffsetOutOfRange)
+	}
+	if req.Offset >= end || req.MaxBytes <= 0 {
+		return nil
+	}
+	f.Records, err = s.log.Read(f.Records, p, req.Offset, end, req.MaxBytes, req.AtLeastOne)
+	if err != nil {
+		return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+	}
+	return nil
+}
+
+// Watch implements kafka.Partitions.
+func (b *Broker) Watch(ps []kafka.TopicPartition, wake chan<- struct{}) (stop func()) {
+	byShard := make(map[*Shard][]record.PartitionID)
+	for _, tp := range ps {
+		if at, err := b.locate(tp.Topic, tp.Partition); err == nil {
+			byShard[at.shard] = append(byShard[at.shard], at.id)
+		}
+	}
+	stops := make([]func(), 0, len(byShard))
+	for s, ids := range byShard {
+		stops = append(stops, s.watch.add(ids, wake))
+	}
+	return func() {
+		for _, f := range stops {
+			f()
+		}
+	}
+}
+
+// OffsetFor implements kafka.Partitions.
+func (b *Broker) OffsetFor(topic string, p int32, timestamp int64, readCommitted bool, leaderEpoch int32) (offset, ts int64, epoch int32, err error) {
+	at, err := b.locate(topic, p)
+	if err != nil {
+		return -1, -1, -1, err
+	}
+	offset, ts, epoch, err = at.shard.offsetFor(at.id, timestamp, readCommitted, leaderEpoch)
+	if err != nil {
+		return -1, -1, -1, fmt.Errorf("topic %q partition %d: %w", topic, p, err)
+	}
+	return offset, ts, epoch, nil
+}
+
+func (s *Shard) offsetFor(p record.PartitionID, timestamp int64, readCommitted bool, leaderEpoch int32) (offset, ts int64, epoch int32, err error) {
+	b, st, err := s.readable(p, leaderEpoch)
+	if err != nil {
+		return -1, -1, -1, err
+	}
+	end := b.HighWatermark
+	if readCommitted {
+		end = b.LastStable
+	}
+	none := func() (int64, int64, int32, error) { return -1, -1, -1, nil }
+	var ok bool
+	switch timestamp {
+	case timestampLatest:
+		return end, -1, st.term.LeaderEpoch(), nil
+	case timestampEarliest, timestampLocal:
+		return b.LogStart, -1, s.epochAt(p, b.LogStart, st), nil
+	case timestampTiered:
+		return none()
+	case timestampMax:
+		offset, ts, ok, err = s.log.MaxTimestamp(p, b.LogStart, end)
+	default:
+		if timestamp < 0 {
+			return -1, -1, -1, fmt.Errorf("timestamp %d: %w", timestamp, kerr.InvalidRequest)
+		}
+		offset, ts, ok, err = s.log.OffsetForTime(p, timestamp, b.LogStart, end)
+	}
+	switch {
+	case err != nil:
+		return -1, -1, -1, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+	case !ok:
+		return none()
+	}
+	return offset, ts, s.epochAt(p, offset, st), nil
+}
+
+// epochAt is the leader epoch that an offset was written in.
+func (s *Shard) epochAt(p record.PartitionID, offset int64, st *status) int32 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e, ok := s.partitions.EpochAt(p, offset); ok {
+		return e
+	}
+	return st.term.LeaderEpoch()
+}
+
+// EpochEnd implements kafka.Partitions.
+func (b *Broker) EpochEnd(topic string, p int32, currentEpoch, epoch int32) (endEpoch int32, endOffset int64, err error) {
+	at, err := b.locate(topic, p)
+	if err != nil {
+		return -1, -1, err
+	}
+	bounds, st, err := at.shard.readable(at.id, currentEpoch)
+	if err != nil {
+		return -1, -1, fmt.Errorf("topic %q partition %d: %w", topic, p, err)
+	}
+	if epoch == st.term.LeaderEpoch() {
+		return epoch, bounds.HighWatermark, nil
+	}
+	at.shard.mu.RLock()
+	defer at.shard.mu.RUnlock()
+	if e, end, ok := at.shard.partitions.EpochEnd(at.id, epoch); ok {
+		return e, end, nil
+	}
+	return -1, -1, nil
+}

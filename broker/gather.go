@@ -1,0 +1,276 @@
+package broker
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+const (
+	// entryTarget is the size at which an entry is full, in bytes. An item larger
+	// than that makes an entry of its own.
+	entryTarget = 1 << 20
+	// maxQueuedBytes bounds what waits for one shard. Who brings more waits, and
+	// with it the connection that brought it.
+	maxQueuedBytes = 64 << 20
+	// itemOverhead is counted for every item, so that small ones are bounded too.
+	itemOverhead = 512
+)
+
+// An item is one thing that wants to become part of the shard's log: a batch, a
+// command, the decision of a half message.
+type item interface {
+	// size is how many bytes it will add, about.
+	size() int
+	// decide runs in the shard's loop, while leading. It checks the item against
+	// the applied state and what is in flight, reserves what it decides as part of
+	// entry e, and adds its parts.
+	decide(l *leading, e *pending) (verdict, error)
+	// early reports that the answer is due when the leader has written the entry
+	// (acks=1), not when it is committed.
+	early() bool
+	// batch reports that this is a client's batch: refused while the disk is full,
+	// where a command waits for room.
+	batch() bool
+	// end is called exactly once, in the loop: with nil when the item is done as
+	// decided, else with why not.
+	end(err error)
+}
+
+// verdict is what became of an item that was decided without an error.
+type verdict struct {
+	// added says that the item is part of the entry and ends with it. If not, it
+	// was answered by what is already there: it ends now, or with the entry inFlight.
+	added    bool
+	inFlight record.Index
+}
+
+// pending is the entry that is being gathered.
+type pending struct {
+	*record.EntryBuilder
+	at  record.Index
+	now int64
+}
+
+func (e *pending) addCommand(p record.PartitionID, c record.Command) {
+	e.Add(record.KindCommand, p, c)
+}
+
+// errStopped is what who comes while the node ends is told: to look elsewhere.
+var errStopped = fmt.Errorf("the shard is stopping: %w", kerr.NotLeaderForPartition)
+
+// queue holds the items that wait for the loop.
+type queue struct {
+	mu     sync.Mutex
+	room   sync.Cond
+	items  []item
+	bytes  int
+	closed error // why nothing is taken any more
+}
+
+func newQueue() *queue {
+	q := &queue{}
+	q.room.L = &q.mu
+	return q
+}
+
+// push queues an item, waiting while the queue is full. It fails once the queue is
+// closed; the item is then not ended.
+func (q *queue) push(it item) error {
+	n := it.size() + itemOverhead
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.closed == nil && q.bytes > 0 && q.bytes+n > maxQueuedBytes {
+		q.room.Wait()
+	}
+	if q.closed != nil {
+		return q.closed
+	}
+	q.items = append(q.items, it)
+	q.bytes += n
+	return nil
+}
+
+// pushNow is push for the loop itself, which must not wait for what it alone can
+// take: it goes beyond the limit by what a coordinator decides at once.
+func (q *queue) pushNow(it item) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed != nil {
+		return q.closed
+	}
+	q.items = append(q.items, it)
+	q.bytes += it.size() + itemOverhead
+	return nil
+}
+
+// take removes the first item, if fits says that it may be taken now.
+func (q *queue) take(fits func(size int) bool) (item, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.items) == 0 {
+		return nil, false
+	}
+	it := q.items[0]
+	if !fits(it.size()) {
+		return nil, false
+	}
+	q.items[0] = nil
+	q.items = q.items[1:]
+	q.bytes -= it.size() + itemOverhead
+	q.room.Broadcast()
+	return it, true
+}
+
+// flush removes all items.
+func (q *queue) flush() []item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	items := q.items
+	q.items, q.bytes = nil, 0
+	q.room.Broadcast()
+	return items
+}
+
+// close refuses everything from now on.
+func (q *queue) close(why error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed == nil {
+		q.closed = why
+	}
+	q.room.Broadcast()
+}
+
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) == 0
+}
+
+// proposal is an entry in flight and whom it will answer.
+type proposal struct {
+	at    record.Index
+	items []item
+}
+
+// Next gathers everything that waits into one entry of up to about entryTarget.
+func (s *Shard) Next(b *record.EntryBuilder, at record.Index) (int64, bool) {
+	e := &pending{EntryBuilder: b, at: at, now: s.clock.now()}
+	var items []item
+	for {
+		it, ok := s.queue.take(func(size int) bool {
+			return b.Parts() == 0 || b.Size()+size <= entryTarget
+		})
+		if !ok {
+			break
+		}
+		parts, size := b.Parts(), b.Size()
+		v, err := it.decide(s.leading, e)
+		switch {
+		case err != nil:
+			b.Truncate(parts, size)
+			it.end(err)
+		case v.added:
+			items = append(items, it)
+		case v.inFlight == 0:
+			it.end(nil)
+		case v.inFlight == at:
+			items = append(items, it)
+		default:
+			s.attach(v.inFlight, it)
+		}
+	}
+	if b.Parts() == 0 {
+		return 0, false
+	}
+	s.gathered = items
+	return e.now, true
+}
+
+// Proposed notes the entry that Next gathered as in flight, or undoes it.
+func (s *Shard) Proposed(at record.Index, dropped bool) {
+	items := s.gathered
+	s.gathered = nil
+	if dropped {
+		s.leading.dropped(at)
+		for _, it := range items {
+			it.end(s.notLeader())
+		}
+		return
+	}
+	s.inFlight = append(s.inFlight, proposal{at, items})
+}
+
+// attach lets an item end with an entry that is already in flight: it is a retry
+// of something in there.
+func (s *Shard) attach(at record.Index, it item) {
+	for i := range s.inFlight {
+		if s.inFlight[i].at == at {
+			s.inFlight[i].items = append(s.inFlight[i].items, it)
+			return
+		}
+	}
+	it.end(nil) // applied meanwhile
+}
+
+// Written answers those who wait for the leader's own write.
+func (s *Shard) Written(i record.Index) {
+	for k := range s.inFlight {
+		p := &s.inFlight[k]
+		if p.at > i {
+			return
+		}
+		kept := p.items[:0]
+		for _, it := range p.items {
+			if it.early() {
+				it.end(nil)
+			} else {
+				kept = append(kept, it)
+			}
+		}
+		p.items = kept
+	}
+}
+
+// answer ends the items of the entry that was just applied.
+func (s *Shard) answer(i record.Index) {
+	for len(s.inFlight) > 0 && s.inFlight[0].at <= i {
+		for _, it := range s.inFlight[0].items {
+			it.end(nil)
+		}
+		s.inFlight[0] = proposal{}
+		s.inFlight = s.inFlight[1:]
+	}
+}
+
+// abandon ends what waits and is chosen, with an error that leaves open whether it
+// happened: what is in flight may still be applied, and nobody will be told.
+func (s *Shard) abandon(err error, chosen func(item) bool) {
+	for i := range s.inFlight {
+		s.inFlight[i].items = endChosen(s.inFlight[i].items, err, chosen)
+	}
+	for _, it := range endChosen(s.queue.flush(), err, chosen) {
+		if err := s.queue.pushNow(it); err != nil {
+			it.end(err)
+		}
+	}
+}
+
+func everything(item) bool { return true }
+
+// endChosen ends the chosen items and returns the others.
+func endChosen(items []item, err error, chosen func(item) bool) []item {
+	kept := items[:0]
+	for _, it := range items {
+		if chosen(it) {
+			it.end(err)
+		} else {
+			kept = append(kept, it)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,114 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/broker/kafka"
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// appendItem is a batch on its way into the log.
+type appendItem struct {
+	partition record.PartitionID
+	batch     record.Batch
+	acks      int16
+	stamp     bool // the topic keeps the broker's time
+	done      func(kafka.Appended)
+
+	base      int64
+	stampedAt int64
+	logStart  int64
+}
+
+func (it *appendItem) size() int   { return len(it.batch) + record.PartHeaderSize }
+func (it *appendItem) early() bool { return it.acks != -1 }
+func (it *appendItem) batch() bool { return true }
+
+func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
+	it.stampedAt = -1
+	if it.stamp {
+		it.batch.StampLogAppendTime(e.now)
+		it.stampedAt = e.now
+	}
+	d, err := l.partitions.Append(it.partition, it.batch, e.now, e.at)
+	if err != nil {
+		return verdict{}, err
+	}
+	it.base = d.BaseOffset
+	if d.Duplicate {
+		return verdict{inFlight: d.InFlight}, nil
+	}
+	e.Add(record.KindBatch, it.partition, it.batch)
+	return verdict{added: true}, nil
+}
+
+func (it *appendItem) end(err error) {
+	if err != nil {
+		it.done(kafka.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err})
+		return
+	}
+	it.done(kafka.Appended{BaseOffset: it.base, LogAppendTime: it.stampedAt, LogStart: it.logStart})
+}
+
+func failed(done func(kafka.Appended), err error) {
+	done(kafka.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err})
+}
+
+// Append implements kafka.Partitions.
+func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
+	at, err := b.locate(req.Topic, req.Partition)
+	if err != nil {
+		failed(done, err)
+		return
+	}
+	if st := at.shard.status.Load(); st.full || st.low {
+		failed(done, errNoSpace)
+		return
+	}
+	settings := b.cfg.Settings.Topic(at.topic)
+	if settings.Held() {
+		b.appendHeld(at, req, done)
+		return
+	}
+	if err := refuseHeldHeaders(req.Batch, req.Topic); err != nil {
+		var re *recordErrors
+		if errors.As(err, &re) {
+			done(kafka.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, RecordErrors: re.records, Err: err})
+			return
+		}
+		failed(done, err)
+		return
+	}
+	it := &appendItem{
+		partition: at.id, batch: req.Batch, acks: req.Acks, stamp: settings.LogAppendTime, done: done,
+		logStart: at.shard.bounds(at.id).LogStart,
+	}
+	if err := at.shard.submit(it); err != nil {
+		failed(done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))
+	}
+}
+
+// place is where a partition of a topic lives.
+type place struct {
+	topic *cluster.Topic
+	id    record.PartitionID
+	shard *Shard
+}
+
+// locate finds a partition's shard on this node.
+func (b *Broker) locate(topic string, partition int32) (place, error) {
+	t, ok := b.view().Topic(topic)
+	if !ok || partition < 0 || int(partition) >= len(t.Partitions) {
+		return place{}, fmt.Errorf("topic %q partition %d: %w", topic, partition, kerr.UnknownTopicOrPartition)
+	}
+	p := t.Partitions[partition]
+	s, ok := b.shards[p.Shard]
+	if !ok {
+		return place{}, fmt.Errorf("topic %q partition %d: shard %d is not on this node: %w", topic, partition, p.Shard, kerr.NotLeaderForPartition)
+	}
+	return place{t, p.ID, s}, nil
+}

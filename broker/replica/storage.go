@@ -1,0 +1,136 @@
+package replica
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/invariant"
+)
+
+// storage is the commit log as Raft sees it: the window of recent entries as
+// handles, and the newest snapshot for everything older. Raft calls it inside the
+// loop, so nothing here reads a disk, except for the rare change of membership.
+type storage struct {
+	log *commitlog.Log
+}
+
+// handleSize is the length of the data that Raft carries for an entry.
+const handleSize = 8
+
+// handle is what Raft carries in place of an entry.
+func handle(length, checksum uint32) []byte {
+	h := make([]byte, handleSize)
+	binary.LittleEndian.PutUint32(h, length)
+	binary.LittleEndian.PutUint32(h[4:], checksum)
+	return h
+}
+
+// matches says whether the bytes are those that the handle stands for.
+func matches(h []byte, e record.Entry) bool {
+	return len(h) == handleSize &&
+		binary.LittleEndian.Uint32(h) == uint32(len(e)) &&
+		binary.LittleEndian.Uint32(h[4:]) == e.Checksum()
+}
+
+func (s storage) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
+	snap := s.log.Snapshot()
+	invariant.That(snap != nil, "a replica without its first snapshot")
+	var cs raftpb.ConfState
+	if err := proto.Unmarshal(snap.ConfState, &cs); err != nil {
+		return nil, nil, fmt.Errorf("reading the membership in snapshot %d: %w", snap.Index, err)
+	}
+	hs := s.log.HardState()
+	// The commit index is written lazily: what a snapshot covers was committed,
+	// and what the log does not hold cannot have been.
+	commit := min(max(hs.Commit, snap.Index), s.log.Last())
+	return &raftpb.HardState{
+		Term:   new(uint64(hs.Term)),
+		Vote:   new(hs.Vote),
+		Commit: new(uint64(commit)),
+	}, raftpb.EnsureConfState(&cs), nil
+}
+
+func (s storage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
+	if record.Index(lo) < s.log.First() {
+		return nil, raft.ErrCompacted
+	}
+	if record.Index(hi) > s.log.Last()+1 {
+		return nil, raft.ErrUnavailable
+	}
+	entries := make([]*raftpb.Entry, 0, min(hi-lo, 1024))
+	var size uint64
+	for i := record.Index(lo); i < record.Index(hi); i++ {
+		h, ok := s.log.Handle(i)
+		if !ok {
+			return nil, raft.ErrUnavailable
+		}
+		e := &raftpb.Entry{Index: new(uint64(i)), Term: new(uint64(h.Term)), Type: raftpb.EntryNormal.Enum()}
+		switch {
+		case h.ConfChange:
+			entry, err := s.log.Entry(i)
+			if err != nil {
+				return nil, fmt.Errorf("reading the membership change at index %d: %w", i, err)
+			}
+			e.Type, e.Data = raftpb.EntryConfChangeV2.Enum(), confChangeOf(entry)
+		case h.Length > record.EntryHeaderSize:
+			e.Data = handle(h.Length, h.Checksum)
+		}
+		size += uint64(proto.Size(e))
+		if len(entries) > 0 && size > maxSize {
+			break
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+func (s storage) Term(i uint64) (uint64, error) {
+	t, ok := s.log.Term(record.Index(i))
+	switch {
+	case ok:
+		return uint64(t), nil
+	case record.Index(i) < s.log.First():
+		return 0, raft.ErrCompacted
+	default:
+		return 0, raft.ErrUnavailable
+	}
+}
+
+func (s storage) LastIndex() (uint64, error)  { return uint64(s.log.Last()), nil }
+func (s storage) FirstIndex() (uint64, error) { return uint64(s.log.First()), nil }
+
+// Snapshot tells Raft what the newest snapshot covers. Its data stays where it is:
+// a follower that needs it gets a transfer, not a message.
+func (s storage) Snapshot() (*raftpb.Snapshot, error) {
+	snap := s.log.Snapshot()
+	if snap == nil {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	var cs raftpb.ConfState
+	if err := proto.Unmarshal(snap.ConfState, &cs); err != nil {
+		return nil, fmt.Errorf("reading the membership in snapshot %d: %w", snap.Index, err)
+	}
+	return raftpb.EnsureSnapshot(&raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
+		ConfState: &cs,
+		Index:     new(uint64(snap.Index)),
+		Term:      new(uint64(snap.Term)),
+	}}), nil
+}
+
+// confChangeOf returns the encoded membership change that is an entry's only part.
+func confChangeOf(e record.Entry) []byte {
+	var data []byte
+	e.Each(func(_ int, p record.Part) bool {
+		if p.Kind == record.KindConfChange {
+			data = p.Bytes
+		}
+		return false
+	})
+	return data
+}

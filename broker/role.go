@@ -1,0 +1,86 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/splashdam/splashdam/broker/partition"
+	"github.com/splashdam/splashdam/broker/replica"
+)
+
+// This file is what only the leader of a shard does, by the clock.
+
+const (
+	ticksPerSecond = int(time.Second / replica.TickInterval)
+	ticksPerMinute = 60 * ticksPerSecond
+	// maxActions bounds what is done about undecided half messages at a time.
+	maxActions = 1024
+	// maxExpired bounds the producers that are forgotten at a time.
+	maxExpired = 4096
+	// minFree is how much of the disk stays free of batches, in bytes: commands that
+	// make room must still find some.
+	minFree = 16 << 20
+)
+
+// Tick does what is due.
+func (s *Shard) Tick(time.Time) {
+	s.ticks++
+	if s.ticks%ticksPerSecond == 0 {
+		s.checkSpace()
+	}
+	l := s.leading
+	if l == nil {
+		return
+	}
+	now := s.clock.now()
+	s.carryOut(l.groups.Tick(now))
+	if s.ticks%ticksPerSecond == 0 {
+		s.dueHalves(l, now)
+	}
+	if s.ticks%ticksPerMinute == 0 {
+		s.expireProducers(l, now)
+	}
+}
+
+// checkSpace refuses batches before the disk is full to the last byte.
+func (s *Shard) checkSpace() {
+	free, err := s.cfg.FS.Free(s.cfg.Dir)
+	if err != nil {
+		s.logger.Warn("asking how much room the disk has", "dir", s.cfg.Dir, "cause", err)
+		return
+	}
+	st := s.status.Load()
+	if low := free < minFree; low != st.low {
+		s.setStatus(func(st *status) { st.low = low })
+		if low {
+			s.logger.Error("the disk is nearly full: batches are refused, reads and deletions go on", "dir", s.cfg.Dir, "free_bytes", free, "limit_bytes", int64(minFree))
+		} else {
+			s.logger.Info("there is room on the disk again", "dir", s.cfg.Dir, "free_bytes", free)
+		}
+	}
+}
+
+// dueHalves hands what is due about half messages to its worker, unless that is
+// still busy with the last lot.
+func (s *Shard) dueHalves(l *leading, now int64) {
+	if len(s.halfWork) > 0 {
+		return
+	}
+	if actions := l.halves.Due(now, maxActions); len(actions) > 0 {
+		s.halfWork <- actions
+	}
+}
+
+// expireProducers forgets producers that have not been heard of for long.
+func (s *Shard) expireProducers(l *leading, now int64) {
+	var changes []partitionChange
+	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings.ProducerIDExpirationMs(), maxExpired) {
+		changes = append(changes, partitionChange{e.Partition, partition.ExpireProducersCommand(e.Before, e.Producers...)})
+	}
+	if len(changes) == 0 {
+		return
+	}
+	// What fails is found expired again in a minute.
+	if err := s.queue.pushNow(&partitionItem{changes: changes, done: func(error) {}}); err != nil {
+		s.logger.Debug("expiring producers", "cause", err)
+	}
+}

@@ -1,0 +1,121 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Run serves until the context ends: then it stops taking connections, answers
+// what is in flight, stores what was handed over, and lets go of the directory.
+// It returns the first thing that failed, nil after an orderly end.
+func (b *Broker) Run(ctx context.Context) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var ts tasks
+	err := b.begin(ctx, func(s *Shard) { ts.start(func() error { return s.run(running) }) })
+	if err == nil {
+		ts.start(func() error { b.keepReconciled(running); return nil })
+		ts.start(func() error { b.createTopics(running); return nil })
+		close(b.ready)
+		err = b.server.Run(ctx)
+	}
+	stop()
+	return errors.Join(err, ts.wait(), b.Close())
+}
+
+// run runs a shard's loop and what works beside it.
+func (s *Shard) run(ctx context.Context) error {
+	var ts tasks
+	ts.start(func() error { return s.host.Run(ctx) })
+	ts.start(func() error { s.writeSnapshots(ctx); return nil })
+	ts.start(func() error { s.workOnHalves(ctx); return nil })
+	<-ctx.Done()
+	s.queue.close(errStopped)
+	return ts.wait()
+}
+
+// writeSnapshots writes what the loop captures, one at a time.
+func (s *Shard) writeSnapshots(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-s.captured:
+			// A snapshot that fails costs time at the next start, nothing else: the
+			// next one is due after as much growth again.
+			if err := s.writeSnapshot(ctx, c); err != nil {
+				s.logger.Warn("writing a snapshot", "cause", err)
+			}
+		}
+	}
+}
+
+// workOnHalves puts questions and ends half messages that nobody decides.
+func (s *Shard) workOnHalves(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case actions := <-s.halfWork:
+			s.actOnHalves(ctx, actions)
+		}
+	}
+}
+
+// keepReconciled opens and closes partitions as the metadata says, whenever it or
+// a lead has changed; what failed is tried again.
+func (b *Broker) keepReconciled(ctx context.Context) {
+	const again = time.Second
+	var retry <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.viewChanged:
+		case <-retry:
+		}
+		retry = nil
+		if err := b.reconcile(ctx); err != nil && ctx.Err() == nil {
+			b.cfg.Logger.Warn("opening and closing partitions", "cause", err)
+			retry = time.After(again)
+		}
+	}
+}
+
+// createTopics makes the topics that clients asked for by naming them.
+func (b *Broker) createTopics(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case name := <-b.creations:
+			b.createAutomatically(ctx, name)
+		}
+	}
+}
+
+// tasks are goroutines that end together with their owner.
+type tasks struct {
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	errs []error
+}
+
+func (t *tasks) start(f func() error) {
+	t.wg.Add(1)
+	go func() {
+		defer t.wg.Done()
+		if err := f(); err != nil {
+			t.mu.Lock()
+			t.errs = append(t.errs, err)
+			t.mu.Unlock()
+		}
+	}()
+}
+
+func (t *tasks) wait() error {
+	t.wg.Wait()
+	return errors.Join(t.errs...)
+}

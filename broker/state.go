@@ -1,0 +1,145 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kbin"
+
+	"github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/broker/group"
+	"github.com/splashdam/splashdam/broker/partition"
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/txn"
+)
+
+// The sections of a shard's snapshot, one per part of the state.
+const (
+	sectionShard     = "shard"
+	sectionPartition = "partition"
+	sectionGroup     = "group"
+	sectionTxn       = "txn"
+	sectionCluster   = "cluster"
+)
+
+const (
+	// A snapshot is taken when snapshotGrowth times its size has been appended
+	// since the last one, or snapshotEntries entries: so a start scans a rest that
+	// is bounded by the size of the state, never the log.
+	snapshotGrowth  = 4
+	snapshotMinimum = 64 << 20
+	snapshotEntries = 1_000_000
+)
+
+// growth is what was appended since the last snapshot, and how large that was.
+type growth struct {
+	bytes, entries, last int64
+	running              bool
+}
+
+// capture is the state at one moment: views that no longer change.
+type capture struct {
+	snapshot   commitlog.Snapshot // but for its sections
+	time       int64
+	partitions *partition.View
+	groups     *group.View
+	halves     *txn.View
+	cluster    *cluster.View
+}
+
+// grown counts an applied entry and, when it is time, captures the state for the
+// snapshot writer. Capturing copies pointers and stops nobody.
+func (s *Shard) grown(e record.Entry) {
+	s.since.bytes += int64(len(e))
+	s.since.entries++
+	due := s.since.bytes >= max(snapshotMinimum, snapshotGrowth*s.since.last) || s.since.entries >= snapshotEntries
+	if !due || s.since.running {
+		return
+	}
+	s.since.bytes, s.since.entries, s.since.running = 0, 0, true
+	s.captured <- s.capture()
+}
+
+func (s *Shard) capture() capture {
+	return capture{
+		snapshot:   commitlog.Snapshot{Index: s.applied, Term: s.appliedIn, Level: level, ConfState: s.host.ConfState(), Time: s.time},
+		partitions: s.partitions.View(),
+		groups:     s.groups.View(),
+		halves:     s.halves.View(),
+		cluster:    s.cluster.Load(),
+	}
+}
+
+// encode makes the snapshot of a capture. It runs outside the loop.
+func (c capture) encode() *commitlog.Snapshot {
+	snap := c.snapshot
+	snap.Sections = []commitlog.Section{
+		{Name: sectionShard, Data: kbin.AppendInt64(nil, snap.Time)},
+		{Name: sectionPartition, Data: c.partitions.Encode()},
+		{Name: sectionGroup, Data: c.groups.Encode()},
+		{Name: sectionTxn, Data: c.halves.Encode()},
+		{Name: sectionCluster, Data: c.cluster.Encode()},
+	}
+	return &snap
+}
+
+// writeSnapshot writes what was captured and tells the loop. It is called by the
+// shard's snapshot writer.
+func (s *Shard) writeSnapshot(ctx context.Context, c capture) error {
+	snap := c.encode()
+	var size int64
+	for _, sec := range snap.Sections {
+		size += int64(len(sec.Data))
+	}
+	err := s.log.WriteSnapshot(snap)
+	if ended := s.host.Call(ctx, func() {
+		s.since.running = false
+		if err == nil {
+			s.since.last = size
+		}
+	}); ended != nil {
+		return nil // the loop has ended, and nobody counts any more
+	}
+	if err != nil {
+		return fmt.Errorf("writing the snapshot of shard %d at index %d: %w", s.id, snap.Index, err)
+	}
+	return nil
+}
+
+// restore sets the applied half to a snapshot's. Sections that it does not have
+// are empty: so begins a new shard.
+func (s *Shard) restore(snap *commitlog.Snapshot) error {
+	if snap.Level > level {
+		return fmt.Errorf("the state is of level %d, this version understands %d: start a newer splashdam", snap.Level, level)
+	}
+	s.partitions, s.groups, s.halves = partition.NewTable(), group.NewState(), txn.NewHalves()
+	s.cluster.Store(cluster.Empty())
+	s.applied, s.appliedIn = snap.Index, snap.Term
+	for _, sec := range snap.Sections {
+		var err error
+		switch sec.Name {
+		case sectionShard:
+			r := kbin.Reader{Src: sec.Data}
+			s.time = r.Int64()
+			err = r.Complete()
+		case sectionPartition:
+			s.partitions, err = partition.Restore(sec.Data)
+		case sectionGroup:
+			s.groups, err = group.Restore(sec.Data)
+		case sectionTxn:
+			s.halves, err = txn.RestoreHalves(sec.Data)
+		case sectionCluster:
+			var v *cluster.View
+			v, err = cluster.Restore(sec.Data)
+			s.cluster.Store(v)
+		default:
+			err = fmt.Errorf("unknown section")
+		}
+		if err != nil {
+			return fmt.Errorf("section %q of snapshot %d: %w", sec.Name, snap.Index, err)
+		}
+		s.since.last += int64(len(sec.Data))
+	}
+	return nil
+}
