@@ -153,7 +153,7 @@ func inflateSnappy(dst, src []byte, limit int) ([]byte, error) {
 
 // maxSnappyRatio bounds what a block can inflate to: its densest element makes 64
 // bytes out of 3.
-const maxSnappyRatio = 64 / 3 + 1
+const maxSnappyRatio = 64/3 + 1
 
 func inflateSnappyBlock(dst, src []byte, limit int) ([]byte, error) {
 	n, err := s2.DecodedLen(src)
