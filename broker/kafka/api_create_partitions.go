@@ -1,0 +1,45 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// CreatePartitions raises the number of partitions of topics (KIP-195).
+//
+//	0
+//	1    throttling happens after the answer (KIP-219)
+//	2    flexible
+//	3    THROTTLING_QUOTA_EXCEEDED may be answered (KIP-599)
+func createPartitionsAPI() *api {
+	return waiting(kmsg.CreatePartitions, 0, 3, "[s 4 [(4)]] 4 1", (*call).createPartitions)
+}
+
+func (c *call) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsRequest) kmsg.Response {
+	ctx, cancel := context.WithTimeout(ctx, wait(req.TimeoutMillis, c.limits.MaxAdminWait))
+	defer cancel()
+	named := make(map[string]int)
+	for i := range req.Topics {
+		named[req.Topics[i].Topic]++
+	}
+	resp := kmsg.NewPtrCreatePartitionsResponse()
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		var err error
+		switch {
+		case named[t.Topic] > 1:
+			err = fmt.Errorf("topic %q is named twice: %w", t.Topic, kerr.InvalidRequest)
+		case len(t.Assignment) > 0:
+			err = fmt.Errorf("topic %q: replicas belong to shards and are not assigned by partition: %w", t.Topic, kerr.InvalidReplicaAssignment)
+		default:
+			err = c.backend.CreatePartitions(ctx, t.Topic, t.Count, req.ValidateOnly)
+		}
+		r := kmsg.NewCreatePartitionsResponseTopic()
+		r.Topic, r.ErrorCode, r.ErrorMessage = t.Topic, c.code(err), message(err)
+		resp.Topics = append(resp.Topics, r)
+	}
+	return resp
+}

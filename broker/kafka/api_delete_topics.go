@@ -1,0 +1,78 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// DeleteTopics deletes topics, each on its own.
+//
+//	1    throttle time
+//	2    throttling happens after the answer (KIP-219)
+//	3    TOPIC_DELETION_DISABLED may be answered
+//	4    flexible
+//	5    an error message (KIP-599)
+//	6    topics by name or by id (KIP-516)
+func deleteTopicsAPI() *api {
+	return waiting(kmsg.DeleteTopics, 1, 6, "(s):1-5 [S 16]:6 4", (*call).deleteTopics)
+}
+
+func (c *call) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) kmsg.Response {
+	ctx, cancel := context.WithTimeout(ctx, wait(req.TimeoutMillis, c.limits.MaxAdminWait))
+	defer cancel()
+	for i := range req.TopicNames { // before version 6
+		req.Topics = append(req.Topics, kmsg.DeleteTopicsRequestTopic{Topic: &req.TopicNames[i]})
+	}
+	topics := make([]Topic, len(req.Topics))
+	errs := make([]error, len(req.Topics))
+	named := make(map[string]int)
+	for i := range req.Topics {
+		if topics[i], errs[i] = c.doomed(&req.Topics[i]); errs[i] == nil {
+			named[topics[i].Name]++
+		}
+	}
+	var names []string
+	var place []int
+	for i, t := range topics {
+		switch {
+		case errs[i] != nil:
+		case named[t.Name] > 1:
+			errs[i] = fmt.Errorf("topic %q is named twice: %w", t.Name, kerr.InvalidRequest)
+		default:
+			names, place = append(names, t.Name), append(place, i)
+		}
+	}
+	if len(names) > 0 {
+		for i, err := range c.backend.DeleteTopics(ctx, names) {
+			errs[place[i]] = err
+		}
+	}
+	resp := kmsg.NewPtrDeleteTopicsResponse()
+	for i := range req.Topics {
+		r := kmsg.NewDeleteTopicsResponseTopic()
+		r.Topic, r.TopicID = req.Topics[i].Topic, req.Topics[i].TopicID
+		if topics[i].Name != "" {
+			r.Topic, r.TopicID = &topics[i].Name, topics[i].ID
+		}
+		r.ErrorCode, r.ErrorMessage = c.code(errs[i]), message(errs[i])
+		resp.Topics = append(resp.Topics, r)
+	}
+	return resp
+}
+
+// doomed finds the topic that one element of a request means.
+func (c *call) doomed(t *kmsg.DeleteTopicsRequestTopic) (Topic, error) {
+	byID := t.TopicID != [16]byte{}
+	switch {
+	case byID && t.Topic != nil:
+		return Topic{}, fmt.Errorf("topic %q: a name and an id at once: %w", *t.Topic, kerr.InvalidRequest)
+	case byID:
+		return c.backend.TopicByID(t.TopicID)
+	case t.Topic == nil:
+		return Topic{}, fmt.Errorf("neither a name nor an id: %w", kerr.InvalidRequest)
+	}
+	return c.backend.Topic(*t.Topic)
+}

@@ -1,0 +1,48 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// InitProducerId gives an idempotent producer its id.
+//
+//	0
+//	1    throttling happens after the answer (KIP-219)
+//	2    flexible
+//	3    the id and epoch the producer has, of which it wants the next (KIP-360)
+//	4    PRODUCER_FENCED may be answered (KIP-588)
+//	5    TRANSACTION_ABORTABLE may be answered (KIP-890)
+func initProducerIDAPI() *api {
+	return waiting(kmsg.InitProducerID, 0, 5, "S 4 8:3 2:3", (*call).initProducerID)
+}
+
+func (c *call) initProducerID(ctx context.Context, req *kmsg.InitProducerIDRequest) kmsg.Response {
+	resp := kmsg.NewPtrInitProducerIDResponse()
+	resp.ProducerID, resp.ProducerEpoch = -1, -1
+	id, epoch, err := c.producerID(ctx, req)
+	if err != nil {
+		resp.ErrorCode = c.code(err)
+		if req.Version < 4 && resp.ErrorCode == kerr.ProducerFenced.Code {
+			resp.ErrorCode = kerr.InvalidProducerEpoch.Code
+		}
+		return resp
+	}
+	resp.ProducerID, resp.ProducerEpoch = id, epoch
+	return resp
+}
+
+func (c *call) producerID(ctx context.Context, req *kmsg.InitProducerIDRequest) (int64, int16, error) {
+	switch {
+	case req.TransactionalID != nil && *req.TransactionalID == "":
+		return 0, 0, fmt.Errorf("an empty transactional id: %w", kerr.InvalidRequest)
+	case req.TransactionalID != nil:
+		return 0, 0, errNoTransactions
+	case (req.ProducerID < 0) != (req.ProducerEpoch < 0):
+		return 0, 0, fmt.Errorf("producer id %d with epoch %d: %w", req.ProducerID, req.ProducerEpoch, kerr.InvalidRequest)
+	}
+	return c.backend.InitProducerID(ctx, req.ProducerID, req.ProducerEpoch)
+}

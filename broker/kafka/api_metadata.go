@@ -1,0 +1,127 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Metadata says which brokers there are, by the addresses of the listener that
+// is asked, and who leads which partition.
+//
+//	 0    no topics named means all
+//	 1    null means all, none named means none; controller, racks, internal topics
+//	 2    cluster id
+//	 3    throttle time
+//	 4    whether a missing topic may be created (before: yes)
+//	 5    offline replicas
+//	 7    leader epochs
+//	 8    authorised operations (KIP-430); the cluster's own until 10
+//	 9    flexible
+//	10    topic ids (KIP-516)
+//	12    topics may be asked for by id
+//	13    an error code for the whole answer (KIP-1102)
+func metadataAPI() *api {
+	return waiting(kmsg.Metadata, 0, 13, "[16:10 s:0-9 S:10] 1:4 1:8-10 1:8", (*call).metadata)
+}
+
+func (c *call) metadata(_ context.Context, req *kmsg.MetadataRequest) kmsg.Response {
+	nodes := c.backend.Nodes(c.conn.peer.Listener)
+	resp := kmsg.NewPtrMetadataResponse()
+	for _, n := range nodes {
+		b := kmsg.NewMetadataResponseBroker()
+		b.NodeID, b.Host, b.Port, b.Rack = n.ID, n.Host, n.Port, optional(n.Rack)
+		resp.Brokers = append(resp.Brokers, b)
+	}
+	id := c.backend.ClusterID()
+	resp.ClusterID, resp.ControllerID = &id, c.backend.ControllerID()
+	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
+
+	d := describer{call: c, req: req, nodes: make(map[int32]bool, len(nodes))}
+	for _, n := range nodes {
+		d.nodes[n.ID] = true
+	}
+	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
+		for _, t := range c.backend.Topics() {
+			resp.Topics = append(resp.Topics, d.topic(t))
+		}
+		return resp
+	}
+	for i := range req.Topics {
+		t, err := d.find(&req.Topics[i])
+		a := d.topic(t)
+		if err != nil {
+			a = d.missing(&req.Topics[i], err)
+		}
+		resp.Topics = append(resp.Topics, a)
+	}
+	return resp
+}
+
+// describer puts topics into a metadata answer.
+type describer struct {
+	*call
+	req   *kmsg.MetadataRequest
+	nodes map[int32]bool
+}
+
+// find looks a topic up; one that is missing may be created on the way. Even
+// then the answer is an error: nobody leads it yet, and the client asks again.
+func (d *describer) find(asked *kmsg.MetadataRequestTopic) (Topic, error) {
+	byID := asked.TopicID != [16]byte{}
+	switch {
+	case (byID || asked.Topic == nil) && d.req.Version < 12:
+		return Topic{}, fmt.Errorf("topics have names, not ids, before version 12: %w", kerr.InvalidRequest)
+	case byID && asked.Topic == nil:
+		return d.backend.TopicByID(asked.TopicID)
+	case asked.Topic == nil:
+		return Topic{}, fmt.Errorf("neither a name nor an id: %w", kerr.InvalidRequest)
+	}
+	t, err := d.backend.Topic(*asked.Topic)
+	if isCode(err, kerr.UnknownTopicOrPartition) && (d.req.AllowAutoTopicCreation || d.req.Version < 4) {
+		if err := d.backend.AutoCreate(*asked.Topic); err != nil {
+			return Topic{}, err
+		}
+		return Topic{}, fmt.Errorf("topic %q is being created: %w", *asked.Topic, kerr.LeaderNotAvailable)
+	}
+	return t, err
+}
+
+func (d *describer) missing(asked *kmsg.MetadataRequestTopic, err error) kmsg.MetadataResponseTopic {
+	a := kmsg.NewMetadataResponseTopic()
+	a.Topic, a.TopicID, a.ErrorCode = asked.Topic, asked.TopicID, d.code(err)
+	if a.Topic == nil && d.req.Version < 12 {
+		a.Topic = new(string) // null is not allowed there
+	}
+	a.Partitions = []kmsg.MetadataResponseTopicPartition{}
+	a.AuthorizedOperations = notAsked
+	return a
+}
+
+func (d *describer) topic(t Topic) kmsg.MetadataResponseTopic {
+	a := kmsg.NewMetadataResponseTopic()
+	a.Topic, a.TopicID, a.IsInternal = &t.Name, t.ID, t.Internal
+	a.AuthorizedOperations = operations(d.req.IncludeTopicAuthorizedOperations, topicOperations)
+	a.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
+	for i, p := range t.Partitions {
+		m := kmsg.NewMetadataResponseTopicPartition()
+		m.Partition, m.Leader, m.LeaderEpoch = int32(i), p.Leader, p.LeaderEpoch
+		m.Replicas, m.ISR, m.OfflineReplicas = p.Replicas, p.ISR, p.Offline
+		err := p.Err
+		if err == nil && !d.nodes[p.Leader] {
+			err = errLeaderUnreachable
+		}
+		if err != nil {
+			m.Leader, m.ErrorCode = -1, d.code(err)
+		}
+		a.Partitions[i] = m
+	}
+	return a
+}
+
+// errLeaderUnreachable is a partition whose leader has no address on the
+// listener: a leader that is not among the brokers confuses clients.
+var errLeaderUnreachable = errors.Join(errors.New("the leader has no address on this listener"), kerr.LeaderNotAvailable)

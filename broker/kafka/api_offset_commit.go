@@ -1,0 +1,69 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// OffsetCommit stores how far a group has read.
+//
+//	 2    retention by request, which is ignored as in Kafka since KIP-211
+//	 3    throttle time
+//	 4    throttling happens after the answer (KIP-219)
+//	 5    no retention any more (KIP-211)
+//	 6    the leader epoch of what was read (KIP-320)
+//	 7    static members (KIP-345)
+//	 8    flexible
+//	 9    members of the new protocol; GROUP_ID_NOT_FOUND, STALE_MEMBER_EPOCH (KIP-848)
+//	10    topic ids (KIP-516)
+func offsetCommitAPI() *api {
+	return waiting(kmsg.OffsetCommit, 2, 10,
+		"s 4:1 s:1 S:7 8:2-4 [s:0-9 16:10 [4 8 8:1-1 4:6 S]]", (*call).offsetCommit)
+}
+
+// offsetCommit passes on what belongs to topics that exist, under their names;
+// the Backend does not see the rest, nor ids it does not know.
+func (c *call) offsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) kmsg.Response {
+	var known []kmsg.OffsetCommitRequestTopic
+	var refused []kmsg.OffsetCommitResponseTopic
+	ids := make(map[string][16]byte)
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		topic, err := c.topicNamed(t.Topic, t.TopicID, req.Version >= 10)
+		if err == nil {
+			t.Topic, ids[topic.Name] = topic.Name, topic.ID
+			known = append(known, *t)
+			continue
+		}
+		r := kmsg.NewOffsetCommitResponseTopic()
+		r.Topic, r.TopicID = t.Topic, t.TopicID
+		code := c.code(err)
+		for j := range t.Partitions {
+			p := kmsg.NewOffsetCommitResponseTopicPartition()
+			p.Partition, p.ErrorCode = t.Partitions[j].Partition, code
+			r.Partitions = append(r.Partitions, p)
+		}
+		refused = append(refused, r)
+	}
+	if len(known) == 0 && len(refused) > 0 {
+		resp := kmsg.NewPtrOffsetCommitResponse()
+		resp.Topics = refused
+		return resp
+	}
+	req.Topics = known
+	resp := c.backend.OffsetCommit(ctx, c.client, req)
+	for i := range resp.Topics {
+		resp.Topics[i].TopicID = ids[resp.Topics[i].Topic]
+	}
+	resp.Topics = append(resp.Topics, refused...)
+	return resp
+}
+
+// topicNamed finds a topic by its name or, in newer versions of an API, by its id.
+func (c *call) topicNamed(name string, id [16]byte, byID bool) (Topic, error) {
+	if byID {
+		return c.backend.TopicByID(id)
+	}
+	return c.backend.Topic(name)
+}

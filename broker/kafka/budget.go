@@ -1,0 +1,48 @@
+package kafka
+
+import (
+	"context"
+	"sync"
+)
+
+// budget bounds the bytes of requests in flight on one connection. One goroutine
+// takes, any may give back.
+type budget struct {
+	max   int
+	freed chan struct{} // has room for one
+
+	mu   sync.Mutex
+	used int
+}
+
+func newBudget(max int) *budget { return &budget{max: max, freed: make(chan struct{}, 1)} }
+
+// take waits until n bytes fit, or until nothing else is in flight.
+func (b *budget) take(ctx context.Context, n int) error {
+	for {
+		b.mu.Lock()
+		ok := b.used == 0 || b.used+n <= b.max
+		if ok {
+			b.used += n
+		}
+		b.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-b.freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (b *budget) give(n int) {
+	b.mu.Lock()
+	b.used -= n
+	b.mu.Unlock()
+	select {
+	case b.freed <- struct{}{}:
+	default:
+	}
+}

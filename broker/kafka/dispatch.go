@@ -1,0 +1,138 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// reply is the part of a request that its connection's writer runs. It may wait,
+// and ends with ctx. It returns nil where the protocol has no answer (acks=0).
+type reply func(ctx context.Context) kmsg.Response
+
+// api is one request this server answers.
+type api struct {
+	key kmsg.Key
+	// min and max are the versions served.
+	min, max int16
+	// advertisedMin is below min for Produce alone; see api_produce.go.
+	advertisedMin int16
+	shape         shape
+	// keeps is set where the decoded request holds bytes that the Backend may keep.
+	keeps bool
+	// start runs in the connection's reader, in the order of arrival, and must not
+	// wait.
+	start func(c *call, req kmsg.Request) reply
+}
+
+// waiting makes an api of a handler that has nothing to do in the reader.
+func waiting[Q kmsg.Request](key kmsg.Key, min, max int16, shape string, h func(*call, context.Context, Q) kmsg.Response) *api {
+	a := &api{key: key, min: min, max: max, advertisedMin: min, shape: parseShape(shape, firstFlexible(key))}
+	a.start = func(c *call, req kmsg.Request) reply {
+		return func(ctx context.Context) kmsg.Response { return h(c, ctx, req.(Q)) }
+	}
+	return a
+}
+
+// keeping marks an api whose requests hold bytes that the Backend may keep.
+func keeping(a *api) *api {
+	a.keeps = true
+	return a
+}
+
+// firstFlexible is the first version of an API with tagged fields (KIP-482).
+func firstFlexible(key kmsg.Key) int16 {
+	req := key.Request()
+	for v := range req.MaxVersion() + 1 {
+		if req.SetVersion(v); req.IsFlexible() {
+			return v
+		}
+	}
+	return endOfVersions
+}
+
+type apiTable map[int16]*api
+
+// newAPITable is all that this server answers, and what ApiVersions advertises.
+func newAPITable() apiTable {
+	t := apiTable{}
+	for _, a := range []*api{
+		produceAPI(), fetchAPI(), listOffsetsAPI(), metadataAPI(),
+		offsetCommitAPI(), offsetFetchAPI(), findCoordinatorAPI(),
+		joinGroupAPI(), heartbeatAPI(), leaveGroupAPI(), syncGroupAPI(),
+		describeGroupsAPI(), listGroupsAPI(), apiVersionsAPI(),
+		createTopicsAPI(), deleteTopicsAPI(), initProducerIDAPI(),
+		offsetForLeaderEpochAPI(), describeConfigsAPI(), createPartitionsAPI(),
+		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
+	} {
+		t[int16(a.key)] = a
+	}
+	return t
+}
+
+// sorted lists the table by key.
+func (t apiTable) sorted() []*api {
+	all := make([]*api, 0, len(t))
+	for _, a := range t {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b *api) int { return int(a.key) - int(b.key) })
+	return all
+}
+
+// ErrUnsupported is a request for an API or a version that is not served. As in
+// Kafka there is no answer to it, since the server cannot know in which form the
+// client would read one, and the connection is closed.
+var ErrUnsupported = errors.New("unsupported request")
+
+// start decodes a request and runs the part of it that has its place in the
+// order of arrival. On an error the connection must be closed, and the frame is
+// still the caller's.
+func (s *Server) start(c *conn, f *frame) (started *call, err error) {
+	h, body, err := readHeader(f.buf)
+	if err != nil {
+		return nil, err
+	}
+	call := &call{Server: s, conn: c, client: c.client, header: h, frame: f}
+	call.client.ID = h.clientID
+	defer call.recoverAs(&err)
+
+	a, ok := s.apis[h.key]
+	if !ok {
+		return nil, fmt.Errorf("%w: API key %d (%s), version %d, client %q", ErrUnsupported, h.key, kmsg.NameForKey(h.key), h.version, h.clientID)
+	}
+	call.api = a
+	if h.version < a.min || h.version > a.max {
+		if a.key == kmsg.ApiVersions && h.version >= 0 {
+			call.reply = call.unknownApiVersions()
+			return call, nil
+		}
+		return nil, fmt.Errorf("%w: %s: versions %d to %d are served", ErrUnsupported, call.request(), a.min, a.max)
+	}
+	req := a.key.Request()
+	req.SetVersion(h.version)
+	if req.IsFlexible() {
+		if body, err = skipHeaderTags(body); err != nil {
+			return nil, fmt.Errorf("%s: %w", call.request(), err)
+		}
+	}
+	if err := a.shape.walk(body, h.version, s.limits.MaxRequestElements); err != nil {
+		return nil, fmt.Errorf("%s: %w", call.request(), err)
+	}
+	if err := req.ReadFrom(body); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", call.request(), ErrRequest, err)
+	}
+	f.keep = a.keeps
+	inner := a.start(call, req)
+	call.reply = func(ctx context.Context) kmsg.Response {
+		resp := inner(ctx)
+		if resp != nil {
+			resp.SetVersion(h.version)
+		}
+		return resp
+	}
+	return call, nil
+}

@@ -1,0 +1,82 @@
+package kafka
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+)
+
+// A frame is one request as it came, without its length field. Its memory and
+// its share of the connection's budget are given back when the last user lets go.
+type frame struct {
+	buf  []byte
+	size int
+	// keep leaves the memory to the garbage collector: the decoded request, which
+	// shares it, has been handed to someone who may keep it.
+	keep bool
+
+	users  atomic.Int32
+	budget *budget
+	pool   *buffers
+}
+
+func (f *frame) hold() { f.users.Add(1) }
+
+func (f *frame) release() {
+	if f.users.Add(-1) > 0 {
+		return
+	}
+	if !f.keep {
+		f.pool.put(f.buf)
+	}
+	f.buf = nil
+	f.budget.give(f.size)
+}
+
+// ErrFrame is a length field that no request can have.
+var ErrFrame = errors.New("impossible request size")
+
+// frameSize reads a length field.
+func frameSize(head []byte, limit int) (int, error) {
+	n := int32(binary.BigEndian.Uint32(head))
+	switch {
+	case n < 0:
+		return 0, fmt.Errorf("%w: %d bytes; is the client speaking TLS or another protocol?", ErrFrame, n)
+	case n < minHeader:
+		return 0, fmt.Errorf("%w: %d bytes are fewer than a header of %d", ErrFrame, n, minHeader)
+	case int64(n) > int64(limit):
+		return 0, fmt.Errorf("%w: %d bytes are more than socket.request.max.bytes=%d", ErrFrame, n, limit)
+	}
+	return int(n), nil
+}
+
+// readBody reads n bytes. It sets memory aside for what has arrived and as much
+// again, so a length field alone costs nothing. more is called before each step.
+func readBody(r *bufio.Reader, n int, pool *buffers, more func() error) ([]byte, error) {
+	buf := pool.get(min(n, readStep))
+	for len(buf) < n {
+		if err := more(); err != nil {
+			pool.put(buf)
+			return nil, err
+		}
+		if len(buf) == cap(buf) {
+			bigger := pool.get(min(n, 2*cap(buf)))
+			bigger = append(bigger, buf...)
+			pool.put(buf)
+			buf = bigger
+		}
+		have, step := len(buf), min(n-len(buf), cap(buf)-len(buf), readStep)
+		buf = buf[:have+step]
+		if _, err := io.ReadFull(r, buf[have:]); err != nil {
+			pool.put(buf)
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, fmt.Errorf("reading a request of %d bytes, %d have come: %w", n, have, err)
+		}
+	}
+	return buf, nil
+}

@@ -1,0 +1,106 @@
+package kafka
+
+import "time"
+
+// Limits bounds what clients can make the server hold. A zero field takes the
+// default named beside it, which is Kafka's where Kafka has the setting.
+type Limits struct {
+	// MaxConnections is the number of open connections (10,000). One more is
+	// closed at once.
+	MaxConnections int
+	// MaxRequestBytes bounds a request as its length field claims it (100 MiB,
+	// Kafka's socket.request.max.bytes). A larger one closes the connection before
+	// memory is set aside. Memory grows with the bytes that arrive, never ahead of
+	// them by more than the double.
+	MaxRequestBytes int
+	// MaxRequestElements bounds the elements of all arrays in one request taken
+	// together, and its tagged fields (262,144). More close the connection.
+	MaxRequestElements int
+	// MaxInFlight is how many requests of one connection may wait for their
+	// answers (100). The server stops reading from a connection that has as many.
+	MaxInFlight int
+	// MaxInFlightBytes bounds the memory of those requests (MaxRequestBytes). The
+	// server stops reading until some are answered; a single request that is
+	// larger gets in alone.
+	MaxInFlightBytes int
+	// MaxFetchBytes bounds the records in one answer to a fetch (55 MiB, Kafka's
+	// fetch.max.bytes). A single batch that is larger still gets through (KIP-74).
+	MaxFetchBytes int
+	// MaxFetchWait bounds how long a fetch may wait for data (5 minutes), whatever
+	// the client asks for.
+	MaxFetchWait time.Duration
+	// MaxProduceWait bounds how long an answer to a produce request may take (5
+	// minutes); then, as at the client's own timeout, it is REQUEST_TIMED_OUT.
+	MaxProduceWait time.Duration
+	// MaxAdminWait does the same for changes of topics (5 minutes).
+	MaxAdminWait time.Duration
+	// MaxFetchSessions is the number of fetch sessions (1,000, Kafka's
+	// max.incremental.fetch.session.cache.slots). At the limit an old one gives way
+	// or the client gets none, and names all its partitions every time (KIP-227).
+	MaxFetchSessions int
+	// MaxFetchSessionPartitions bounds the partitions remembered by all sessions
+	// together (1,000,000), with the same outcome.
+	MaxFetchSessionPartitions int
+	// FetchSessionEviction is for how long a session is safe from eviction after
+	// its last use or its creation (2 minutes).
+	FetchSessionEviction time.Duration
+	// IdleTimeout closes a connection that has nothing in flight and is silent for
+	// so long (10 minutes, Kafka's connections.max.idle.ms). In the middle of a
+	// request it bounds the pause between two steps.
+	IdleTimeout time.Duration
+	// WriteTimeout closes a connection that takes longer to accept writeStep bytes
+	// (30 seconds): a client that asks but does not read.
+	WriteTimeout time.Duration
+	// DrainTimeout bounds how long requests already read may still take once the
+	// client has closed its side or the server ends (10 seconds).
+	DrainTimeout time.Duration
+}
+
+const (
+	// readStep is how many bytes of a request are read before memory for more is
+	// set aside.
+	readStep = 64 << 10
+	// writeStep is how many bytes must go out within WriteTimeout.
+	writeStep = 256 << 10
+	// maxHeaderTags bounds the tagged fields of a request header; Kafka defines none.
+	maxHeaderTags = 64
+	// maxPooledBuffer is the largest buffer kept for reuse.
+	maxPooledBuffer = 1 << 20
+	// acceptPause is the pause after a failed accept: the first one, doubled up to
+	// the last.
+	firstAcceptPause, lastAcceptPause = 5 * time.Millisecond, time.Second
+)
+
+func orDefault[T int | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	orDefault(&l.MaxConnections, 10_000)
+	orDefault(&l.MaxRequestBytes, 100<<20)
+	orDefault(&l.MaxRequestElements, 1<<18)
+	orDefault(&l.MaxInFlight, 100)
+	orDefault(&l.MaxInFlightBytes, l.MaxRequestBytes)
+	orDefault(&l.MaxFetchBytes, 55<<20)
+	orDefault(&l.MaxFetchWait, 5*time.Minute)
+	orDefault(&l.MaxProduceWait, 5*time.Minute)
+	orDefault(&l.MaxAdminWait, 5*time.Minute)
+	orDefault(&l.MaxFetchSessions, 1000)
+	orDefault(&l.MaxFetchSessionPartitions, 1_000_000)
+	orDefault(&l.FetchSessionEviction, 2*time.Minute)
+	orDefault(&l.IdleTimeout, 10*time.Minute)
+	orDefault(&l.WriteTimeout, 30*time.Second)
+	orDefault(&l.DrainTimeout, 10*time.Second)
+	return l
+}
+
+// wait is the time a client asked for in ms, within a limit. None, or a negative
+// one, means the limit.
+func wait(ms int32, limit time.Duration) time.Duration {
+	if ms <= 0 {
+		return limit
+	}
+	return min(time.Duration(ms)*time.Millisecond, limit)
+}
