@@ -1,0 +1,2 @@
+// Package sdk
+package sdk
