@@ -294,6 +294,9 @@ func TestFullDiskIsWaitedOut(t *testing.T) {
 	if <-r.m.full {
 		t.Fatal("the disk is still said to be full")
 	}
+	for r.m.ackedCount() == 0 {
+		<-r.m.more
+	}
 	if err := r.propose("next"); err != nil {
 		t.Fatal(err)
 	}
