@@ -175,8 +175,6 @@ func toInt32(v string) int32 { return int32(toInt64(v)) }
 func toInt(v string) int     { return int(toInt64(v)) }
 func toBool(v string) bool   { return v == "true" }
 
-func joined(words []string) string { return strings.Join(words, ",") }
-
 // union is a with those of b that it lacks behind it.
 func union(a, b []string) []string {
 	for _, w := range b {
@@ -187,7 +185,7 @@ func union(a, b []string) []string {
 	return a
 }
 
-// without is a without those of b.
+// without is a, which it may change, without those of b.
 func without(a, b []string) []string {
 	return slices.DeleteFunc(a, func(w string) bool { return slices.Contains(b, w) })
 }

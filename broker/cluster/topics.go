@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -357,13 +358,21 @@ func (s *BrokerSettings) alter(t *Topic, changes []ConfigChange) (*setConfigs, e
 // altered is the value that a change gives its setting, which exists. The value is
 // not yet checked.
 func (s *BrokerSettings) altered(t *Topic, change ConfigChange) (string, error) {
-	d, _ := topicSettingNamed(change.Name)
 	if change.Value == nil {
 		return "", fmt.Errorf("setting %q has no value: %w", change.Name, kerr.InvalidRequest)
 	}
-	if change.Op == kmsg.IncrementalAlterConfigOpSet {
+	var merge func(now, words []string) []string
+	switch change.Op {
+	case kmsg.IncrementalAlterConfigOpSet:
 		return *change.Value, nil
+	case kmsg.IncrementalAlterConfigOpAppend:
+		merge = union
+	case kmsg.IncrementalAlterConfigOpSubtract:
+		merge = without
+	default:
+		return "", fmt.Errorf("setting %q: unknown operation %d: %w", change.Name, change.Op, kerr.InvalidRequest)
 	}
+	d, _ := topicSettingNamed(change.Name)
 	if d.Type != kmsg.ConfigTypeList {
 		return "", fmt.Errorf("setting %q is not a list, nothing can be added to it or taken from it: %w", change.Name, kerr.InvalidConfig)
 	}
@@ -371,11 +380,5 @@ func (s *BrokerSettings) altered(t *Topic, change ConfigChange) (string, error) 
 	if !ok {
 		now, _ = s.topicValue(d)
 	}
-	switch words := splitList(*change.Value); change.Op {
-	case kmsg.IncrementalAlterConfigOpAppend:
-		return joined(union(splitList(now), words)), nil
-	case kmsg.IncrementalAlterConfigOpSubtract:
-		return joined(without(splitList(now), words)), nil
-	}
-	return "", fmt.Errorf("setting %q: unknown operation %d: %w", change.Name, change.Op, kerr.InvalidRequest)
+	return strings.Join(merge(splitList(now), splitList(*change.Value)), ","), nil
 }
