@@ -1,0 +1,359 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// BrokerSettings are a broker's settings, as it was started with. They do not
+// change while it runs, and may be read concurrently. Times are in the unit of the
+// field's name, sizes in bytes.
+type BrokerSettings struct {
+	NumPartitions            int32
+	DefaultReplicationFactor int16
+	AutoCreateTopics         bool
+	DeleteTopics             bool
+	FlushSync                bool // else async
+	SegmentBytes             int64
+	SocketRequestMaxBytes    int
+	MaxConnections           int
+	ConnectionsMaxIdleMs     int64
+	Rack                     string
+
+	GroupInitialRebalanceDelayMs int32
+	GroupMinSessionTimeoutMs     int32
+	GroupMaxSessionTimeoutMs     int32
+	GroupMaxSize                 int
+	OffsetsTopicPartitions       int32
+	OffsetsRetentionMinutes      int32
+	OffsetMetadataMaxBytes       int
+
+	ProducerIDExpirationMs      int64
+	TransactionalIDExpirationMs int64
+	TransactionMaxTimeoutMs     int32
+	TransactionStatePartitions  int32
+
+	set    map[string]string // canonical, only what was set
+	topics TopicSettings     // of a topic that sets nothing itself
+}
+
+// brokerSetting is a Setting of the broker, and where its value goes: nowhere if
+// it is only the default of a topic setting.
+type brokerSetting struct {
+	Setting
+	bind func(*BrokerSettings, string)
+}
+
+// Bounds of numbers of partitions. Kafka has no limit per topic; a topic must be
+// creatable by one command in one entry of the log.
+const (
+	MaxPartitionsPerTopic = 100_000
+	// MaxInternalPartitions bounds the topics that groups and transactional ids
+	// hash to.
+	MaxInternalPartitions = 10_000
+)
+
+// brokerSettings declares all settings of the broker, by name. Names, types,
+// ranges and defaults are those of Kafka 4.2 unless a comment says otherwise. The
+// log.* settings are the defaults of topic settings and say the same there.
+var brokerSettings = []brokerSetting{
+	{
+		Setting: toggle("auto.create.topics.enable", true,
+			"Whether a topic that a client asks for is created."),
+		bind: func(s *BrokerSettings, v string) { s.AutoCreateTopics = toBool(v) },
+	},
+	{
+		Setting: textUnset("broker.rack",
+			"The rack or zone of this broker, as clients compare it with theirs."),
+		bind: func(s *BrokerSettings, v string) { s.Rack = v },
+	},
+	topicDefault("compression.type", "compression.type"),
+	{
+		Setting: long("connections.max.idle.ms", 10*minuteMs, 1, math.MaxInt64,
+			"A connection without a request for so long is closed, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.ConnectionsMaxIdleMs = toInt64(v) },
+	},
+	{
+		Setting: integer("default.replication.factor", 1, 1, math.MaxInt16,
+			"The replication factor of topics that are created without one, and of the internal topics."),
+		bind: func(s *BrokerSettings, v string) { s.DefaultReplicationFactor = int16(toInt32(v)) },
+	},
+	{
+		Setting: toggle("delete.topic.enable", true,
+			"Whether clients may delete topics."),
+		bind: func(s *BrokerSettings, v string) { s.DeleteTopics = toBool(v) },
+	},
+	{
+		// Ours, for Kafka's log.flush.*.
+		Setting: choice("flush", "sync", []string{"sync", "async"},
+			"When a write is acknowledged. sync: once it is on the disk; all that waits shares one flush. async: once it is written; the disk follows in the background, and a power loss may take the last moments."),
+		bind: func(s *BrokerSettings, v string) { s.FlushSync = v == "sync" },
+	},
+	{
+		Setting: integer("group.initial.rebalance.delay.ms", 3000, 0, math.MaxInt32,
+			"How long the first rebalance of an empty group waits for more members, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupInitialRebalanceDelayMs = toInt32(v) },
+	},
+	{
+		Setting: integer(groupMaxSessionMs, 30*minuteMs, 1, math.MaxInt32,
+			"The longest session timeout that a group member may ask for, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupMaxSessionTimeoutMs = toInt32(v) },
+	},
+	{
+		Setting: integer("group.max.size", math.MaxInt32, 1, math.MaxInt32,
+			"The most members that a group may have."),
+		bind: func(s *BrokerSettings, v string) { s.GroupMaxSize = toInt(v) },
+	},
+	{
+		Setting: integer(groupMinSessionMs, 6000, 1, math.MaxInt32,
+			"The shortest session timeout that a group member may ask for, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupMinSessionTimeoutMs = toInt32(v) },
+	},
+	topicDefault("log.cleaner.delete.retention.ms", "delete.retention.ms"),
+	topicDefault(cleanerMaxLagMs, maxCompactionLagMs),
+	topicDefault("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
+	topicDefault(cleanerMinLagMs, minCompactionLagMs),
+	topicDefault("log.cleanup.policy", cleanupPolicy),
+	topicDefault("log.message.timestamp.after.max.ms", "message.timestamp.after.max.ms"),
+	topicDefault("log.message.timestamp.before.max.ms", "message.timestamp.before.max.ms"),
+	topicDefault("log.message.timestamp.type", "message.timestamp.type"),
+	topicDefault("log.retention.bytes", "retention.bytes"),
+	{
+		Setting: integer("log.retention.hours", 7*24, -1, math.MaxInt32,
+			"retention.ms of topics, in hours, where neither log.retention.ms nor log.retention.minutes is set."+notYetRetention),
+	},
+	{
+		Setting: longUnset("log.retention.minutes", -1, math.MaxInt32,
+			"retention.ms of topics, in minutes, where log.retention.ms is not set."+notYetRetention),
+	},
+	{
+		Setting: longUnset("log.retention.ms", -1, math.MaxInt64,
+			"retention.ms of topics."+notYetRetention),
+	},
+	{
+		// Kafka's least is 1 MiB as well; above 2 GiB nothing is gained.
+		Setting: integer("log.segment.bytes", 1<<30, 1<<20, math.MaxInt32,
+			"The size at which a segment of a shard's log ends, in bytes."),
+		bind: func(s *BrokerSettings, v string) { s.SegmentBytes = toInt64(v) },
+	},
+	{
+		Setting: integer("max.connections", math.MaxInt32, 1, math.MaxInt32,
+			"The most connections at once; one more is closed when it comes."),
+		bind: func(s *BrokerSettings, v string) { s.MaxConnections = toInt(v) },
+	},
+	topicDefault(messageMaxBytes, "max.message.bytes"),
+	{
+		Setting: integer("num.partitions", 1, 1, MaxPartitionsPerTopic,
+			"The number of partitions of topics that are created without one."),
+		bind: func(s *BrokerSettings, v string) { s.NumPartitions = toInt32(v) },
+	},
+	{
+		Setting: integer("offset.metadata.max.bytes", 4096, 0, math.MaxInt16,
+			"The longest text that may be committed with an offset, in bytes."),
+		bind: func(s *BrokerSettings, v string) { s.OffsetMetadataMaxBytes = toInt(v) },
+	},
+	{
+		Setting: integer("offsets.retention.minutes", 7*24*60, 1, math.MaxInt32,
+			"How long the offsets of a group without members are kept, in minutes."),
+		bind: func(s *BrokerSettings, v string) { s.OffsetsRetentionMinutes = toInt32(v) },
+	},
+	{
+		Setting: integer("offsets.topic.num.partitions", 50, 1, MaxInternalPartitions,
+			"The number of partitions of "+ConsumerOffsets+". Counts when the topic is created."),
+		bind: func(s *BrokerSettings, v string) { s.OffsetsTopicPartitions = toInt32(v) },
+	},
+	{
+		Setting: integer("producer.id.expiration.ms", dayMs, 1, math.MaxInt32,
+			"How long a partition remembers a producer that sends nothing, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.ProducerIDExpirationMs = toInt64(v) },
+	},
+	{
+		Setting: integer("socket.request.max.bytes", 100<<20, 1, math.MaxInt32,
+			"The largest request that is read, in bytes. It bounds the largest batch too."),
+		bind: func(s *BrokerSettings, v string) { s.SocketRequestMaxBytes = toInt(v) },
+	},
+	{
+		Setting: integer("transaction.max.timeout.ms", 15*minuteMs, 1, math.MaxInt32,
+			"The longest timeout that a transactional producer may ask for, in ms."+notYetTransaction),
+		bind: func(s *BrokerSettings, v string) { s.TransactionMaxTimeoutMs = toInt32(v) },
+	},
+	{
+		Setting: integer("transaction.state.log.num.partitions", 50, 1, MaxInternalPartitions,
+			"The number of partitions of "+TransactionState+". Counts when the topic is created."+notYetTransaction),
+		bind: func(s *BrokerSettings, v string) { s.TransactionStatePartitions = toInt32(v) },
+	},
+	{
+		Setting: integer("transactional.id.expiration.ms", 7*dayMs, 1, math.MaxInt32,
+			"How long a transactional id without a transaction is remembered, in ms."+notYetTransaction),
+		bind: func(s *BrokerSettings, v string) { s.TransactionalIDExpirationMs = toInt64(v) },
+	},
+}
+
+// topicDefault declares a broker setting that is nothing but the default of a
+// topic setting, in the same unit.
+func topicDefault(name, topic string) brokerSetting {
+	t, ok := topicSettingNamed(topic)
+	if !ok {
+		panic("no topic setting " + topic)
+	}
+	s := t.Setting
+	s.Name = name
+	return brokerSetting{Setting: s}
+}
+
+// ParseBrokerSettings makes a broker's settings from what was set, by Kafka's
+// names. The error names everything that is wrong with it.
+func ParseBrokerSettings(set map[string]string) (*BrokerSettings, error) {
+	s := &BrokerSettings{set: make(map[string]string, len(set))}
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		d, ok := brokerSettingNamed(name)
+		if !ok {
+			faults = append(faults, errors.New(unknown("broker setting", name, brokerSettingNames())))
+			continue
+		}
+		v, err := d.Canonical(set[name])
+		if err != nil {
+			faults = append(faults, fmt.Errorf("broker setting %w", err))
+			continue
+		}
+		s.set[name] = v
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	s.bind()
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// DefaultBrokerSettings are the settings of a broker where nothing was set.
+func DefaultBrokerSettings() *BrokerSettings {
+	s, err := ParseBrokerSettings(nil)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (s *BrokerSettings) bind() {
+	for i := range brokerSettings {
+		d := &brokerSettings[i]
+		if v := s.value(d); v != nil && d.bind != nil {
+			d.bind(s, *v)
+		}
+	}
+	for i := range topicSettings {
+		d := &topicSettings[i]
+		if v, _ := s.topicValue(d); d.bind != nil {
+			d.bind(&s.topics, v)
+		}
+	}
+}
+
+// check holds settings against each other.
+func (s *BrokerSettings) check() error {
+	if s.GroupMinSessionTimeoutMs > s.GroupMaxSessionTimeoutMs {
+		return fmt.Errorf("broker setting %s: %d is more than %s, %d",
+			groupMinSessionMs, s.GroupMinSessionTimeoutMs, groupMaxSessionMs, s.GroupMaxSessionTimeoutMs)
+	}
+	if s.topics.MinCompactionLagMs > s.topics.MaxCompactionLagMs {
+		return fmt.Errorf("broker setting %s: %d is more than %s, %d",
+			cleanerMinLagMs, s.topics.MinCompactionLagMs, cleanerMaxLagMs, s.topics.MaxCompactionLagMs)
+	}
+	return nil
+}
+
+// value is what was set, else the default, else nil.
+func (s *BrokerSettings) value(d *brokerSetting) *string {
+	if v, ok := s.set[d.Name]; ok {
+		return &v
+	}
+	return d.Default
+}
+
+// topicValue is what holds for topics that do not set d, and where it is from.
+func (s *BrokerSettings) topicValue(d *topicSetting) (string, kmsg.ConfigSource) {
+	for _, o := range d.from {
+		if v, ok := s.set[o.name]; ok {
+			return o.convert(v), kmsg.ConfigSourceStaticBrokerConfig
+		}
+	}
+	return *d.Default, kmsg.ConfigSourceDefaultConfig
+}
+
+func brokerSettingNamed(name string) (*brokerSetting, bool) {
+	for i := range brokerSettings {
+		if brokerSettings[i].Name == name {
+			return &brokerSettings[i], true
+		}
+	}
+	return nil, false
+}
+
+func brokerSettingNames() []string {
+	names := make([]string, len(brokerSettings))
+	for i := range brokerSettings {
+		names[i] = brokerSettings[i].Name
+	}
+	return names
+}
+
+// BrokerSettingDeclarations lists all settings of the broker by name, for
+// documentation.
+func BrokerSettingDeclarations() []Setting {
+	out := make([]Setting, len(brokerSettings))
+	for i := range brokerSettings {
+		out[i] = brokerSettings[i].Setting
+	}
+	return out
+}
+
+// checkTopicConfigs checks settings that a topic is to have, each for itself and
+// all together, and returns them in canonical form. The error carries
+// kerr.InvalidConfig.
+func (s *BrokerSettings) checkTopicConfigs(configs map[string]string) (map[string]string, error) {
+	out := make(map[string]string, len(configs))
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		v, err := canonicalTopicConfig(name, configs[name])
+		if err != nil {
+			return nil, err
+		}
+		out[name] = v
+	}
+	t := s.Topic(&Topic{Configs: out})
+	if t.MinCompactionLagMs > t.MaxCompactionLagMs {
+		return nil, fmt.Errorf("%s: %d is more than %s, %d: %w",
+			minCompactionLagMs, t.MinCompactionLagMs, maxCompactionLagMs, t.MaxCompactionLagMs, kerr.InvalidConfig)
+	}
+	return out, nil
+}
+
+func canonicalTopicConfig(name, value string) (string, error) {
+	d, ok := topicSettingNamed(name)
+	if !ok {
+		return "", unknownTopicSetting(name)
+	}
+	if name == messageType && strings.TrimSpace(value) == string(delayed) {
+		return "", fmt.Errorf("%s: delay is not available yet: this broker does not hold messages until they are due: %w",
+			messageType, kerr.InvalidConfig)
+	}
+	v, err := d.Canonical(value)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", err, kerr.InvalidConfig)
+	}
+	return v, nil
+}
+
+func unknownTopicSetting(name string) error {
+	return fmt.Errorf("%s: %w", unknown("topic setting", name, topicSettingNames()), kerr.InvalidConfig)
+}

@@ -1,0 +1,280 @@
+package cluster
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func TestEveryDeclarationHoldsTogether(t *testing.T) {
+	for what, all := range map[string][]Setting{"topic": TopicSettingDeclarations(), "broker": BrokerSettingDeclarations()} {
+		if !slices.IsSortedFunc(all, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) }) {
+			t.Errorf("%s settings are not in order", what)
+		}
+		for i, s := range all {
+			if i > 0 && all[i-1].Name == s.Name {
+				t.Errorf("%s is declared twice", s.Name)
+			}
+			if s.Doc == "" || s.Accepts == "" || s.Type == kmsg.ConfigTypeUnknown || len(s.Name) > maxSuggested {
+				t.Errorf("%s is not declared in full", s.Name)
+			}
+			if s.Default == nil {
+				continue
+			}
+			if v, err := s.Canonical(*s.Default); err != nil || v != *s.Default {
+				t.Errorf("the default of %s becomes %q: %v", s.Name, v, err)
+			}
+		}
+	}
+	for _, d := range topicSettings {
+		if d.Default == nil {
+			t.Errorf("topic setting %s has no default", d.Name)
+		}
+		for _, o := range d.from {
+			b, ok := brokerSettingNamed(o.name)
+			if !ok {
+				t.Errorf("%s comes from %s, which does not exist", d.Name, o.name)
+				continue
+			}
+			if o.scale < 1 {
+				t.Errorf("%s comes from %s times %d", d.Name, o.name, o.scale)
+			}
+			if b.Default == nil {
+				continue
+			}
+			if got := o.convert(*b.Default); got != *d.Default {
+				t.Errorf("the default of %s is %s, of %s %s", d.Name, *d.Default, o.name, got)
+			}
+		}
+		if d.bind == nil && !strings.Contains(d.Doc, "changes nothing") {
+			t.Errorf("%s goes nowhere, and does not say that it changes nothing", d.Name)
+		}
+	}
+}
+
+func TestEveryTopicSettingOfKafkaIsThere(t *testing.T) {
+	for name, def := range map[string]string{
+		"cleanup.policy":                  "delete",
+		"compression.type":                "producer",
+		"delete.retention.ms":             "86400000",
+		"file.delete.delay.ms":            "60000",
+		"flush.messages":                  "9223372036854775807",
+		"flush.ms":                        "9223372036854775807",
+		"index.interval.bytes":            "4096",
+		"max.compaction.lag.ms":           "9223372036854775807",
+		"max.message.bytes":               "4194304",
+		"message.timestamp.after.max.ms":  "3600000",
+		"message.timestamp.before.max.ms": "9223372036854775807",
+		"message.timestamp.type":          "CreateTime",
+		"message.type":                    "normal",
+		"min.cleanable.dirty.ratio":       "0.5",
+		"min.compaction.lag.ms":           "0",
+		"min.insync.replicas":             "1",
+		"preallocate":                     "false",
+		"retention.bytes":                 "-1",
+		"retention.ms":                    "604800000",
+		"segment.bytes":                   "1073741824",
+		"segment.index.bytes":             "10485760",
+		"segment.jitter.ms":               "0",
+		"segment.ms":                      "604800000",
+		"unclean.leader.election.enable":  "false",
+	} {
+		d, ok := topicSettingNamed(name)
+		if !ok || *d.Default != def {
+			t.Errorf("%s is missing, or its default is not %s", name, def)
+		}
+	}
+}
+
+func TestValuesAreCheckedAndMadeCanonical(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"retention.ms", "-1", "-1"},
+		{"retention.ms", " +5 ", "5"},
+		{"retention.ms", "-2", ""},
+		{"retention.ms", "1e3", ""},
+		{"retention.ms", "", ""},
+		{"retention.ms", "9223372036854775807", "9223372036854775807"},
+		{"retention.ms", "9223372036854775808", ""},
+		{"segment.index.bytes", "2147483647", "2147483647"},
+		{"segment.index.bytes", "2147483648", ""},
+		{"segment.bytes", "200", "200"},
+		{"max.message.bytes", "536870912", "536870912"},
+		{"max.message.bytes", "536870913", ""},
+		{"min.cleanable.dirty.ratio", "1", "1"},
+		{"min.cleanable.dirty.ratio", ".25", "0.25"},
+		{"min.cleanable.dirty.ratio", "1.01", ""},
+		{"min.cleanable.dirty.ratio", "NaN", ""},
+		{"preallocate", "TRUE", "true"},
+		{"preallocate", "1", ""},
+		{"message.timestamp.type", "LogAppendTime", "LogAppendTime"},
+		{"message.timestamp.type", "logappendtime", ""},
+		{"cleanup.policy", "compact , delete", "compact,delete"},
+		{"cleanup.policy", "delete,delete", ""},
+		{"cleanup.policy", "compact,", ""},
+		{"compression.type", "zstd", "zstd"},
+		{"compression.type", "brotli", ""},
+		{"retention.ms", strings.Repeat("0", 2000) + "1", ""},
+	} {
+		d, _ := topicSettingNamed(c.name)
+		got, err := d.Canonical(c.value)
+		if (err != nil) != (c.want == "") || err == nil && got != c.want {
+			t.Errorf("%s=%q: got %q, %v, want %q", c.name, shortened(c.value), got, err, c.want)
+		}
+		if err != nil && (!strings.Contains(err.Error(), c.name) || !strings.Contains(err.Error(), d.Accepts)) {
+			t.Errorf("%q does not name key and range", err)
+		}
+	}
+	d, _ := topicSettingNamed("cleanup.policy")
+	if got, err := d.Canonical(" "); err != nil || got != "" {
+		t.Errorf("an empty list became %q, %v", got, err)
+	}
+}
+
+func TestBrokerSettingsTellAllThatIsWrong(t *testing.T) {
+	_, err := ParseBrokerSettings(map[string]string{
+		"num.partition":     "3",
+		"num.partitions":    "many",
+		"flush":             "never",
+		"something.foreign": "x",
+	})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	want := strings.Join([]string{
+		`broker setting flush: "never" is not one of sync, async`,
+		`unknown broker setting "num.partition", did you mean num.partitions?`,
+		`broker setting num.partitions: "many" is not an integer from 1 to 100000`,
+		`unknown broker setting "something.foreign"`,
+	}, "\n")
+	if err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	for name, set := range map[string]map[string]string{
+		groupMinSessionMs: {groupMinSessionMs: "9000", groupMaxSessionMs: "8000"},
+		cleanerMinLagMs:   {cleanerMinLagMs: "9", cleanerMaxLagMs: "8"},
+	} {
+		if _, err := ParseBrokerSettings(set); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v: got %v", set, err)
+		}
+	}
+}
+
+func TestDefaultsOfTheBroker(t *testing.T) {
+	s := DefaultBrokerSettings()
+	got := *s
+	got.set, got.topics = nil, TopicSettings{}
+	want := BrokerSettings{
+		NumPartitions: 1, DefaultReplicationFactor: 1, AutoCreateTopics: true, DeleteTopics: true, FlushSync: true,
+		SegmentBytes: 1 << 30, SocketRequestMaxBytes: 100 << 20, MaxConnections: 1<<31 - 1, ConnectionsMaxIdleMs: 600_000,
+		GroupInitialRebalanceDelayMs: 3000, GroupMinSessionTimeoutMs: 6000, GroupMaxSessionTimeoutMs: 1_800_000,
+		GroupMaxSize: 1<<31 - 1, OffsetsTopicPartitions: 50, OffsetsRetentionMinutes: 10080, OffsetMetadataMaxBytes: 4096,
+		ProducerIDExpirationMs: 86_400_000, TransactionalIDExpirationMs: 604_800_000, TransactionMaxTimeoutMs: 900_000,
+		TransactionStatePartitions: 50,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	topics := TopicSettings{
+		MaxMessageBytes: 4 << 20, TimestampBeforeMs: 1<<63 - 1, TimestampAfterMs: 3_600_000, Expires: true,
+		RetentionMs: 604_800_000, RetentionBytes: -1, DeleteRetentionMs: 86_400_000, MaxCompactionLagMs: 1<<63 - 1,
+		MinCleanableDirtyRatio: 0.5, MessageType: Normal,
+	}
+	if got := s.Topic(&Topic{}); got != topics {
+		t.Errorf("got %+v\nwant %+v", got, topics)
+	}
+}
+
+func TestTopicTakesItsOwnThenTheBrokersThenTheDefault(t *testing.T) {
+	s := brokerSettingsOf(t, map[string]string{
+		"log.retention.hours":        "2",
+		"message.max.bytes":          "1000",
+		"log.message.timestamp.type": "LogAppendTime",
+		"log.cleanup.policy":         "compact",
+	})
+	topic := &Topic{Configs: map[string]string{"max.message.bytes": "77", "cleanup.policy": "delete"}}
+	got := s.Topic(topic)
+	if got.MaxMessageBytes != 77 || !got.LogAppendTime || got.Compacted || !got.Expires || got.RetentionMs != 2*hourMs || got.DeleteRetentionMs != dayMs {
+		t.Errorf("got %+v", got)
+	}
+	for _, want := range []struct {
+		name, value, def string
+		source           kmsg.ConfigSource
+	}{
+		{"max.message.bytes", "77", "4194304", kmsg.ConfigSourceDynamicTopicConfig},
+		{"retention.ms", "7200000", "604800000", kmsg.ConfigSourceStaticBrokerConfig},
+		{"cleanup.policy", "delete", "delete", kmsg.ConfigSourceDynamicTopicConfig},
+		{"delete.retention.ms", "86400000", "86400000", kmsg.ConfigSourceDefaultConfig},
+	} {
+		e := entryNamed(t, s.Effective(topic), want.name)
+		if *e.Value != want.value || *e.Default != want.def || e.Source != want.source || e.ReadOnly {
+			t.Errorf("got %s=%s, default %s, %v", e.Name, *e.Value, *e.Default, e.Source)
+		}
+	}
+}
+
+func TestRetentionTakesTheFinestUnitThatIsSet(t *testing.T) {
+	for _, c := range []struct {
+		set  map[string]string
+		want int64
+	}{
+		{map[string]string{"log.retention.hours": "1"}, hourMs},
+		{map[string]string{"log.retention.hours": "1", "log.retention.minutes": "2"}, 2 * minuteMs},
+		{map[string]string{"log.retention.ms": "3", "log.retention.minutes": "2"}, 3},
+		{map[string]string{"log.retention.hours": "-1"}, -1},
+		{map[string]string{"log.retention.hours": "2147483647"}, 2147483647 * hourMs},
+	} {
+		if got := brokerSettingsOf(t, c.set).Topic(&Topic{}).RetentionMs; got != c.want {
+			t.Errorf("%v: got %d", c.set, got)
+		}
+	}
+}
+
+func TestBrokerEntriesAreReadOnly(t *testing.T) {
+	entries := brokerSettingsOf(t, map[string]string{"num.partitions": "3"}).Entries()
+	for _, e := range entries {
+		if !e.ReadOnly {
+			t.Errorf("%s can be changed", e.Name)
+		}
+	}
+	if e := entryNamed(t, entries, "num.partitions"); *e.Value != "3" || *e.Default != "1" || e.Source != kmsg.ConfigSourceStaticBrokerConfig {
+		t.Errorf("got %+v", e)
+	}
+	if e := entryNamed(t, entries, "broker.rack"); e.Value != nil || e.Source != kmsg.ConfigSourceDefaultConfig {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestValueOfAnotherVersionCountsAsNotSet(t *testing.T) {
+	got := DefaultBrokerSettings().Topic(&Topic{Configs: map[string]string{
+		"retention.ms": "a fortnight", "message.type": "delay", "of.the.future": "1",
+	}})
+	if got != DefaultBrokerSettings().topics {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestSuggestionsAreNear(t *testing.T) {
+	names := topicSettingNames()
+	for name, want := range map[string]string{
+		"retention.m": "retention.ms", "Retention.ms": "retention.ms", "max.message.byte": "max.message.bytes",
+		"foo": "", "": "", strings.Repeat("x", 1000): "",
+	} {
+		if got := nearest(name, names); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", shortened(name), got, want)
+		}
+	}
+}
+
+func entryNamed(t *testing.T, es []Entry, name string) Entry {
+	t.Helper()
+	for _, e := range es {
+		if e.Name == name {
+			return e
+		}
+	}
+	t.Fatalf("%s is not listed", name)
+	return Entry{}
+}
