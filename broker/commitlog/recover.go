@@ -19,7 +19,8 @@ import (
 //
 // What is there when Open returns is durable. The entries above the newest
 // snapshot are not yet visible to readers: the caller passes them to Committed as
-// far as they are. Only one Log at a time may have a directory open.
+// far as they are. Only one Log at a time may have a directory open. The parent
+// directory must be durable already.
 func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	blocks := indexCacheBlocks
 	if o.IndexCache > 0 {

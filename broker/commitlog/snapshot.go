@@ -268,7 +268,8 @@ func (l *Log) WriteSnapshot(s *Snapshot) error {
 	}
 	l.mu.Unlock()
 	if err := l.removeOldSnapshots(next); err != nil {
-		return l.fail("deleting old snapshots", err)
+		// The snapshot is written: this must not look like a call to be made again.
+		return l.fail("deleting old snapshots", &syncError{err})
 	}
 	return nil
 }
