@@ -13,8 +13,8 @@ import (
 )
 
 // Coordinator is the leading half: it decides for all groups of a shard while the
-// node leads it. Times are in ms and must not fall from call to call. Of requests
-// strings are kept and byte slices are copied; byte slices in answers are the
+// node leads it. Times are in ms; one that is behind an earlier one counts as that
+// one. Of requests strings are kept and byte slices are copied; byte slices in answers are the
 // group's and must not be changed. It is for one goroutine at a time, the one that
 // also applies commands to its State.
 type Coordinator struct {
@@ -78,8 +78,7 @@ func Lead(s *State, cfg Config, now int64) *Coordinator {
 }
 
 func (c *Coordinator) begin(now int64) {
-	invariant.That(now >= c.now, "time fell from %d to %d", c.now, now)
-	c.now, c.out = now, nil
+	c.now, c.out = max(c.now, now), nil
 }
 
 func (c *Coordinator) end() []Effect {

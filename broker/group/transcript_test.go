@@ -1,0 +1,498 @@
+package group
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kbin"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the transcripts in testdata now give")
+
+// A transcript is a story: lines that begin in the first column are commands or
+// comments, the indented lines below a command are what it had for effects.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(want))
+			if *rewrite {
+				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != string(want) {
+				t.Errorf("%s tells another story now (run with -rewrite and read the diff):\n%s", f, got)
+			}
+		})
+	}
+}
+
+// start is the time at which all transcripts begin, in ms.
+const start = int64(1_000_000)
+
+// stage is a coordinator with the shell that a transcript drives by hand.
+type stage struct {
+	cfg     Config
+	state   *State
+	c       *Coordinator
+	now     int64
+	token   Token
+	ids     int
+	waiting []Persist
+	out     strings.Builder
+}
+
+func newStage() *stage {
+	s := &stage{cfg: DefaultConfig(), state: NewState(), now: start}
+	s.cfg.NewID = func() string { s.ids++; return strconv.Itoa(s.ids) }
+	s.c = Lead(s.state, s.cfg, s.now)
+	return s
+}
+
+func play(t *testing.T, script string) string {
+	s := newStage()
+	for _, line := range strings.SplitAfter(script, "\n") {
+		if strings.HasPrefix(line, "  ") {
+			continue
+		}
+		s.out.WriteString(line)
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if err := s.do(parseArgs(line)); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+	}
+	return s.out.String()
+}
+
+// args are the words of a command: a verb, an optional object and key=value pairs.
+type args struct {
+	verb, object string
+	kv           map[string]string
+}
+
+func parseArgs(line string) args {
+	a := args{kv: map[string]string{}}
+	for i, w := range strings.Fields(line) {
+		k, v, ok := strings.Cut(w, "=")
+		switch {
+		case i == 0:
+			a.verb = w
+		case ok:
+			a.kv[k] = v
+		default:
+			a.object = w
+		}
+	}
+	return a
+}
+
+func (a args) get(key, otherwise string) string {
+	if v, ok := a.kv[key]; ok {
+		return v
+	}
+	return otherwise
+}
+
+func (a args) num(key string, otherwise int) int {
+	v, ok := a.kv[key]
+	if !ok {
+		return otherwise
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func (a args) millis(key string, otherwise time.Duration) int32 {
+	if v, ok := a.kv[key]; ok {
+		d, err := time.ParseDuration(v)
+		if err != nil {
+			panic(err)
+		}
+		otherwise = d
+	}
+	return int32(otherwise.Milliseconds())
+}
+
+func (a args) pointer(key string) *string {
+	if v, ok := a.kv[key]; ok {
+		return &v
+	}
+	return nil
+}
+
+// list cuts "a:b,c:d" into pairs.
+func (a args) list(key string) [][2]string {
+	var out [][2]string
+	if v := a.kv[key]; v != "" {
+		for _, e := range strings.Split(v, ",") {
+			k, v, _ := strings.Cut(e, ":")
+			out = append(out, [2]string{k, v})
+		}
+	}
+	return out
+}
+
+func (s *stage) do(a args) error {
+	switch a.verb {
+	case "config":
+		if v, ok := a.kv["max-size"]; ok {
+			s.cfg.MaxSize, _ = strconv.Atoi(v)
+		}
+		if v, ok := a.kv["max-groups"]; ok {
+			s.cfg.MaxGroups, _ = strconv.Atoi(v)
+		}
+		if v, ok := a.kv["max-group-bytes"]; ok {
+			s.cfg.MaxGroupBytes, _ = strconv.Atoi(v)
+		}
+		if v, ok := a.kv["max-offsets"]; ok {
+			s.cfg.MaxOffsets, _ = strconv.Atoi(v)
+		}
+		if v, ok := a.kv["max-metadata"]; ok {
+			s.cfg.OffsetMetadataMaxBytes, _ = strconv.Atoi(v)
+		}
+		s.c = Lead(s.state, s.cfg, s.now)
+	case "at":
+		d, err := time.ParseDuration(a.object)
+		if err != nil {
+			return err
+		}
+		// As the shell does: a tick at each time that the coordinator asks for.
+		for end := start + d.Milliseconds(); s.now < end; {
+			s.now = min(max(s.c.Next(), s.now+1), end)
+			s.effects(s.c.Tick(s.now))
+		}
+	case "join":
+		s.effects(s.c.Join(s.now, s.next(), Client{a.get("as", "c"), "/127.0.0.1"}, s.joinRequest(a)))
+	case "sync":
+		s.effects(s.c.Sync(s.now, s.next(), s.syncRequest(a)))
+	case "heartbeat":
+		r := kmsg.NewPtrHeartbeatRequest()
+		r.Version, r.Group, r.MemberID, r.InstanceID, r.Generation = 4, a.get("group", "g"), a.object, a.pointer("instance"), int32(a.num("gen", 1))
+		s.effects(s.c.Heartbeat(s.now, s.next(), r))
+	case "leave":
+		s.effects(s.c.Leave(s.now, s.next(), s.leaveRequest(a)))
+	case "commit":
+		s.effects(s.c.Commit(s.now, s.next(), s.commitRequest(a)))
+	case "fetch":
+		q := kmsg.NewOffsetFetchRequestGroup()
+		q.Group, q.MemberEpoch = a.get("group", "g"), int32(a.num("epoch", -1))
+		for _, p := range a.list("offsets") {
+			x := kmsg.NewOffsetFetchRequestGroupTopic()
+			n, _ := strconv.Atoi(p[1])
+			x.Topic, x.Partitions = p[0], []int32{int32(n)}
+			q.Topics = append(q.Topics, x)
+		}
+		r := s.c.FetchGroup(&q)
+		s.printf("fetched %s", errorName(r.ErrorCode))
+		for _, x := range r.Topics {
+			for _, p := range x.Partitions {
+				s.printf("  %s/%d = %d epoch %d metadata %q %s", x.Topic, p.Partition, p.Offset, p.LeaderEpoch, *p.Metadata, errorName(p.ErrorCode))
+			}
+		}
+	case "list":
+		r := kmsg.NewPtrListGroupsRequest()
+		r.Version = 5
+		if f, ok := a.kv["state"]; ok {
+			r.StatesFilter = []string{f}
+		}
+		if f, ok := a.kv["type"]; ok {
+			r.TypesFilter = []string{f}
+		}
+		for _, g := range s.c.List(r).Groups {
+			s.printf("%s %q %s %s", g.Group, g.ProtocolType, g.GroupState, g.GroupType)
+		}
+	case "describe":
+		d := s.c.Describe(a.get("group", "g"), int16(a.num("v", 6)))
+		s.printf("%s %s type %q protocol %q", d.State, errorName(d.ErrorCode), d.ProtocolType, d.Protocol)
+		for _, m := range d.Members {
+			s.printf("  %s%s %s %s metadata %q assignment %q", m.MemberID, instance(m.InstanceID), m.ClientID, m.ClientHost, m.ProtocolMetadata, m.MemberAssignment)
+		}
+	case "delete":
+		s.effects(s.c.Delete(s.now, s.next(), strings.Split(a.object, ",")))
+	case "topic-deleted":
+		s.effects(s.c.TopicDeleted(s.now, a.object))
+	case "forget":
+		n, _ := strconv.Atoi(a.object)
+		s.effects(s.c.Forget(s.now, Token(n)))
+	case "apply":
+		for range a.num("n", len(s.waiting)) {
+			p := s.waiting[0]
+			s.waiting = s.waiting[1:]
+			if err := s.state.Apply(p.Command, s.now); err != nil {
+				return err
+			}
+			s.effects(s.c.Done(s.now, p.ID, nil))
+		}
+	case "replicate":
+		// The log has it, but the leader is lost before it learns that.
+		for _, p := range s.waiting {
+			if err := s.state.Apply(p.Command, s.now); err != nil {
+				return err
+			}
+		}
+		s.waiting = nil
+	case "keep":
+		// The member sends heartbeats, and what is asked for is persisted.
+		d, err := time.ParseDuration(a.get("until", ""))
+		if err != nil {
+			return err
+		}
+		for end := start + d.Milliseconds(); s.now < end; {
+			s.now = min(s.now+9*time.Minute.Milliseconds(), end)
+			s.effects(s.c.Tick(s.now))
+			r := kmsg.NewPtrHeartbeatRequest()
+			r.Group, r.MemberID, r.Generation = "g", a.object, int32(a.num("gen", 1))
+			e := s.c.Heartbeat(s.now, s.next(), r)
+			if code := e[0].(Answer).Response.(*kmsg.HeartbeatResponse).ErrorCode; code != 0 {
+				return fmt.Errorf("heartbeat: %s", errorName(code))
+			}
+			if err := s.do(args{verb: "apply"}); err != nil {
+				return err
+			}
+		}
+	case "fail":
+		p := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		err := map[string]error{
+			"not-leader": fmt.Errorf("proposing: %w", kerr.NotLeaderForPartition),
+			"busy":       errors.New("too many proposals"),
+		}[a.object]
+		s.effects(s.c.Done(s.now, p.ID, err))
+	case "resign":
+		s.effects(s.c.Resign(s.now))
+		s.waiting = nil
+	case "lead":
+		// A new leader has nothing but the log: its state, and a snapshot of it.
+		restored, err := Restore(s.state.View().Encode())
+		if err != nil {
+			return err
+		}
+		s.state = restored
+		s.c = Lead(s.state, s.cfg, s.now)
+	default:
+		return fmt.Errorf("unknown verb")
+	}
+	return nil
+}
+
+func (s *stage) next() Token { s.token++; return s.token }
+
+func (s *stage) joinRequest(a args) *kmsg.JoinGroupRequest {
+	r := kmsg.NewPtrJoinGroupRequest()
+	r.Version = int16(a.num("v", 9))
+	r.Group = a.get("group", "g")
+	r.MemberID = a.object
+	r.InstanceID = a.pointer("instance")
+	r.ProtocolType = a.get("type", "consumer")
+	r.SessionTimeoutMillis = a.millis("session", 10*time.Second)
+	r.RebalanceTimeoutMillis = a.millis("rebalance", time.Minute)
+	ps := a.list("protocols")
+	if _, ok := a.kv["protocols"]; !ok {
+		ps = [][2]string{{"range", "t"}}
+	}
+	for _, p := range ps {
+		x := kmsg.NewJoinGroupRequestProtocol()
+		x.Name, x.Metadata = p[0], []byte(p[1])
+		if a.get("type", "consumer") == "consumer" {
+			x.Metadata = consumes(strings.Split(p[1], "+")...)
+		}
+		r.Protocols = append(r.Protocols, x)
+	}
+	return r
+}
+
+// consumes is the metadata of a consumer of the topics.
+func consumes(topics ...string) []byte {
+	m := kmsg.NewConsumerMemberMetadata()
+	m.Version, m.Topics = 1, topics
+	return m.AppendTo(nil)
+}
+
+func (s *stage) syncRequest(a args) *kmsg.SyncGroupRequest {
+	r := kmsg.NewPtrSyncGroupRequest()
+	r.Version = 5
+	r.Group, r.MemberID, r.InstanceID, r.Generation = a.get("group", "g"), a.object, a.pointer("instance"), int32(a.num("gen", 1))
+	r.ProtocolType, r.Protocol = kmsg.StringPtr(a.get("type", "consumer")), kmsg.StringPtr(a.get("protocol", "range"))
+	for _, p := range a.list("assign") {
+		x := kmsg.NewSyncGroupRequestGroupAssignment()
+		x.MemberID, x.MemberAssignment = p[0], []byte(p[1])
+		r.GroupAssignment = append(r.GroupAssignment, x)
+	}
+	return r
+}
+
+func (s *stage) leaveRequest(a args) *kmsg.LeaveGroupRequest {
+	r := kmsg.NewPtrLeaveGroupRequest()
+	r.Version, r.Group, r.MemberID = int16(a.num("v", 5)), a.get("group", "g"), a.object
+	for _, id := range strings.Split(a.object, ",") {
+		m := kmsg.NewLeaveGroupRequestMember()
+		m.MemberID, m.InstanceID = id, a.pointer("instance")
+		r.Members = append(r.Members, m)
+	}
+	return r
+}
+
+func (s *stage) commitRequest(a args) *kmsg.OffsetCommitRequest {
+	r := kmsg.NewPtrOffsetCommitRequest()
+	r.Version = int16(a.num("v", 9))
+	r.Group, r.MemberID, r.InstanceID, r.Generation = a.get("group", "g"), a.object, a.pointer("instance"), int32(a.num("gen", -1))
+	r.RetentionTimeMillis = -1
+	if _, ok := a.kv["retention"]; ok {
+		r.RetentionTimeMillis = int64(a.millis("retention", 0))
+	}
+	for _, p := range a.list("offsets") { // topic:partition:offset[:metadata]
+		f := strings.Split(p[1], ":")
+		n, _ := strconv.Atoi(f[0])
+		o, _ := strconv.Atoi(f[1])
+		x := kmsg.NewOffsetCommitRequestTopic()
+		x.Topic = p[0]
+		y := kmsg.NewOffsetCommitRequestTopicPartition()
+		y.Partition, y.Offset, y.LeaderEpoch = int32(n), int64(o), 7
+		if len(f) > 2 {
+			y.Metadata = &f[2]
+		}
+		x.Partitions = append(x.Partitions, y)
+		r.Topics = append(r.Topics, x)
+	}
+	return r
+}
+
+func (s *stage) printf(format string, a ...any) {
+	s.out.WriteString(strings.TrimRight(fmt.Sprintf("  "+format, a...), " ") + "\n")
+}
+
+// effects prints what a call wants done, and the groups' phases after it.
+func (s *stage) effects(out []Effect) {
+	for _, e := range out {
+		switch e := e.(type) {
+		case Answer:
+			s.printf("#%d at %s: %s", e.Token, time.Duration(s.now-start)*time.Millisecond, printResponse(e.Response))
+		case Persist:
+			s.waiting = append(s.waiting, e)
+			s.printf("persist at %s: %s", time.Duration(s.now-start)*time.Millisecond, printCommand(e.Command))
+		}
+	}
+}
+
+func errorName(code int16) string {
+	if code == 0 {
+		return "ok"
+	}
+	return kerr.TypedErrorForCode(code).Message
+}
+
+func instance(id *string) string {
+	if id == nil {
+		return ""
+	}
+	return "(" + *id + ")"
+}
+
+func printResponse(r kmsg.Response) string {
+	switch r := r.(type) {
+	case *kmsg.JoinGroupResponse:
+		if r.ErrorCode != 0 {
+			return fmt.Sprintf("join %s member %q", errorName(r.ErrorCode), r.MemberID)
+		}
+		s := fmt.Sprintf("join ok %s generation %d %s leader %s", r.MemberID, r.Generation, *r.Protocol, r.LeaderID)
+		for _, m := range r.Members {
+			s += fmt.Sprintf(" [%s%s]", m.MemberID, instance(m.InstanceID))
+		}
+		if r.SkipAssignment {
+			s += " skip assignment"
+		}
+		return s
+	case *kmsg.SyncGroupResponse:
+		if r.ErrorCode != 0 {
+			return "sync " + errorName(r.ErrorCode)
+		}
+		return fmt.Sprintf("sync ok %s %q", *r.Protocol, r.MemberAssignment)
+	case *kmsg.HeartbeatResponse:
+		return "heartbeat " + errorName(r.ErrorCode)
+	case *kmsg.LeaveGroupResponse:
+		s := "leave " + errorName(r.ErrorCode)
+		for _, m := range r.Members {
+			s += fmt.Sprintf(" [%s%s %s]", m.MemberID, instance(m.InstanceID), errorName(m.ErrorCode))
+		}
+		return s
+	case *kmsg.OffsetCommitResponse:
+		s := "commit"
+		for _, t := range r.Topics {
+			for _, p := range t.Partitions {
+				s += fmt.Sprintf(" [%s/%d %s]", t.Topic, p.Partition, errorName(p.ErrorCode))
+			}
+		}
+		return s
+	case *kmsg.DeleteGroupsResponse:
+		s := "delete"
+		for _, g := range r.Groups {
+			s += fmt.Sprintf(" [%s %s]", g.Group, errorName(g.ErrorCode))
+		}
+		return s
+	}
+	return fmt.Sprintf("%T", r)
+}
+
+// printCommand applies the command to an empty state and prints what it did.
+func printCommand(c record.Command) string {
+	s := NewState()
+	if err := s.Apply(c, 0); err != nil {
+		return err.Error()
+	}
+	r := kbin.Reader{Src: c.Payload()}
+	line := map[uint8]string{
+		offsetsCommitted: "commit", groupChanged: "group", groupDeleted: "deletion of group", offsetsDeleted: "deletion of offsets",
+	}[c.Kind()] + " " + r.CompactString()
+	if c.Kind() == offsetsDeleted {
+		for range count(&r) {
+			topic := r.CompactString()
+			for range count(&r) {
+				line += fmt.Sprintf(" %s/%d", topic, r.Int32())
+			}
+		}
+	}
+	for _, g := range s.groups {
+		if m := g.meta; m != nil {
+			line += fmt.Sprintf(" generation %d", m.generation)
+			for _, x := range m.members {
+				line += fmt.Sprintf(" [%s%s %q]", x.id, instance(x.instance), x.assignment)
+			}
+		}
+		var offsets []string
+		for topic, t := range g.topics {
+			for p, o := range t.partitions {
+				offsets = append(offsets, fmt.Sprintf(" %s/%d=%d", topic, p, o.Offset))
+			}
+		}
+		slices.Sort(offsets)
+		line += strings.Join(offsets, "")
+	}
+	return line
+}
