@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,28 +33,38 @@ type outcome struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// printOutcomes lists what became of each topic, and fails if any failed.
-func (p *program) printOutcomes(out listing, all []outcome) error {
-	failed := 0
+// printOutcomes lists what became of each topic; what failed is an error, with the
+// hint that goes with it. JSON has both.
+func (p *program) printOutcomes(out listing, all []outcome, hint string) error {
+	var failure *problem
 	g := grid{heads: []string{"TOPIC", "STATUS"}}
 	for _, o := range all {
-		status := o.Status
-		if o.Error != "" {
-			failed++
-			status += ": " + o.Error
+		switch said := fmt.Sprintf("topic %q: %s", o.Topic, o.Error); {
+		case o.Error == "":
+			g.add(o.Topic, o.Status)
+		case failure == nil:
+			failure = &problem{what: said}
+		default:
+			failure.next = append(failure.next, said)
 		}
-		g.add(o.Topic, status)
 	}
-	var err error
-	if out.json {
-		err = printJSON(p.stdout, all)
-	} else {
-		err = g.print(p.stdout)
+	switch {
+	case out.json:
+		if err := printJSON(p.stdout, all); err != nil {
+			return err
+		}
+	case len(g.rows) > 0:
+		if err := g.print(p.stdout); err != nil {
+			return err
+		}
 	}
-	if err == nil && failed > 0 {
-		err = errUnwell
+	if failure == nil {
+		return nil
 	}
-	return err
+	if hint != "" {
+		failure.next = append(failure.next, hint)
+	}
+	return failure
 }
 
 func (p *program) topicCreate() *cobra.Command {
@@ -103,6 +114,7 @@ func (p *program) topicCreate() *cobra.Command {
 				return err
 			}
 			var all []outcome
+			var hint string
 			for _, name := range names {
 				o := outcome{Topic: name, Status: "created"}
 				switch a, ok := answers[name]; {
@@ -112,10 +124,13 @@ func (p *program) topicCreate() *cobra.Command {
 					o.Status = "exists"
 				case a.Err != nil:
 					o.Status, o.Error = "failed", withDetail(a.Err, a.ErrMessage)
+					if errors.Is(a.Err, kerr.TopicAlreadyExists) {
+						hint = "no failure with --if-not-exists"
+					}
 				}
 				all = append(all, o)
 			}
-			return p.printOutcomes(out, all)
+			return p.printOutcomes(out, all, hint)
 		})
 	}
 	return cmd
@@ -140,6 +155,7 @@ func (p *program) topicRemove() *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 	}
 	c := p.clusterFlags(cmd)
+	cmd.ValidArgsFunction = c.completeTopics
 	out.flags(cmd)
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "a topic that does not exist is no failure")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
@@ -169,7 +185,7 @@ func (p *program) topicRemove() *cobra.Command {
 				}
 				all = append(all, o)
 			}
-			return p.printOutcomes(out, all)
+			return p.printOutcomes(out, all, "")
 		})
 	}
 	return cmd
@@ -269,6 +285,7 @@ func (p *program) topicDescribe() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 	}
 	c := p.clusterFlags(cmd)
+	cmd.ValidArgsFunction = c.completeTopics
 	out.flags(cmd)
 	cmd.Flags().BoolVarP(&allConfigs, "all-configs", "a", false, "configuration that is at its default too")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
@@ -318,7 +335,7 @@ func (c *cluster) describeTopics(ctx context.Context, admin *kadm.Client, names 
 	var all []topicDescription
 	for _, name := range names {
 		t := found[name]
-		d := topicDescription{Topic: name, ID: t.ID.String(), Internal: t.IsInternal, Configs: []topicConfiguration{}}
+		d := topicDescription{Topic: name, ID: base64.RawURLEncoding.EncodeToString(t.ID[:]), Internal: t.IsInternal, Configs: []topicConfiguration{}}
 		for _, number := range slices.Sorted(maps.Keys(t.Partitions)) {
 			part := t.Partitions[number]
 			row := partitionRow{
