@@ -51,7 +51,7 @@ func TestTablesQuoteWhatWouldSpoilThem(t *testing.T) {
 	if err := g.print(&b); err != nil {
 		t.Fatal(err)
 	}
-	want := "GROUP           STATE\nplain           ok\n\"a\\x1b[2J\\tb\"  ok\ngröße           ok\n"
+	want := "GROUP          STATE\nplain          ok\n\"a\\x1b[2J\\tb\"  ok\ngröße          ok\n"
 	if b.String() != want {
 		t.Errorf("got\n%q\nwant\n%q", b.String(), want)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -130,10 +131,53 @@ func (p *program) topicCreate() *cobra.Command {
 				}
 				all = append(all, o)
 			}
+			awaitLeaders(ctx, admin, all)
 			return p.printOutcomes(out, all, hint)
 		})
 	}
 	return cmd
+}
+
+// Limits of waiting for a new topic to be usable.
+const (
+	leaderWait  = 5 * time.Second
+	leaderPause = 50 * time.Millisecond
+)
+
+// awaitLeaders waits until each new topic can be used: Apache Kafka acknowledges a
+// creation a moment before its brokers know the topic. That a topic is created
+// does not depend on it, so there is no error.
+func awaitLeaders(ctx context.Context, admin *kadm.Client, all []outcome) {
+	var names []string
+	for _, o := range all {
+		if o.Status == "created" {
+			names = append(names, o.Topic)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaderWait)
+	defer cancel()
+	for len(names) > 0 {
+		if found, err := admin.ListTopics(ctx, names...); err == nil {
+			names = slices.DeleteFunc(names, func(name string) bool { return allLed(found[name]) })
+			if len(names) == 0 {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(leaderPause):
+		}
+	}
+}
+
+func allLed(t kadm.TopicDetail) bool {
+	for _, p := range t.Partitions {
+		if p.Leader < 0 || p.Err != nil {
+			return false
+		}
+	}
+	return t.Err == nil && len(t.Partitions) > 0
 }
 
 // withDetail prefers what the broker says to the general description of the code.
