@@ -1,0 +1,351 @@
+package commitlog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// run goes through the script until a step fails.
+func (h *history) run(fsys vfs.FS) error {
+	for i, step := range h.script(fsys) {
+		if err := step(); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// calls is how many I/O calls the script makes.
+func calls(t *testing.T) int {
+	t.Helper()
+	f := vfs.NewFault(vfs.NewMem(), nil)
+	must(t, newHistory().run(f))
+	return f.Calls()
+}
+
+// after opens what a crash left, compares it with what had been promised, and goes on
+// with it.
+func (h *history) after(fsys vfs.FS) error {
+	before, err := Verify(fsys, dir)
+	if err == nil {
+		for _, p := range before.Problems {
+			if exists, _ := fsys.Exists(dir + "/" + manifestName); exists && p.Do != doNothing {
+				return fmt.Errorf("verify before opening: %v", p)
+			}
+		}
+	}
+	l, err := Open(fsys, dir, Options{})
+	if err != nil {
+		return err
+	}
+	last := l.Last()
+	if last < h.synced {
+		return fmt.Errorf("%d were synced, %d are there", h.synced, last)
+	}
+	if d := l.Durable(); d != last {
+		return fmt.Errorf("durable is %d after opening, the log ends at %d", d, last)
+	}
+	if hs := l.HardState(); hs.Term < h.hard.Term || hs.Term > h.hardTried.Term || hs.Term == h.hard.Term && hs.Vote != h.hard.Vote {
+		return fmt.Errorf("hard state is %+v, %+v was set", hs, h.hard)
+	}
+	snapshot := record.Index(0)
+	if s := l.Snapshot(); s != nil {
+		snapshot = s.Index
+		if got, _ := s.Section("partitions"); string(got) != fmt.Sprintf("state behind %d", s.Index) || string(s.ConfState) != "members" {
+			return fmt.Errorf("snapshot %d says %q", s.Index, got)
+		}
+	}
+	if snapshot < h.snapshot || snapshot > h.snapTried {
+		return fmt.Errorf("snapshot is %d, %d was written", snapshot, h.snapshot)
+	}
+	// The frames, also those in front of the window: what was synced as it was, behind
+	// it nothing that was never appended.
+	var found []record.Entry
+	for _, s := range l.Segments() {
+		f, err := fsys.Open(dir + "/" + s.Name)
+		if err != nil {
+			return err
+		}
+		scan := newScanner(f, s.Base, segmentHeaderSize, s.Size)
+		for scan.pos < s.Size {
+			fr, err := scan.next()
+			if err != nil {
+				return err
+			}
+			e := append(record.Entry(nil), fr.entry...)
+			if e.Index() != record.Index(len(found)+1) || !h.tried[string(e)] {
+				return fmt.Errorf("entry %d behind %d was never appended", e.Index(), len(found))
+			}
+			if i := len(found); i < int(h.synced) && !bytes.Equal(e, h.entries[i]) {
+				return fmt.Errorf("entry %d is not the one that was synced", i+1)
+			}
+			found = append(found, e)
+		}
+	}
+	// From here on the log is what was found, and life goes on.
+	h.log, h.entries, h.retry = l, found, false
+	h.hard = l.HardState()
+	if err := h.replay(); err != nil {
+		return err
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	if err := h.setHard(h.hard.Term+1, 2, h.committed); err != nil {
+		return err
+	}
+	if h.committed < l.Last() {
+		if err := h.truncate(h.committed + (l.Last()-h.committed)/2); err != nil {
+			return err
+		}
+	}
+	if err := h.append(false, true, false); err != nil {
+		return err
+	}
+	if err := h.sync(); err != nil {
+		return err
+	}
+	if err := h.commit(record.Index(len(h.entries))); err != nil {
+		return err
+	}
+	if err := h.seal(); err != nil {
+		return err
+	}
+	if err := h.reopen(fsys); err != nil {
+		return err
+	}
+	if err := h.check(); err != nil {
+		return err
+	}
+	if err := h.close(); err != nil {
+		return err
+	}
+	r, err := Verify(fsys, dir)
+	if err == nil && len(r.Problems) > 0 {
+		err = fmt.Errorf("verify: %v", r.Problems)
+	}
+	return err
+}
+
+func TestACrashAtAnyCallLosesNothingThatWasSynced(t *testing.T) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 1
+	}
+	for n := 1; n <= calls(t)+1; n++ {
+		for seed := range seeds {
+			mem := vfs.NewMem()
+			h := newHistory()
+			if err := h.run(vfs.NewFault(mem, vfs.CrashAt(n))); err != nil && !errors.Is(err, vfs.ErrCrashed) {
+				t.Fatalf("call %d: %v", n, err)
+			}
+			left := mem.CrashClean()
+			if seed > 0 {
+				left = mem.Crash(rand.New(rand.NewPCG(seed, uint64(n))))
+			}
+			if err := h.after(left); err != nil {
+				t.Fatalf("crash at call %d, seed %d: %v", n, seed, err)
+			}
+		}
+	}
+}
+
+func TestACrashWhileOpeningAfterACrash(t *testing.T) {
+	total := calls(t)
+	for n := 3; n <= total; n += 3 {
+		mem := vfs.NewMem()
+		h := newHistory()
+		if err := h.run(vfs.NewFault(mem, vfs.CrashAt(n))); err != nil && !errors.Is(err, vfs.ErrCrashed) {
+			t.Fatal(err)
+		}
+		for k := 1; ; k++ {
+			rnd := rand.New(rand.NewPCG(uint64(n), uint64(k)))
+			left := mem.Crash(rnd)
+			f := vfs.NewFault(left, vfs.CrashAt(k))
+			l, err := Open(f, dir, Options{})
+			if err == nil {
+				must(t, l.Close())
+				break
+			}
+			if !errors.Is(err, vfs.ErrCrashed) {
+				t.Fatalf("crash at call %d, then at %d: %v", n, k, err)
+			}
+			again := *h
+			again.tried = make(map[string]bool)
+			for e := range h.tried {
+				again.tried[e] = true
+			}
+			if err := again.after(left.Crash(rnd)); err != nil {
+				t.Fatalf("crash at call %d, then at call %d of opening: %v", n, k, err)
+			}
+		}
+	}
+}
+
+func TestAFullDiskAtAnyCallLosesNothing(t *testing.T) {
+	for n := 1; n <= calls(t); n++ {
+		for _, short := range []bool{false, true} {
+			mem := vfs.NewMem()
+			h := newHistory()
+			h.retry = true
+			f := vfs.NewFault(mem, func(op vfs.Op) error {
+				switch {
+				case op.N != n:
+					return nil
+				case short && op.Kind == vfs.OpWrite:
+					return vfs.ShortWrite(op.Bytes/2, vfs.ErrNoSpace)
+				}
+				return vfs.ErrNoSpace
+			})
+			err := h.run(f)
+			if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
+				t.Fatalf("disk full at call %d: %v", n, err)
+			}
+			if err := h.after(mem.Crash(rand.New(rand.NewPCG(1, uint64(n))))); err != nil {
+				t.Fatalf("disk full at call %d (%v), then a crash: %v", n, err, err)
+			}
+		}
+	}
+}
+
+func TestAnAppendThatFindsTheDiskFullIsRetried(t *testing.T) {
+	// Of the calls that make up an append with two rolls, those that only write may be
+	// retried; the log then is as if nothing had happened.
+	recovered := 0
+	for n := 1; ; n++ {
+		mem := vfs.NewMem()
+		armed, count := false, 0
+		var failed vfs.Op
+		f := vfs.NewFault(mem, func(op vfs.Op) error {
+			if !armed {
+				return nil
+			}
+			if count++; count == n {
+				failed = op
+				return vfs.ShortWrite(op.Bytes/3, vfs.ErrNoSpace)
+			}
+			return nil
+		})
+		h := start(t, f)
+		h.retry = true
+		must(t, h.append(false))
+		armed = true
+		err := h.append(false, true, false, true, false)
+		armed = false
+		if count < n {
+			break
+		}
+		if failed.Kind == vfs.OpSync || failed.Kind == vfs.OpSyncDir {
+			if !errors.Is(err, ErrFenced) {
+				t.Errorf("%v failed with the disk full: %v, want the log fenced", failed, err)
+			}
+			continue
+		}
+		recovered++
+		if err != nil {
+			t.Fatalf("%v found the disk full: %v", failed, err)
+		}
+		must(t, h.sync())
+		must(t, h.commit(6))
+		must(t, h.seal())
+		must(t, h.check())
+		must(t, h.reopen(mem))
+		must(t, h.check())
+	}
+	if recovered < 6 {
+		t.Errorf("only %d places were tried", recovered)
+	}
+}
+
+func TestAnErrorAtAnyCallFencesTheLogAndLosesNothing(t *testing.T) {
+	errDisk := errors.New("input/output error")
+	fenced := 0
+	for n := 1; n <= calls(t); n++ {
+		mem := vfs.NewMem()
+		h := newHistory()
+		f := vfs.NewFault(mem, func(op vfs.Op) error {
+			if op.N == n {
+				return vfs.ShortWrite(op.Bytes/2, errDisk)
+			}
+			return nil
+		})
+		err := h.run(f)
+		if err != nil && !errors.Is(err, errDisk) {
+			t.Fatalf("error at call %d: %v", n, err)
+		}
+		if errors.Is(err, ErrFenced) && h.log.writable() != ErrClosed {
+			fenced++
+			count := f.Calls()
+			for what, again := range map[string]error{
+				"append":   h.log.Append([]record.Entry{h.next(false)}),
+				"sync":     h.log.Sync(),
+				"truncate": h.log.TruncateSuffix(h.log.Last()),
+				"set":      h.log.SetHardState(HardState{Term: 99}),
+				"seal":     h.log.Seal(),
+			} {
+				if !errors.Is(again, ErrFenced) || !errors.Is(again, errDisk) {
+					t.Errorf("error at call %d, then %s: %v", n, what, again)
+				}
+			}
+			if f.Calls() != count {
+				t.Errorf("error at call %d: the fenced log still reaches for the disk", n)
+			}
+			if _, err := h.log.Read(nil, 1, 0, 1<<62, 1<<20, true); err != nil {
+				t.Errorf("error at call %d: the fenced log cannot be read: %v", n, err)
+			}
+		}
+		// The process ends and starts again; or the power fails too.
+		again := *h
+		again.tried = map[string]bool{}
+		for e := range h.tried {
+			again.tried[e] = true
+		}
+		crashed := mem.Crash(rand.New(rand.NewPCG(2, uint64(n))))
+		if err := h.after(mem); err != nil {
+			t.Fatalf("error at call %d, then a start: %v", n, err)
+		}
+		if err := again.after(crashed); err != nil {
+			t.Fatalf("error at call %d, then a crash: %v", n, err)
+		}
+	}
+	if fenced < 30 {
+		t.Errorf("only %d errors fenced the log", fenced)
+	}
+}
+
+func TestASyncThatFailedIsNeverTriedAgain(t *testing.T) {
+	for _, errDisk := range []error{errors.New("input/output error"), vfs.ErrNoSpace} {
+		var syncs int
+		failing := false
+		f := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			if op.Kind == vfs.OpSync && failing {
+				syncs++
+				return errDisk
+			}
+			return nil
+		})
+		h := start(t, f)
+		must(t, h.append(false, false))
+		failing = true
+		for range 3 {
+			if err := h.log.Sync(); !errors.Is(err, ErrFenced) || !errors.Is(err, errDisk) {
+				t.Errorf("sync: %v", err)
+			}
+		}
+		if err := h.log.Close(); !errors.Is(err, errDisk) {
+			t.Errorf("close: %v", err)
+		}
+		if syncs != 1 {
+			t.Errorf("%d syncs", syncs)
+		}
+		if d := h.log.Durable(); d != 0 {
+			t.Errorf("durable is %d", d)
+		}
+	}
+}

@@ -1,0 +1,35 @@
+// Package commitlog is the shared log of one shard: every partition's batches,
+// every command and Raft's own entries, written once, in one order.
+//
+//	Append ──▶ open segment ──Rolls──▶ full ──all Committed, Seal──▶ sealed
+//	              │ Sync                 │ synced                      │ has an index file
+//	              ▼                      ▼                             ▼
+//	           Durable            index in memory               index read in blocks
+//
+// One goroutine, the appender, calls Append, Sync, TruncateSuffix, Seal and
+// SetHardState. One goroutine, the Raft loop, calls Committed and Forget in the
+// order of the log. WriteSnapshot runs in a background goroutine of the caller,
+// one at a time. Everything else may be called by anyone at any time. The package
+// starts no goroutine.
+//
+// # What holds, always
+//
+//   - Order. Indexes in the log are contiguous; terms and generations never fall.
+//   - Durable. An entry at or below Durable survives a power loss. A frame says up
+//     to where the log was durable when it was written; Open takes bad bytes at or
+//     below the highest such index for damage, and refuses, and bad bytes above it
+//     for a torn tail, and cuts it.
+//   - Cut. A suffix that was cut never comes back: the manifest has the higher
+//     generation before the first byte is cut.
+//   - Committed. Only what was passed to Committed can be found by a reader.
+//   - Verified. No batch leaves Read, and no entry leaves Entry, unless all its
+//     bytes are those that were appended.
+//   - Fenced. After an error that leaves the disk in doubt nothing is written any
+//     more; reading goes on. Only a write that found the disk full may be retried.
+//
+// Locks, in the order in which they are taken: Log.syncMu (one fsync of a segment
+// at a time, and which segment is open), Log.mu (the segments, the window, the
+// directory; never held over I/O), hardState.mu and blockCache.mu (leaves).
+//
+// docs/storage.md draws every file byte by byte.
+package commitlog

@@ -1,0 +1,121 @@
+package commitlog
+
+import (
+	"fmt"
+	"io"
+	"path"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// FrameInfo describes one frame of a segment file, or bytes that are none: then Err
+// says why, and only Address and Size are set.
+type FrameInfo struct {
+	Address    Address
+	Size       int64 // bytes in the file, header and padding included
+	Generation uint32
+	Durable    record.Index
+	Index      record.Index
+	Term       record.Term
+	Time       int64 // the leader's clock, ms
+	Rolls      bool
+	Parts      []PartInfo
+	Err        error
+}
+
+// PartInfo describes one part of an entry. What only batches have is zero for
+// others.
+type PartInfo struct {
+	Kind         record.Kind
+	Partition    record.PartitionID
+	Size         int // bytes
+	BaseOffset   int64
+	Records      int32
+	MaxTimestamp int64 // ms
+	Err          error // a batch that is not sound
+}
+
+// Dump calls do for every frame of a segment file, in order. Bytes that are not a
+// frame are one call with Err set, and Dump goes on with the next frame behind
+// them. It reads the file only and needs no log to be open. It returns what do
+// returns, ErrFutureVersion, a *CorruptionError for a file that does not begin as a
+// segment, or what the disk said.
+func Dump(fsys vfs.FS, name string, do func(FrameInfo) error) error {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m, size, err := readSegmentHeader(f, path.Base(name))
+	if isDamage(err) {
+		return &CorruptionError{path.Base(name), m.base, err}
+	}
+	if err != nil {
+		return err
+	}
+	for pos := int64(segmentHeaderSize); pos < size; {
+		scan := newScanner(f, m.base, pos, size)
+		for err = error(nil); err == nil; {
+			var fr frame
+			if fr, err = scan.next(); err == nil {
+				if err := do(describe(fr, m.base)); err != nil {
+					return err
+				}
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if !isDamage(err) {
+			return err
+		}
+		bad := FrameInfo{Address: m.base + Address(scan.pos), Err: err}
+		next, ok, err := findFrame(f, m.base, scan.pos+frameAlign, size)
+		if err != nil {
+			return err
+		}
+		if pos = size; ok {
+			pos = next.pos
+		}
+		bad.Size = pos - scan.pos
+		if err := do(bad); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func describe(f frame, base Address) FrameInfo {
+	e := f.entry
+	info := FrameInfo{
+		Address:    base + Address(f.pos),
+		Size:       frameSize(len(e)),
+		Generation: f.header.generation,
+		Durable:    f.header.durable,
+		Index:      e.Index(),
+		Term:       e.Term(),
+		Time:       e.Time(),
+		Rolls:      e.Rolls(),
+	}
+	e.Each(func(_ int, p record.Part) bool {
+		part := PartInfo{Kind: p.Kind, Partition: p.Partition, Size: len(p.Bytes)}
+		if p.Kind == record.KindBatch {
+			b := record.Batch(p.Bytes)
+			if part.Err = b.Validate(); len(b) >= record.BatchHeaderSize {
+				part.BaseOffset, part.Records, part.MaxTimestamp = b.BaseOffset(), b.Records(), b.MaxTimestamp()
+			}
+		}
+		info.Parts = append(info.Parts, part)
+		return true
+	})
+	return info
+}
+
+// String is the frame on one line.
+func (i FrameInfo) String() string {
+	if i.Err != nil {
+		return fmt.Sprintf("%s %d bytes: %v", i.Address, i.Size, i.Err)
+	}
+	return fmt.Sprintf("%s entry %d term %d generation %d durable %d, %d parts, %d bytes", i.Address, i.Index, i.Term, i.Generation, i.Durable, len(i.Parts), i.Size)
+}

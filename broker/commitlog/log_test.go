@@ -1,0 +1,390 @@
+package commitlog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+const dir = "shard-1"
+
+// batch makes a sound record batch of n records; what is in them does not matter here.
+func batch(base int64, epoch int32, n int, maxTime int64, payload []byte) record.Batch {
+	b := make(record.Batch, record.BatchHeaderSize, record.BatchHeaderSize+len(payload))
+	b = append(b, payload...)
+	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
+	b[16] = 2
+	binary.BigEndian.PutUint32(b[23:], uint32(n-1))
+	binary.BigEndian.PutUint64(b[27:], uint64(maxTime))
+	binary.BigEndian.PutUint64(b[35:], uint64(maxTime))
+	binary.BigEndian.PutUint64(b[43:], ^uint64(0))
+	binary.BigEndian.PutUint32(b[57:], uint32(n))
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+	b.SetBaseOffset(base)
+	b.SetLeaderEpoch(epoch)
+	return b
+}
+
+// history is what a test did to a log, as the log's user knows it: the obvious model
+// against which the log is held.
+type history struct {
+	log *Log
+	// entries is the log as it should be; entries[i] has index i+1.
+	entries []record.Entry
+	// tried is every entry that was ever given to Append, by its bytes.
+	tried map[string]bool
+	// synced, committed: up to which index a call has returned.
+	synced    record.Index
+	committed record.Index
+	hard      HardState // the last that was set
+	hardTried HardState // the last that setting began with
+	snapshot  record.Index
+	snapTried record.Index
+	// retry a call that found the disk full.
+	retry bool
+}
+
+func newHistory() *history { return &history{tried: map[string]bool{}} }
+
+// standings is the next offsets and highest times behind the first n entries.
+func (h *history) standings(n record.Index) directory {
+	d := directory{}
+	for _, e := range h.entries[:n] {
+		e.Each(func(_ int, p record.Part) bool {
+			if p.Kind == record.KindBatch {
+				d.note(p.Partition, rowOf(p.Bytes, 0))
+			}
+			return true
+		})
+	}
+	return d
+}
+
+// do calls f again while it says that the disk is full, if that is what the test is
+// about.
+func (h *history) do(f func() error) error {
+	err := f()
+	for range 3 {
+		if !h.retry || !errors.Is(err, vfs.ErrNoSpace) || errors.Is(err, ErrFenced) {
+			break
+		}
+		err = f()
+	}
+	return err
+}
+
+var partitions = []record.PartitionID{1, 2, 7, record.Halves, record.FirstHidden + 9}
+
+// next builds the entry that comes next, of the hard state's term: a command, and
+// as many batches as its index says, in rotating partitions.
+func (h *history) next(roll bool) record.Entry {
+	i := record.Index(len(h.entries) + 1)
+	at := h.standings(i - 1)
+	var b record.EntryBuilder
+	b.Add(record.KindCommand, 0, record.NewCommand(record.OwnerShard, 1, 1))
+	for k := range int(i)%4 + 1 {
+		p := partitions[(int(i)+k)%len(partitions)]
+		n := k + 1
+		payload := bytes.Repeat([]byte{byte(i), byte(k), byte(h.hard.Term)}, 5+int(i)%3)
+		maxTime := int64(1000*i) + int64(k) - int64(i%3)*1500
+		c := batch(at[p].next, h.hard.Term.LeaderEpoch(), n, maxTime, payload)
+		at.note(p, rowOf(c, 0))
+		b.Add(record.KindBatch, p, c)
+	}
+	return b.Finish(i, h.hard.Term, int64(1000*i), roll)
+}
+
+// append appends one entry for each argument, which says whether it rolls.
+func (h *history) append(rolls ...bool) error {
+	begin := len(h.entries)
+	for _, roll := range rolls {
+		e := slices.Clone(h.next(roll))
+		h.entries = append(h.entries, e)
+		h.tried[string(e)] = true
+	}
+	return h.do(func() error { return h.log.Append(h.entries[begin:]) })
+}
+
+func (h *history) sync() error {
+	if err := h.do(h.log.Sync); err != nil {
+		return err
+	}
+	h.synced = record.Index(len(h.entries))
+	return nil
+}
+
+func (h *history) commit(to record.Index) error {
+	for h.committed < to {
+		h.committed++
+		h.log.Committed(h.entries[h.committed-1])
+	}
+	return nil
+}
+
+func (h *history) truncate(last record.Index) error {
+	h.entries = h.entries[:last]
+	h.synced = min(h.synced, last)
+	return h.do(func() error { return h.log.TruncateSuffix(last) })
+}
+
+func (h *history) setHard(term record.Term, vote uint64, commit record.Index) error {
+	hs := HardState{Term: term, Vote: vote, Commit: commit}
+	h.hardTried = hs
+	if err := h.do(func() error { return h.log.SetHardState(hs) }); err != nil {
+		return err
+	}
+	h.hard = hs
+	return nil
+}
+
+func (h *history) seal() error { return h.do(h.log.Seal) }
+
+func (h *history) snap(i record.Index) error {
+	s := h.snapshotAt(i)
+	h.snapTried = i
+	if err := h.do(func() error { return h.log.WriteSnapshot(s) }); err != nil {
+		return err
+	}
+	h.snapshot, h.synced = i, max(h.synced, i)
+	return nil
+}
+
+func (h *history) snapshotAt(i record.Index) *Snapshot {
+	return &Snapshot{
+		Index: i, Term: h.entries[i-1].Term(), Level: 3, Time: h.entries[i-1].Time(), ConfState: []byte("members"),
+		Sections: []Section{{"partitions", fmt.Appendf(nil, "state behind %d", i)}, {"empty", nil}},
+	}
+}
+
+// reopen closes the log and opens it, then commits anew what was committed.
+func (h *history) reopen(fsys vfs.FS) error {
+	if err := h.log.Close(); err != nil {
+		return err
+	}
+	h.synced = record.Index(len(h.entries))
+	l, err := Open(fsys, dir, Options{})
+	if err != nil {
+		return err
+	}
+	h.log = l
+	return h.replay()
+}
+
+func (h *history) replay() error {
+	to := h.committed
+	h.committed = 0
+	if s := h.log.Snapshot(); s != nil {
+		h.committed = s.Index
+	}
+	return h.commit(to)
+}
+
+// batches is what readers may see of a partition.
+func (h *history) batches(p record.PartitionID) []record.Batch {
+	var list []record.Batch
+	for _, e := range h.entries[:h.committed] {
+		e.Each(func(_ int, part record.Part) bool {
+			if part.Kind == record.KindBatch && part.Partition == p {
+				list = append(list, record.Batch(part.Bytes))
+			}
+			return true
+		})
+	}
+	return list
+}
+
+// check compares the log with the history in every way that a caller can.
+func (h *history) check() error {
+	l := h.log
+	if got := l.Last(); got != record.Index(len(h.entries)) {
+		return fmt.Errorf("last is %d, want %d", got, len(h.entries))
+	}
+	for i := l.First(); i <= l.Last(); i++ {
+		want := h.entries[i-1]
+		got, err := l.Entry(i)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, want) {
+			return fmt.Errorf("entry %d is another", i)
+		}
+		if k, ok := l.Handle(i); !ok || k != (Handle{want.Term(), uint32(len(want)), want.Checksum()}) {
+			return fmt.Errorf("handle of %d is %+v", i, k)
+		}
+	}
+	for i := max(l.First(), 1) - 1; i <= l.Last(); i++ {
+		want := record.Term(0)
+		if i > 0 {
+			want = h.entries[i-1].Term()
+		}
+		if got, ok := l.Term(i); !ok || got != want {
+			return fmt.Errorf("term of %d is %d, %v, want %d", i, got, ok, want)
+		}
+	}
+	for _, p := range partitions {
+		var want []byte
+		list := h.batches(p)
+		for _, b := range list {
+			want = append(want, b...)
+		}
+		got, err := l.Read(nil, p, 0, 1<<62, 1<<30, false)
+		if err != nil {
+			return fmt.Errorf("reading %v: %w", p, err)
+		}
+		if !bytes.Equal(got, want) {
+			return fmt.Errorf("%v holds %d bytes, want %d", p, len(got), len(want))
+		}
+		for _, b := range list {
+			for o := b.BaseOffset(); o < b.NextOffset(); o++ {
+				if got, err := l.Read(nil, p, o, 1<<62, 1, true); err != nil || !bytes.Equal(got, b) {
+					return fmt.Errorf("reading %v at %d: %d bytes, want %d, %v", p, o, len(got), len(b), err)
+				}
+			}
+		}
+	}
+	return l.checkIndexes()
+}
+
+// checkIndexes compares every index, in memory and on disk, with one made from the
+// frames of its segment, and the directory with all that was committed.
+func (l *Log) checkIndexes() error {
+	d := directory{}
+	for _, s := range l.set.list {
+		mem := newMemIndex()
+		scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
+		probe := &segment{segmentMeta: s.segmentMeta, mem: mem}
+		for scan.pos < s.size {
+			f, err := scan.next()
+			if err != nil {
+				return fmt.Errorf("%s at %d: %w", s.name(), scan.pos, err)
+			}
+			if f.entry.Index() > l.committed && !s.sealed {
+				break
+			}
+			if err := probe.indexEntry(f.entry, s.base+Address(f.pos), d); err != nil {
+				return err
+			}
+		}
+		if x := s.index.Load(); x != nil {
+			if err := x.compare(mem, d); err != nil {
+				return fmt.Errorf("%s: %w", x.name, err)
+			}
+			if dirs := int64(len(d)); x.dirs != dirs {
+				return fmt.Errorf("%s: %d directory rows, want %d", x.name, x.dirs, dirs)
+			}
+			continue
+		}
+		if !maps.EqualFunc(s.mem.rows, mem.rows, slices.Equal) {
+			return fmt.Errorf("the index of %s in memory is %v, from scratch it is %v", s.name(), s.mem.rows, mem.rows)
+		}
+	}
+	if !maps.Equal(l.directory, d) {
+		return fmt.Errorf("the directory is %v, from scratch it is %v", l.directory, d)
+	}
+	return nil
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start opens a log on an empty file system with term 1.
+func start(t *testing.T, fsys vfs.FS) *history {
+	t.Helper()
+	h := newHistory()
+	var err error
+	h.log, err = Open(fsys, dir, Options{})
+	must(t, err)
+	must(t, h.setHard(1, 1, 0))
+	return h
+}
+
+// script is a life with everything in it, small. Each step is one call.
+func (h *history) script(fsys vfs.FS) []func() error {
+	var steps []func() error
+	add := func(f func() error) { steps = append(steps, f) }
+	appendEntries := func(rolls ...bool) { add(func() error { return h.append(rolls...) }) }
+	commit := func(i record.Index) { add(func() error { return h.commit(i) }) }
+	snap := func(i record.Index) { add(func() error { return h.snap(i) }) }
+	add(func() (err error) { h.log, err = Open(fsys, dir, Options{}); return err })
+	add(func() error { return h.setHard(1, 1, 0) })
+	appendEntries(false, false, false)
+	add(h.sync)
+	commit(2)
+	add(func() error { return h.setHard(1, 1, 2) })
+	appendEntries(false, true)
+	commit(5)
+	add(h.seal)
+	appendEntries(false, false)
+	add(h.sync)
+	commit(7)
+	snap(6)
+	appendEntries(false, true, false, false)
+	add(h.sync)
+	commit(8)
+	add(func() error { return h.setHard(2, 3, 8) })
+	add(func() error { return h.truncate(8) })
+	appendEntries(true, false, true, false)
+	add(h.sync)
+	commit(11)
+	add(func() error { return h.setHard(2, 3, 11) })
+	add(h.seal)
+	snap(10)
+	appendEntries(false, false)
+	add(func() error { return h.truncate(13) })
+	appendEntries(false)
+	add(h.sync)
+	commit(14)
+	snap(13)
+	add(func() error { return h.reopen(fsys) })
+	appendEntries(true)
+	appendEntries(false)
+	add(h.sync)
+	commit(15)
+	add(h.seal)
+	add(h.close)
+	return steps
+}
+
+func (h *history) close() error {
+	if err := h.log.Close(); err != nil {
+		return err
+	}
+	h.synced = record.Index(len(h.entries))
+	return nil
+}
+
+func TestALogKeepsWhatItIsGiven(t *testing.T) {
+	mem := vfs.NewMem()
+	h := newHistory()
+	steps := h.script(mem)
+	for i, step := range steps {
+		if err := step(); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if i < len(steps)-1 {
+			if err := h.check(); err != nil {
+				t.Fatalf("after step %d: %v", i, err)
+			}
+		}
+	}
+	if err := h.log.Append(nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("append after close: %v", err)
+	}
+	r, err := Verify(mem, dir)
+	must(t, err)
+	if len(r.Problems) > 0 || r.Last != 16 || r.Indexes != 4 || r.Snapshots != 2 {
+		t.Errorf("verify: %+v", r)
+	}
+}

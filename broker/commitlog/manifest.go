@@ -1,0 +1,334 @@
+package commitlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// The manifest names the live segments. It is a file of records of 64 bytes, each
+// durable before what it tells of is relied upon:
+//
+//	 0  u32  CRC-32C     over bytes 4 to 63
+//	 4  u16  kind        1 segment added, 2 segment sealed, 3 suffix cut
+//	 6  u16  zero
+//	 8  u64  sequence    the record's number in the file, from 1
+//	16  u32  generation  1: of the segment; 2: of the segment; 3: of the log from now on
+//	20  u32  zero
+//	24  u64  first       1, 2: the segment's first index
+//	32  u64  last        2: the segment's last index; 3: the last index that stays
+//	40  u64  base        1: the segment's base address
+//	48  u64  size        2: the length of the segment's file
+//	56  u64  zero
+//
+// behind a header of the same size: magic u32 "SDMF", version u16, zeros, and at
+// 60 a CRC-32C over bytes 0 to 59. A cut drops the segments that begin behind the
+// index after the last one that stays.
+//
+// Records are as long as each other so that what follows a bad one can still be
+// read: a bad record with another behind it is damage. A bad one at the end is
+// taken for a write that a crash interrupted. Were it damage, then either nothing
+// had followed from the record, and nothing is lost with it, or frames tell:
+// those of a segment that is not in the manifest though its name has the
+// manifest's generation, and those of a generation above the manifest's.
+const (
+	manifestName    = "manifest"
+	manifestMagic   = 0x464d4453 // "SDMF"
+	manifestVersion = 1
+	manifestRecord  = 64
+)
+
+type changeKind uint16
+
+const (
+	segmentAdded  changeKind = 1
+	segmentSealed changeKind = 2
+	suffixCut     changeKind = 3
+)
+
+// change is one record of the manifest.
+type change struct {
+	kind       changeKind
+	generation uint32
+	first      record.Index
+	last       record.Index
+	base       Address
+	size       int64
+}
+
+func (c change) encode(sequence uint64) []byte {
+	b := make([]byte, manifestRecord)
+	binary.LittleEndian.PutUint16(b[4:], uint16(c.kind))
+	binary.LittleEndian.PutUint64(b[8:], sequence)
+	binary.LittleEndian.PutUint32(b[16:], c.generation)
+	binary.LittleEndian.PutUint64(b[24:], uint64(c.first))
+	binary.LittleEndian.PutUint64(b[32:], uint64(c.last))
+	binary.LittleEndian.PutUint64(b[40:], uint64(c.base))
+	binary.LittleEndian.PutUint64(b[48:], uint64(c.size))
+	binary.LittleEndian.PutUint32(b, checksumAround(b, 0))
+	return b
+}
+
+func decodeChange(b []byte, sequence uint64) (change, error) {
+	if want, got := binary.LittleEndian.Uint32(b), checksumAround(b, 0); want != got {
+		return change{}, damagef("manifest record %d: checksum %08x, computed %08x", sequence, want, got)
+	}
+	if got := binary.LittleEndian.Uint64(b[8:]); got != sequence {
+		return change{}, damagef("manifest record %d says it is number %d", sequence, got)
+	}
+	return change{
+		kind:       changeKind(binary.LittleEndian.Uint16(b[4:])),
+		generation: binary.LittleEndian.Uint32(b[16:]),
+		first:      record.Index(binary.LittleEndian.Uint64(b[24:])),
+		last:       record.Index(binary.LittleEndian.Uint64(b[32:])),
+		base:       Address(binary.LittleEndian.Uint64(b[40:])),
+		size:       int64(binary.LittleEndian.Uint64(b[48:])),
+	}, nil
+}
+
+// layout is what the records add up to.
+type layout struct {
+	// generation of the log: of the last cut, 1 if there was none.
+	generation uint32
+	// cutLast is the last index that the last cut left. A frame behind it belongs
+	// to the log only if it has the generation.
+	cutLast  record.Index
+	segments []segmentMeta // oldest first, the sealed ones before the others
+}
+
+// apply errors with errDamage for a record that cannot follow the ones before.
+func (l *layout) apply(c change) error {
+	switch c.kind {
+	case segmentAdded:
+		if c.generation == 0 || c.generation > l.generation {
+			return damagef("segment of generation %d in generation %d", c.generation, l.generation)
+		}
+		if n := len(l.segments); n > 0 {
+			if prev := l.segments[n-1]; c.first <= prev.first || c.base < prev.base+segmentHeaderSize {
+				return damagef("segment %d at %s added behind segment %d at %s", c.first, c.base, prev.first, prev.base)
+			}
+		}
+		l.segments = append(l.segments, segmentMeta{first: c.first, generation: c.generation, base: c.base})
+	case segmentSealed:
+		for i := range l.segments {
+			s := &l.segments[i]
+			if s.first != c.first || s.generation != c.generation {
+				continue
+			}
+			if s.sealed || i > 0 && !l.segments[i-1].sealed || c.last < c.first || c.size <= segmentHeaderSize {
+				return damagef("segment %d sealed at %d out of turn", c.first, c.last)
+			}
+			if i+1 < len(l.segments) {
+				if next := l.segments[i+1]; next.first != c.last+1 || next.base != s.base+Address(c.size) {
+					return damagef("segment %d sealed at %d, %d bytes, but segment %d follows at %s", c.first, c.last, c.size, next.first, next.base)
+				}
+			}
+			s.sealed, s.last, s.size = true, c.last, c.size
+			return nil
+		}
+		return damagef("segment %d sealed, which is not there", c.first)
+	case suffixCut:
+		if c.generation <= l.generation {
+			return damagef("cut of generation %d in generation %d", c.generation, l.generation)
+		}
+		n := len(l.segments)
+		for n > 0 && l.segments[n-1].first > c.last+1 {
+			n--
+			if l.segments[n].sealed {
+				return damagef("cut at %d drops the sealed segment %d", c.last, l.segments[n].first)
+			}
+		}
+		if n > 0 && l.segments[n-1].sealed && c.last < l.segments[n-1].last {
+			return damagef("cut at %d inside the sealed segment %d", c.last, l.segments[n-1].first)
+		}
+		l.segments = l.segments[:n:n]
+		l.generation, l.cutLast = c.generation, c.last
+	default:
+		return damagef("manifest record of unknown kind %d", c.kind)
+	}
+	return nil
+}
+
+// changes is the shortest list of records that adds up to the layout.
+func (l *layout) changes() []change {
+	var list []change
+	if l.generation > 1 {
+		list = append(list, change{kind: suffixCut, generation: l.generation, last: l.cutLast})
+	}
+	for _, s := range l.segments {
+		list = append(list, change{kind: segmentAdded, generation: s.generation, first: s.first, base: s.base})
+	}
+	for _, s := range l.segments {
+		if s.sealed {
+			list = append(list, change{kind: segmentSealed, generation: s.generation, first: s.first, last: s.last, size: s.size})
+		}
+	}
+	return list
+}
+
+func (l *layout) encode() []byte {
+	b := make([]byte, manifestRecord)
+	binary.LittleEndian.PutUint32(b, manifestMagic)
+	binary.LittleEndian.PutUint16(b[4:], manifestVersion)
+	binary.LittleEndian.PutUint32(b[60:], checksumAround(b, 60))
+	for i, c := range l.changes() {
+		b = append(b, c.encode(uint64(i+1))...)
+	}
+	return b
+}
+
+// decodeManifest also returns how many records it took; fewer than the bytes hold
+// if the last was torn. It errors with ErrFutureVersion or a *CorruptionError.
+func decodeManifest(b []byte) (layout, uint64, error) {
+	l := layout{generation: 1}
+	corrupt := func(pos int, err error) (layout, uint64, error) {
+		return layout{}, 0, &CorruptionError{manifestName, Address(pos), err}
+	}
+	if len(b) < manifestRecord {
+		return corrupt(0, damagef("%d bytes are fewer than a header", len(b)))
+	}
+	if magic := binary.LittleEndian.Uint32(b); magic != manifestMagic {
+		return corrupt(0, damagef("no manifest: it begins with %08x", magic))
+	}
+	if v := binary.LittleEndian.Uint16(b[4:]); v > manifestVersion {
+		return layout{}, 0, futureVersion(manifestName, v, manifestVersion)
+	}
+	if want, got := binary.LittleEndian.Uint32(b[60:]), checksumAround(b[:manifestRecord], 60); want != got {
+		return corrupt(0, damagef("manifest header: checksum %08x, computed %08x", want, got))
+	}
+	n := uint64(0)
+	for pos := manifestRecord; pos < len(b); pos += manifestRecord {
+		if len(b)-pos < manifestRecord {
+			break
+		}
+		c, err := decodeChange(b[pos:pos+manifestRecord], n+1)
+		if err != nil {
+			if pos+manifestRecord < len(b) {
+				return corrupt(pos, err)
+			}
+			break
+		}
+		if err := l.apply(c); err != nil {
+			return corrupt(pos, err)
+		}
+		n++
+	}
+	if len(l.segments) == 0 {
+		return corrupt(len(b), damagef("it names no segment"))
+	}
+	return l, n, nil
+}
+
+// manifest is the open file. Only the appender uses it.
+type manifest struct {
+	layout
+	fs      vfs.FS
+	dir     string
+	file    vfs.File
+	records uint64
+}
+
+func createManifest(fsys vfs.FS, dir string, l layout) error {
+	return replaceFile(fsys, dir, manifestName, func(f vfs.File) error {
+		_, err := f.WriteAt(l.encode(), 0)
+		return err
+	})
+}
+
+// openManifest reads the manifest and makes it durable. torn is that a record at
+// its end was not whole.
+func openManifest(fsys vfs.FS, dir string) (m *manifest, torn bool, err error) {
+	f, err := fsys.OpenWrite(path.Join(dir, manifestName))
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	b, err := readAll(f, maxManifestSize)
+	if isDamage(err) {
+		return nil, false, &CorruptionError{manifestName, 0, err}
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: %w", manifestName, err)
+	}
+	l, n, err := decodeManifest(b)
+	if err != nil {
+		return nil, false, err
+	}
+	end := int64(n+1) * manifestRecord
+	if torn = int64(len(b)) > end; torn {
+		if err := f.Truncate(end); err != nil {
+			return nil, false, fmt.Errorf("%s: %w", manifestName, err)
+		}
+	}
+	if err := syncFile(f); err != nil {
+		return nil, false, fmt.Errorf("%s: %w", manifestName, err)
+	}
+	return &manifest{layout: l, fs: fsys, dir: dir, file: f, records: n}, torn, nil
+}
+
+// maxManifestSize bounds what is read: half a million segments.
+const maxManifestSize = 64 << 20
+
+// readAll reads a whole file of at most limit bytes.
+func readAll(f vfs.File, limit int64) ([]byte, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, damagef("%d bytes, more than the limit of %d", size, limit)
+	}
+	b := make([]byte, size)
+	return b, readFull(f, b, 0)
+}
+
+// record makes a change durable. If the disk is full nothing has changed, and it
+// may be tried again; after any other error the log must be fenced.
+func (m *manifest) record(c change) error {
+	next := m.layout
+	next.segments = append([]segmentMeta(nil), m.segments...)
+	if err := next.apply(c); err != nil {
+		return err
+	}
+	if m.records >= uint64(4*len(m.segments)+64) {
+		if err := m.rewrite(next); err != nil {
+			return fmt.Errorf("rewriting the manifest: %w", err)
+		}
+		return nil
+	}
+	_, err := m.file.WriteAt(c.encode(m.records+1), int64(m.records+1)*manifestRecord)
+	if err == nil {
+		err = syncFile(m.file)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the manifest: %w", err)
+	}
+	m.layout, m.records = next, m.records+1
+	return nil
+}
+
+// rewrite replaces the file by the shortest one that says the same.
+func (m *manifest) rewrite(next layout) error {
+	if err := createManifest(m.fs, m.dir, next); err != nil {
+		return err
+	}
+	f, err := m.fs.OpenWrite(path.Join(m.dir, manifestName))
+	if err != nil {
+		// The old descriptor belongs to a file without a name.
+		return &syncError{err}
+	}
+	err = m.file.Close()
+	m.file, m.layout, m.records = f, next, uint64(len(next.changes()))
+	if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package commitlog
+
+import (
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"sync"
+
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// Batches of a partition that lie near each other are read with one call: up to
+// readSpan bytes, with up to readGap of other partitions' between two of them.
+const (
+	readSpan = 1 << 20
+	readGap  = 8 << 10
+)
+
+var spans = sync.Pool{New: func() any { return new([]byte) }}
+
+// Read appends whole batches of a partition to dst, verbatim: the one that holds
+// offset, or the first behind it, and those that follow, while they end at or
+// before end and are maxBytes together or less. With atLeastOne the first one comes
+// whatever its size (KIP-74). Nothing to read is no error.
+//
+// Every batch is verified, all its bytes. The error is a *CorruptionError for one
+// that is not what was appended; batches in front of it are returned without error
+// first. On error dst is returned as it was.
+func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes int, atLeastOne bool) ([]byte, error) {
+	v, err := l.view(p)
+	if err != nil {
+		return dst, err
+	}
+	defer v.release()
+	run := run{set: v.set, dst: dst}
+	total := 0
+	err = v.walk(offset, func(r row) bool {
+		if r.next() > end || total+int(r.size) > maxBytes && (total > 0 || !atLeastOne) {
+			return false
+		}
+		total += int(r.size)
+		return run.add(r) && total < maxBytes
+	})
+	run.flush()
+	if run.err != nil {
+		err = run.err
+	}
+	if len(run.dst) > len(dst) {
+		return run.dst, nil
+	}
+	return dst, err
+}
+
+// run collects neighbouring rows, then reads them at once.
+type run struct {
+	set  *segmentSet
+	dst  []byte
+	err  error // the first; nothing is read any more
+	seg  *segment
+	rows []row
+}
+
+// add takes one more row. It reports false once reading has failed.
+func (u *run) add(r row) bool {
+	if n := len(u.rows); n > 0 {
+		end := u.rows[n-1].at + Address(u.rows[n-1].size)
+		near := r.at >= end && r.at-end <= readGap && r.at+Address(r.size)-u.rows[0].at <= readSpan
+		if !near || u.set.holding(r.at) != u.seg {
+			u.flush()
+		}
+	}
+	if u.err != nil {
+		return false
+	}
+	if len(u.rows) == 0 {
+		u.seg = u.set.holding(r.at)
+	}
+	u.rows = append(u.rows, r)
+	return true
+}
+
+// flush reads what was collected and appends the batches.
+func (u *run) flush() {
+	if u.err != nil || len(u.rows) == 0 {
+		return
+	}
+	defer func() { u.rows = u.rows[:0] }()
+	first, last := u.rows[0], u.rows[len(u.rows)-1]
+	pos := int64(first.at - u.seg.base)
+	if len(u.rows) == 1 {
+		n := len(u.dst)
+		u.dst = slices.Grow(u.dst, int(first.size))[:n+int(first.size)]
+		if u.err = u.read(u.dst[n:], pos); u.err == nil {
+			u.err = u.seg.verify(u.dst[n:], first)
+		}
+		if u.err != nil {
+			u.dst = u.dst[:n]
+		}
+		return
+	}
+	pooled := spans.Get().(*[]byte)
+	defer spans.Put(pooled)
+	span := int(last.at - first.at + Address(last.size))
+	*pooled = slices.Grow((*pooled)[:0], span)[:span]
+	if u.err = u.read(*pooled, pos); u.err != nil {
+		return
+	}
+	for _, r := range u.rows {
+		b := (*pooled)[r.at-first.at:][:r.size]
+		if u.err = u.seg.verify(b, r); u.err != nil {
+			return
+		}
+		u.dst = append(u.dst, b...)
+	}
+}
+
+func (u *run) read(b []byte, pos int64) error {
+	if err := readFull(u.seg.file, b, pos); err != nil {
+		return fmt.Errorf("reading %d bytes at %s of %s: %w", len(b), u.seg.base+Address(pos), u.seg.name(), err)
+	}
+	return nil
+}
+
+// verify checks a batch against its row. The batch's checksum covers the bytes from
+// 21 on; the row has what lies before.
+func (s *segment) verify(b record.Batch, r row) error {
+	var err error
+	first, rest, serr := record.SplitBatch(b)
+	switch {
+	case serr != nil:
+		err = serr
+	case len(rest) > 0:
+		err = damagef("batch of %d bytes, the index says %d", len(first), r.size)
+	case b.BaseOffset() != r.base || b.LeaderEpoch() != r.epoch || b.CRC() != r.crc:
+		err = damagef("batch at offset %d of epoch %d with CRC %08x, the index says %d, %d, %08x", b.BaseOffset(), b.LeaderEpoch(), b.CRC(), r.base, r.epoch, r.crc)
+	case crc32.Checksum(b[21:], castagnoli) != r.crc:
+		err = damagef("batch at offset %d: CRC %08x, computed %08x", r.base, r.crc, crc32.Checksum(b[21:], castagnoli))
+	default:
+		return nil
+	}
+	return &CorruptionError{s.name(), r.at, err}
+}
+
+// Entry reads an entry of the Raft window, whole and verified. It errors with
+// ErrNoEntry if the index is not in the window, or is cut meanwhile, and with a
+// *CorruptionError if it is not what was appended.
+func (l *Log) Entry(i record.Index) (record.Entry, error) {
+	l.mu.RLock()
+	p, ok := l.win.at(i)
+	set, closed := l.set, l.closed
+	if ok && !closed {
+		set.refs.Add(1)
+	}
+	l.mu.RUnlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: %d", ErrNoEntry, i)
+	}
+	defer set.release()
+	e, err := set.holding(p.at).readEntry(i, p)
+	if err == nil {
+		return e, nil
+	}
+	l.mu.RLock()
+	now, still := l.win.at(i)
+	l.mu.RUnlock()
+	if !still || now != p {
+		return nil, fmt.Errorf("%w: %d was cut", ErrNoEntry, i)
+	}
+	return nil, err
+}
+
+func (s *segment) readEntry(i record.Index, p placed) (record.Entry, error) {
+	e := make(record.Entry, p.length)
+	if err := readFull(s.file, e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
+		return nil, fmt.Errorf("reading entry %d at %s of %s: %w", i, p.at, s.name(), err)
+	}
+	err := e.Check()
+	if err == nil && (e.Index() != i || e.Term() != p.term || e.Checksum() != p.checksum) {
+		err = damagef("entry %d of term %d with checksum %08x, not %d, %d, %08x", e.Index(), e.Term(), e.Checksum(), i, p.term, p.checksum)
+	}
+	if err != nil {
+		return nil, &CorruptionError{s.name(), p.at, err}
+	}
+	return e, nil
+}

@@ -1,0 +1,165 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// SealPending reports whether Seal has something to do.
+func (l *Log) SealPending() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, s := range l.set.list[:len(l.set.list)-1] {
+		if s.sealable() || s.badIndex.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// sealable is a full segment, all committed, without an index file. Log.mu is held.
+func (s *segment) sealable() bool { return s.directory != nil && s.index.Load() == nil }
+
+// Seal writes the index files of the full segments whose entries have all been
+// committed, names them sealed in the manifest and drops their indexes from
+// memory. An index in which a reader found damage is made anew from its segment.
+// After vfs.ErrNoSpace it may be called again; any other error fences the log, but
+// for damage in a segment, which is a *CorruptionError.
+func (l *Log) Seal() error {
+	if err := l.writable(); err != nil {
+		return err
+	}
+	set, err := l.pin()
+	if err != nil {
+		return err
+	}
+	defer set.release()
+	for i, s := range set.list[:len(set.list)-1] {
+		l.mu.RLock()
+		seal := s.sealable()
+		l.mu.RUnlock()
+		switch {
+		case seal:
+			err = l.seal(s, set.list[i+1].first-1)
+		case s.badIndex.Load():
+			err = l.reindex(set.list, i)
+		}
+		if err != nil {
+			return err
+		}
+		if !seal && s.index.Load() == nil {
+			return nil // in order: what is behind is not yet committed
+		}
+	}
+	return nil
+}
+
+// seal writes the index of a segment that was synced when it was full.
+func (l *Log) seal(s *segment, last record.Index) error {
+	m := s.segmentMeta
+	m.last, m.sealed = last, true
+	if err := writeIndex(l.fs, l.dir, m, s.mem, s.directory); err != nil {
+		return l.fail("writing the index of "+s.name(), err)
+	}
+	x, err := openIndex(l.fs, l.dir, m, l.cache)
+	if err != nil {
+		return l.fail("opening the index of "+s.name(), err)
+	}
+	c := change{kind: segmentSealed, generation: m.generation, first: m.first, last: m.last, size: m.size}
+	if err := l.manifest.record(c); err != nil {
+		_ = x.file.Close()
+		return l.fail("sealing "+s.name(), err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.segmentMeta = m
+	s.index.Store(x)
+	s.mem, s.directory = nil, nil
+	return nil
+}
+
+// reindex makes the index file of the sealed segment i anew.
+func (l *Log) reindex(list []*segment, i int) error {
+	s := list[i]
+	d := directory{}
+	if i > 0 {
+		var err error
+		if d, err = list[i-1].index.Load().directory(); err != nil {
+			return fmt.Errorf("making the index of %s anew: %w", s.name(), err)
+		}
+	}
+	mem, err := s.scanIndex(d)
+	if err != nil {
+		return fmt.Errorf("making the index of %s anew: %w", s.name(), err)
+	}
+	s.badIndex.Store(false)
+	if err := writeIndex(l.fs, l.dir, s.segmentMeta, mem, d.rows()); err != nil {
+		s.badIndex.Store(true)
+		return l.fail("writing the index of "+s.name(), err)
+	}
+	x, err := openIndex(l.fs, l.dir, s.segmentMeta, l.cache)
+	if err != nil {
+		return l.fail("opening the index of "+s.name(), err)
+	}
+	if old := s.index.Swap(x); old != nil {
+		s.retired = append(s.retired, old)
+		l.cache.drop(old)
+	}
+	return nil
+}
+
+// scanIndex indexes all entries of a sealed segment from its frames, and brings the
+// directory from where the segment begins to where it ends.
+func (s *segment) scanIndex(d directory) (*memIndex, error) {
+	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
+	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
+	for {
+		f, err := scan.next()
+		if err == io.EOF {
+			return scratch.mem, nil
+		}
+		if err == nil {
+			err = scratch.indexEntry(f.entry, s.base+Address(f.pos), d)
+		}
+		if err != nil && isDamage(err) {
+			return nil, &CorruptionError{s.name(), s.base + Address(scan.pos), err}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// indexEntry adds the batches of an entry, whose frame is at an address, to the
+// index in memory and to the directory. It errors with errDamage.
+func (s *segment) indexEntry(e record.Entry, at Address, d directory) error {
+	var err error
+	e.Each(func(pos int, p record.Part) bool {
+		if p.Kind != record.KindBatch {
+			return true
+		}
+		if len(p.Bytes) < record.BatchHeaderSize {
+			err = damagef("entry %d: a batch of %d bytes", e.Index(), len(p.Bytes))
+			return false
+		}
+		r := rowOf(record.Batch(p.Bytes), at+FrameHeaderSize+Address(pos))
+		if !d.note(p.Partition, r) {
+			err = damagef("entry %d: batch of %v at offset %d, the partition ends at %d", e.Index(), p.Partition, r.base, d[p.Partition].next)
+			return false
+		}
+		s.mem.add(p.Partition, r)
+		return true
+	})
+	return err
+}
+
+// suspectIndex notes that a reader found the index of a segment damaged.
+func suspectIndex(s *segment, err error) {
+	var corrupt *CorruptionError
+	if errors.As(err, &corrupt) {
+		s.badIndex.Store(true)
+	}
+}

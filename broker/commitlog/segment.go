@@ -1,0 +1,233 @@
+package commitlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"path"
+	"sort"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// A segment file begins with:
+//
+//	 0  u32  magic "SDSG"
+//	 4  u16  version, 1
+//	 6  u16  zero
+//	 8  u64  first index
+//	16  u64  base address   of the file's first byte
+//	24  u32  generation     of the log when the file was made
+//	28  u32  CRC-32C        over bytes 0 to 27 and 32 to 63
+//	32       zeros
+//	64       frames
+//
+// Its name is the first index in 20 digits and the generation in 8 hex digits. No
+// two segments of a log ever have the same name and different content: the same
+// index begins a segment twice only if a suffix was cut, which raises the
+// generation.
+const (
+	segmentMagic      = 0x47534453 // "SDSG"
+	segmentVersion    = 1
+	segmentHeaderSize = 64
+	segmentSuffix     = ".log"
+	indexSuffix       = ".idx"
+	snapshotSuffix    = ".snap"
+	tmpSuffix         = ".tmp"
+)
+
+func segmentName(first record.Index, generation uint32) string {
+	return fmt.Sprintf("%020d-%08x%s", uint64(first), generation, segmentSuffix)
+}
+
+func indexName(segment string) string {
+	return strings.TrimSuffix(segment, segmentSuffix) + indexSuffix
+}
+
+// parseSegmentName is segmentName the other way.
+func parseSegmentName(name string) (first record.Index, generation uint32, ok bool) {
+	if len(name) != 20+1+8+len(segmentSuffix) || name[20] != '-' || !strings.HasSuffix(name, segmentSuffix) {
+		return 0, 0, false
+	}
+	i, err1 := strconv.ParseUint(name[:20], 10, 64)
+	g, err2 := strconv.ParseUint(name[21:29], 16, 32)
+	first, generation = record.Index(i), uint32(g)
+	return first, generation, err1 == nil && err2 == nil && segmentName(first, generation) == name
+}
+
+// segmentMeta is what the manifest knows of a segment.
+type segmentMeta struct {
+	first      record.Index
+	generation uint32
+	base       Address
+	// sealed segments only: the last index and the length of the file.
+	sealed bool
+	last   record.Index
+	size   int64
+}
+
+func (m segmentMeta) name() string { return segmentName(m.first, m.generation) }
+
+func (m segmentMeta) header() []byte {
+	b := make([]byte, segmentHeaderSize)
+	binary.LittleEndian.PutUint32(b, segmentMagic)
+	binary.LittleEndian.PutUint16(b[4:], segmentVersion)
+	binary.LittleEndian.PutUint64(b[8:], uint64(m.first))
+	binary.LittleEndian.PutUint64(b[16:], uint64(m.base))
+	binary.LittleEndian.PutUint32(b[24:], m.generation)
+	binary.LittleEndian.PutUint32(b[28:], checksumAround(b, 28))
+	return b
+}
+
+// checksumAround is the CRC-32C of b without the four bytes at gap.
+func checksumAround(b []byte, gap int) uint32 {
+	return crc32.Update(crc32.Checksum(b[:gap], castagnoli), castagnoli, b[gap+4:])
+}
+
+// readSegmentHeader errors with ErrFutureVersion, or errDamage.
+func readSegmentHeader(f vfs.File, name string) (segmentMeta, int64, error) {
+	size, err := f.Size()
+	if err != nil {
+		return segmentMeta{}, 0, fmt.Errorf("%s: %w", name, err)
+	}
+	if size < segmentHeaderSize {
+		return segmentMeta{}, size, damagef("%d bytes are fewer than a segment header", size)
+	}
+	b := make([]byte, segmentHeaderSize)
+	if err := readFull(f, b, 0); err != nil {
+		return segmentMeta{}, size, fmt.Errorf("%s: %w", name, err)
+	}
+	if magic := binary.LittleEndian.Uint32(b); magic != segmentMagic {
+		return segmentMeta{}, size, damagef("no segment: it begins with %08x", magic)
+	}
+	if v := binary.LittleEndian.Uint16(b[4:]); v > segmentVersion {
+		return segmentMeta{}, size, futureVersion("segment "+name, v, segmentVersion)
+	}
+	if want, got := binary.LittleEndian.Uint32(b[28:]), checksumAround(b, 28); want != got {
+		return segmentMeta{}, size, damagef("segment header: checksum %08x, computed %08x", want, got)
+	}
+	return segmentMeta{
+		first:      record.Index(binary.LittleEndian.Uint64(b[8:])),
+		base:       Address(binary.LittleEndian.Uint64(b[16:])),
+		generation: binary.LittleEndian.Uint32(b[24:]),
+	}, size, nil
+}
+
+// readFull reads len(b) bytes at pos, or errors.
+func readFull(f vfs.File, b []byte, pos int64) error {
+	n, err := f.ReadAt(b, pos)
+	if n == len(b) {
+		return nil
+	}
+	return noEOF(err)
+}
+
+// segment is one file of the log. What may change is guarded by Log.mu.
+type segment struct {
+	segmentMeta
+	file vfs.File
+	refs atomic.Int32 // sets that hold it
+
+	// size is where the next frame goes, or where the last one ends. full is that
+	// the last entry in it rolls: nothing is appended any more.
+	full bool
+	// mem indexes the committed entries until index, the file, takes over.
+	mem   *memIndex
+	index atomic.Pointer[indexFile]
+	// directory is the log's, taken when the last entry was committed: nil before.
+	// With it the segment can be sealed.
+	directory []directoryRow
+	// badIndex is that a reader found a damaged block: Seal makes the index anew.
+	badIndex atomic.Bool
+	retired  []*indexFile // replaced, and perhaps still in use by readers
+}
+
+func (s *segment) release() {
+	if s.refs.Add(-1) > 0 {
+		return
+	}
+	// Nothing is lost with these descriptors: what had to be durable was synced.
+	_ = s.file.Close()
+	if x := s.index.Load(); x != nil {
+		_ = x.file.Close()
+	}
+	for _, x := range s.retired {
+		_ = x.file.Close()
+	}
+}
+
+// segmentSet is the segments of the log at one time, oldest first, never empty
+// and never changed. Who uses one holds a reference, so that a segment dropped
+// meanwhile stays open until the last reader is done.
+type segmentSet struct {
+	list []*segment
+	refs atomic.Int32
+}
+
+func newSegmentSet(list []*segment) *segmentSet {
+	for _, s := range list {
+		s.refs.Add(1)
+	}
+	set := &segmentSet{list: list}
+	set.refs.Store(1)
+	return set
+}
+
+func (t *segmentSet) release() {
+	if t.refs.Add(-1) > 0 {
+		return
+	}
+	for _, s := range t.list {
+		s.release()
+	}
+}
+
+func (t *segmentSet) open() *segment { return t.list[len(t.list)-1] }
+
+// holding is the segment that holds the byte at an address.
+func (t *segmentSet) holding(at Address) *segment {
+	return t.list[sort.Search(len(t.list), func(i int) bool { return t.list[i].base > at })-1]
+}
+
+// sealedPrefix is how many of the oldest segments have an index file. Log.mu is held.
+func (t *segmentSet) sealedPrefix() int {
+	n := len(t.list)
+	for n > 0 && t.list[n-1].index.Load() == nil {
+		n--
+	}
+	return n
+}
+
+// createSegment makes the file and returns when it would survive a crash. A file
+// of the same name can only be what an earlier attempt left, with the same header
+// and nothing else in it.
+func createSegment(fsys vfs.FS, dir string, m segmentMeta) (*segment, error) {
+	name := path.Join(dir, m.name())
+	f, err := fsys.Create(name)
+	if errors.Is(err, vfs.ErrExist) {
+		f, err = fsys.OpenWrite(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err = f.WriteAt(m.header(), 0); err == nil {
+		err = f.Truncate(segmentHeaderSize)
+	}
+	if err == nil {
+		err = syncFile(f)
+	}
+	if err == nil {
+		err = syncDir(fsys, dir)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	m.size = segmentHeaderSize
+	return &segment{segmentMeta: m, file: f, mem: newMemIndex()}, nil
+}
