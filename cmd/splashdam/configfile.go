@@ -50,7 +50,7 @@ func parseConfigFile(path string, data []byte) (map[string][]value, error) {
 		switch {
 		case doc.Body == nil || doc.Body.Type() == ast.CommentType:
 		case body != nil:
-			return nil, inFile(path, doc.Body.GetToken())(errors.New("a second document; one file is one configuration"))
+			return nil, inFile(path, firstToken(doc.Body))(errors.New("a second document; one file is one configuration"))
 		default:
 			body = doc.Body
 		}
@@ -100,6 +100,9 @@ func (k key) fromFile(path string, node ast.Node) ([]value, error) {
 		sequence, ok := node.(*ast.SequenceNode)
 		if !ok {
 			v, err := scalar(path, node, k.name)
+			if err != nil {
+				err = inFile(path, firstToken(node))(fmt.Errorf("%s is a list, an element per line with a dash before it", k.name))
+			}
 			return []value{v}, err
 		}
 		all := []value{}
@@ -158,7 +161,7 @@ func mappingEntries(path string, node ast.Node, what string) ([]*ast.MappingValu
 
 // scalar demands a single value, and takes it as it is written: 007 stays 007.
 func scalar(path string, node ast.Node, what string) (value, error) {
-	at := inFile(path, node.GetToken())
+	at := inFile(path, firstToken(node))
 	switch n := node.(type) {
 	case *ast.StringNode:
 		return value{text: n.Value, at: at}, nil
@@ -168,6 +171,19 @@ func scalar(path string, node ast.Node, what string) (value, error) {
 		return value{text: n.GetToken().Value, at: at}, nil
 	}
 	return value{}, at(fmt.Errorf("%s is a single value", what))
+}
+
+// firstToken is where a node begins; that of a mapping's own is its first colon.
+func firstToken(node ast.Node) *token.Token {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		if len(n.Values) > 0 {
+			return firstToken(n.Values[0])
+		}
+	case *ast.MappingValueNode:
+		return n.Key.GetToken()
+	}
+	return node.GetToken()
 }
 
 // inFile blames a place in the file: line and column in front, the lines around

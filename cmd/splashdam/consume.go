@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/splashdam/splashdam/internal/invariant"
 )
 
 const outputHelp = `Format of the output, -f:
@@ -76,6 +79,7 @@ begins that has no commit.
 		Args: cobra.MinimumNArgs(1),
 	}
 	c := p.clusterFlags(cmd)
+	cmd.ValidArgsFunction = c.completeTopics
 	f := cmd.Flags()
 	f.StringVarP(&o.format, "format", "f", "json", "`format` of a message, or json")
 	f.StringVarP(&o.offset, "offset", "o", "start", "`where` to begin and to end")
@@ -85,6 +89,7 @@ begins that has no commit.
 	f.BoolVar(&o.metaOnly, "meta-only", false, "sizes in place of keys and values")
 	f.BoolVar(&o.committed, "read-committed", false, "hold back messages of transactions that are not committed")
 	f.BoolVar(&o.control, "print-control-records", false, "the markers of transactions too")
+	_ = cmd.RegisterFlagCompletionFunc("group", c.completeGroups)
 	cmd.RunE = func(cmd *cobra.Command, topics []string) error {
 		sp, err := parseSpan(o.offset, time.Now())
 		switch {
@@ -118,8 +123,7 @@ type writer func(b []byte, p *kgo.FetchPartition, r *kgo.Record) ([]byte, error)
 func recordWriter(o consuming) (writer, error) {
 	if o.format == "json" {
 		return func(b []byte, _ *kgo.FetchPartition, r *kgo.Record) ([]byte, error) {
-			line, err := json.Marshal(jsonRecordOf(r, o.metaOnly))
-			return append(append(b, line...), '\n'), err
+			return appendJSON(b, jsonRecordOf(r, o.metaOnly))
 		}, nil
 	}
 	if o.metaOnly {
@@ -140,44 +144,47 @@ func recordWriter(o consuming) (writer, error) {
 // jsonRecord is a message as JSON. Key and value are null where the message has
 // none; where they are not UTF-8 the field with _base64 takes their place.
 type jsonRecord struct {
-	Topic       string       `json:"topic"`
-	Partition   int32        `json:"partition"`
-	Offset      int64        `json:"offset"`
-	Timestamp   int64        `json:"timestamp"`
-	Key         optional     `json:"key,omitzero"`
-	KeyBase64   []byte       `json:"key_base64,omitempty"`
-	KeySize     *int         `json:"key_size,omitempty"`
-	Value       optional     `json:"value,omitzero"`
-	ValueBase64 []byte       `json:"value_base64,omitempty"`
-	ValueSize   *int         `json:"value_size,omitempty"`
-	Headers     []jsonHeader `json:"headers,omitempty"`
+	Topic       string          `json:"topic"`
+	Partition   int32           `json:"partition"`
+	Offset      int64           `json:"offset"`
+	Timestamp   int64           `json:"timestamp"`
+	Key         json.RawMessage `json:"key,omitempty"`
+	KeyBase64   []byte          `json:"key_base64,omitempty"`
+	KeySize     *int            `json:"key_size,omitempty"`
+	Value       json.RawMessage `json:"value,omitempty"`
+	ValueBase64 []byte          `json:"value_base64,omitempty"`
+	ValueSize   *int            `json:"value_size,omitempty"`
+	Headers     []jsonHeader    `json:"headers,omitempty"`
 }
 
 type jsonHeader struct {
-	Key         string   `json:"key"`
-	Value       optional `json:"value,omitzero"`
-	ValueBase64 []byte   `json:"value_base64,omitempty"`
+	Key         string          `json:"key"`
+	Value       json.RawMessage `json:"value,omitempty"`
+	ValueBase64 []byte          `json:"value_base64,omitempty"`
 }
 
-// optional is a field that is left out, null or text.
-type optional struct {
-	shown bool
-	text  *string
+// appendJSON appends v on one line. Unlike json.Marshal it leaves <, > and & as
+// they are: this is not for a web page.
+func appendJSON(b []byte, v any) ([]byte, error) {
+	buf := bytes.NewBuffer(b)
+	e := json.NewEncoder(buf)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return buf.Bytes(), err
 }
 
-func (o optional) IsZero() bool { return !o.shown }
-
-func (o optional) MarshalJSON() ([]byte, error) { return json.Marshal(o.text) }
-
-func textOrBase64(b []byte) (optional, []byte) {
+// textOrBase64 is b as JSON, null if it is nil; or, where it is not text, nothing
+// and b.
+func textOrBase64(b []byte) (text json.RawMessage, raw []byte) {
 	switch {
 	case b == nil:
-		return optional{shown: true}, nil
-	case utf8.Valid(b):
-		s := string(b)
-		return optional{shown: true, text: &s}, nil
+		return json.RawMessage("null"), nil
+	case !utf8.Valid(b):
+		return nil, b
 	}
-	return optional{}, b
+	text, err := appendJSON(nil, string(b))
+	invariant.That(err == nil, "a string as JSON: %v", err)
+	return bytes.TrimSpace(text), nil
 }
 
 func jsonRecordOf(r *kgo.Record, metaOnly bool) jsonRecord {

@@ -119,6 +119,7 @@ is the age of the oldest message that the group has not committed.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	c := p.clusterFlags(cmd)
+	cmd.ValidArgsFunction = c.completeGroups
 	out.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		if err := out.check(cmd); err != nil {

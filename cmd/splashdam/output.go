@@ -61,7 +61,7 @@ type listing struct {
 func (l *listing) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&l.format, "output", "o", "table", "`format`: table or json")
 	cmd.Flags().BoolVar(&l.json, "json", false, "the same as -o json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	completeWords(cmd, "output", "table", "json")
 }
 
 // check must be called before anything is done, so that a wrong format does not

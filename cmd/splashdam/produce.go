@@ -25,8 +25,8 @@ const inputHelp = `Format of the input, -f:
   What stands between two verbs separates them: '%k\t%v\n' reads a key up to a tab and
   a value up to the end of the line. Lengths and numbers take a form in braces: ascii
   (the default), hex64 hex32 hex16 hex8 hex4, big64 big32 big16 big8, little64 ... byte,
-  bool, or a number of digits such as %V{3}. Text takes hex, base64, json and re[...]:
-  '%v{json}' reads one JSON value however many lines it has.
+  bool; a length may also be said there: '%V{3}%v' reads values of 3 bytes. Text takes
+  hex, base64, json and re[...]: '%v{json}' reads one JSON value, on however many lines.
 
   '%v\n'                 a value per line (the default)
   '%k %v\n'              key, a space, value
@@ -64,6 +64,7 @@ consume). Without TOPIC the format must read one (%t).
 		Args: cobra.MaximumNArgs(1),
 	}
 	c := p.clusterFlags(cmd)
+	cmd.ValidArgsFunction = c.completeTopics
 	f := cmd.Flags()
 	f.StringVarP(&o.input, "format", "f", `%v\n`, "`format` of the input")
 	f.StringVarP(&o.output, "output-format", "o", `Produced to partition %p at offset %o with timestamp %d.\n`, "`format` of what is printed for each message")
@@ -87,10 +88,6 @@ consume). Without TOPIC the format must read one (%t).
 		return p.produce(cmd.Context(), c, o, job)
 	}
 	return cmd
-}
-
-func completeWords(cmd *cobra.Command, flag string, words ...string) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // produceJob is the flags, parsed.
@@ -176,7 +173,7 @@ func inputVerbs(layout string) (map[byte]bool, error) {
 			i++
 		case c == '%' && i+1 < len(layout):
 			i++
-			if depth == 0 {
+			if depth == 0 && !strings.ContainsRune("%{}", rune(layout[i])) {
 				verbs[layout[i]] = true
 			}
 		case c == '{':
@@ -185,7 +182,7 @@ func inputVerbs(layout string) (map[byte]bool, error) {
 			depth--
 		}
 	}
-	if !strings.ContainsFunc(layout, func(r rune) bool { return r == '%' }) || len(verbs) == 0 {
+	if len(verbs) == 0 {
 		return nil, errors.New("the format reads nothing; %v is the value")
 	}
 	return verbs, nil

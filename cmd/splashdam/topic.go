@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -32,28 +34,38 @@ type outcome struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// printOutcomes lists what became of each topic, and fails if any failed.
-func (p *program) printOutcomes(out listing, all []outcome) error {
-	failed := 0
+// printOutcomes lists what became of each topic; what failed is an error, with the
+// hint that goes with it. JSON has both.
+func (p *program) printOutcomes(out listing, all []outcome, hint string) error {
+	var failure *problem
 	g := grid{heads: []string{"TOPIC", "STATUS"}}
 	for _, o := range all {
-		status := o.Status
-		if o.Error != "" {
-			failed++
-			status += ": " + o.Error
+		switch said := fmt.Sprintf("topic %q: %s", o.Topic, o.Error); {
+		case o.Error == "":
+			g.add(o.Topic, o.Status)
+		case failure == nil:
+			failure = &problem{what: said}
+		default:
+			failure.next = append(failure.next, said)
 		}
-		g.add(o.Topic, status)
 	}
-	var err error
-	if out.json {
-		err = printJSON(p.stdout, all)
-	} else {
-		err = g.print(p.stdout)
+	switch {
+	case out.json:
+		if err := printJSON(p.stdout, all); err != nil {
+			return err
+		}
+	case len(g.rows) > 0:
+		if err := g.print(p.stdout); err != nil {
+			return err
+		}
 	}
-	if err == nil && failed > 0 {
-		err = errUnwell
+	if failure == nil {
+		return nil
 	}
-	return err
+	if hint != "" {
+		failure.next = append(failure.next, hint)
+	}
+	return failure
 }
 
 func (p *program) topicCreate() *cobra.Command {
@@ -103,6 +115,7 @@ func (p *program) topicCreate() *cobra.Command {
 				return err
 			}
 			var all []outcome
+			var hint string
 			for _, name := range names {
 				o := outcome{Topic: name, Status: "created"}
 				switch a, ok := answers[name]; {
@@ -112,13 +125,59 @@ func (p *program) topicCreate() *cobra.Command {
 					o.Status = "exists"
 				case a.Err != nil:
 					o.Status, o.Error = "failed", withDetail(a.Err, a.ErrMessage)
+					if errors.Is(a.Err, kerr.TopicAlreadyExists) {
+						hint = "no failure with --if-not-exists"
+					}
 				}
 				all = append(all, o)
 			}
-			return p.printOutcomes(out, all)
+			awaitLeaders(ctx, admin, all)
+			return p.printOutcomes(out, all, hint)
 		})
 	}
 	return cmd
+}
+
+// Limits of waiting for a new topic to be usable.
+const (
+	leaderWait  = 5 * time.Second
+	leaderPause = 50 * time.Millisecond
+)
+
+// awaitLeaders waits until each new topic can be used: Apache Kafka acknowledges a
+// creation a moment before its brokers know the topic. That a topic is created
+// does not depend on it, so there is no error.
+func awaitLeaders(ctx context.Context, admin *kadm.Client, all []outcome) {
+	var names []string
+	for _, o := range all {
+		if o.Status == "created" {
+			names = append(names, o.Topic)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaderWait)
+	defer cancel()
+	for len(names) > 0 {
+		if found, err := admin.ListTopics(ctx, names...); err == nil {
+			names = slices.DeleteFunc(names, func(name string) bool { return allLed(found[name]) })
+			if len(names) == 0 {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(leaderPause):
+		}
+	}
+}
+
+func allLed(t kadm.TopicDetail) bool {
+	for _, p := range t.Partitions {
+		if p.Leader < 0 || p.Err != nil {
+			return false
+		}
+	}
+	return t.Err == nil && len(t.Partitions) > 0
 }
 
 // withDetail prefers what the broker says to the general description of the code.
@@ -140,6 +199,7 @@ func (p *program) topicRemove() *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 	}
 	c := p.clusterFlags(cmd)
+	cmd.ValidArgsFunction = c.completeTopics
 	out.flags(cmd)
 	cmd.Flags().BoolVar(&ifExists, "if-exists", false, "a topic that does not exist is no failure")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
@@ -169,7 +229,7 @@ func (p *program) topicRemove() *cobra.Command {
 				}
 				all = append(all, o)
 			}
-			return p.printOutcomes(out, all)
+			return p.printOutcomes(out, all, "")
 		})
 	}
 	return cmd
@@ -269,6 +329,7 @@ func (p *program) topicDescribe() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 	}
 	c := p.clusterFlags(cmd)
+	cmd.ValidArgsFunction = c.completeTopics
 	out.flags(cmd)
 	cmd.Flags().BoolVarP(&allConfigs, "all-configs", "a", false, "configuration that is at its default too")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
@@ -318,7 +379,7 @@ func (c *cluster) describeTopics(ctx context.Context, admin *kadm.Client, names 
 	var all []topicDescription
 	for _, name := range names {
 		t := found[name]
-		d := topicDescription{Topic: name, ID: t.ID.String(), Internal: t.IsInternal, Configs: []topicConfiguration{}}
+		d := topicDescription{Topic: name, ID: base64.RawURLEncoding.EncodeToString(t.ID[:]), Internal: t.IsInternal, Configs: []topicConfiguration{}}
 		for _, number := range slices.Sorted(maps.Keys(t.Partitions)) {
 			part := t.Partitions[number]
 			row := partitionRow{
