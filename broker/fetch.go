@@ -146,7 +146,7 @@ func (s *Shard) offsetFor(p record.PartitionID, timestamp int64, readCommitted b
 	case timestampLatest:
 		return end, -1, st.term.LeaderEpoch(), nil
 	case timestampEarliest, timestampLocal:
-		return b.LogStart, -1, s.epochAt(p, b.LogStart, st), nil
+		return b.LogStart, -1, st.term.LeaderEpoch(), nil
 	case timestampTiered:
 		return none()
 	case timestampMax:
@@ -163,17 +163,7 @@ func (s *Shard) offsetFor(p record.PartitionID, timestamp int64, readCommitted b
 	case !ok:
 		return none()
 	}
-	return offset, ts, s.epochAt(p, offset, st), nil
-}
-
-// epochAt is the leader epoch that an offset was written in.
-func (s *Shard) epochAt(p record.PartitionID, offset int64, st *status) int32 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if e, ok := s.partitions.EpochAt(p, offset); ok {
-		return e
-	}
-	return st.term.LeaderEpoch()
+	return offset, ts, st.term.LeaderEpoch(), nil
 }
 
 // EpochEnd implements kafka.Partitions.

@@ -32,9 +32,9 @@ type item interface {
 	// early reports that the answer is due when the leader has written the entry
 	// (acks=1), not when it is committed.
 	early() bool
-	// batch reports that this is a client's batch: refused while the disk is full,
-	// where a command waits for room.
-	batch() bool
+	// refusable reports that this is a client's batch, which is refused while the
+	// disk is full, where a command waits for room.
+	refusable() bool
 	// end is called exactly once, in the loop: with nil when the item is done as
 	// decided, else with why not.
 	end(err error)

@@ -157,7 +157,7 @@ type groupItem struct {
 
 func (it *groupItem) size() int   { return len(it.command) + record.PartHeaderSize }
 func (it *groupItem) early() bool { return false }
-func (it *groupItem) batch() bool { return false }
+func (it *groupItem) refusable() bool { return false }
 
 func (it *groupItem) decide(_ *leading, e *pending) (verdict, error) {
 	e.addCommand(0, it.command)

@@ -20,7 +20,7 @@ import (
 // actOnHalves does one lot of due actions and returns when each has succeeded or
 // failed. What failed is due again.
 func (b *Broker) actOnHalves(ctx context.Context, s *Shard, actions []txn.Action) {
-	var asked []txn.Action
+	var done []txn.Action
 	results := make(chan askedResult, len(actions))
 	asking := 0
 	for _, a := range actions {
@@ -28,26 +28,41 @@ func (b *Broker) actOnHalves(ctx context.Context, s *Shard, actions []txn.Action
 			asking++
 			b.ask(s, a, func(err error) { results <- askedResult{a, err} })
 		} else {
-			asked = append(asked, a)
+			done = append(done, a)
 		}
 	}
 	for range asking {
 		select {
 		case r := <-results:
-			if r.err != nil {
-				s.logger.Warn("putting the question about a half message", "id", r.action.Key.ID, "number", r.action.Number, "cause", r.err)
+			if r.err == nil {
+				done = append(done, r.action)
+				continue
 			}
-			asked = append(asked, r.action)
+			s.logger.Warn("putting the question about a half message", "id", r.action.Key.ID, "number", r.action.Number, "cause", r.err)
+			s.giveBack(ctx, r.action)
 		case <-ctx.Done():
 			return
 		}
 	}
-	s.noteActions(ctx, asked)
+	s.noteActions(ctx, done)
 }
 
 type askedResult struct {
 	action txn.Action
 	err    error
+}
+
+// giveBack makes an action due again. If the lead is lost meanwhile, it is due for
+// the next leader anyway.
+func (s *Shard) giveBack(ctx context.Context, a txn.Action) {
+	err := s.call(ctx, func(l *leading) {
+		if l != nil {
+			l.halves.Failed(a, s.clock.now())
+		}
+	})
+	if err != nil {
+		s.logger.Debug("giving back what is due about a half message", "cause", err)
+	}
 }
 
 // ask appends the question to the group's check topic: the message as it was
@@ -100,7 +115,7 @@ func (s *Shard) noteActions(ctx context.Context, actions []txn.Action) {
 		it := &commandItem{
 			about: a.Key.Target,
 			command: func(l *leading, e *pending) (record.Command, error) {
-				return l.halves.Act(a, e.now, e.at)
+				return l.halves.Act(a, e.now, e.at), nil
 			},
 			done: func(err error) { done <- err },
 		}

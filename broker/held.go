@@ -21,10 +21,6 @@ import (
 // of its hold. The decision itself is made in the loop, once (txn.Leading); what it
 // needs is read and built here, on the connection's goroutine.
 
-// errTryAgain is a commit that came before the answer to its prepare: the message
-// was not there yet when it was looked up. Clients try again by themselves.
-var errTryAgain = fmt.Errorf("its prepare was not committed yet, try again: %w", kerr.NotLeaderForPartition)
-
 // maxInflated bounds what a client's compressed batch may become, in bytes, where
 // the broker must look inside.
 const maxInflated = 64 << 20
@@ -209,14 +205,14 @@ func (s *Shard) visible(k txn.Key) (record.Batch, error) {
 
 func (it *heldItem) size() int   { return it.bytes }
 func (it *heldItem) early() bool { return false }
-func (it *heldItem) batch() bool { return true }
+func (it *heldItem) refusable() bool { return true }
 
 // decide takes all operations of the batch or none.
 func (it *heldItem) decide(l *leading, e *pending) (verdict, error) {
-	mark := l.mark()
+	m := l.mark()
 	v, err := it.decideAll(l, e)
 	if err != nil {
-		l.undo(mark)
+		l.undo(m)
 	}
 	return v, err
 }
@@ -228,7 +224,7 @@ func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
 	}
 	if it.producer >= 0 {
 		n := int32(len(it.ops))
-		d, err := l.partitions.Sequence(it.target, it.producer, it.epoch, it.sequence, n, e.at)
+		d, err := l.partitions.Sequence(it.target, it.producer, it.epoch, it.sequence, n, e.now, e.at)
 		if err != nil {
 			return verdict{}, err
 		}
@@ -242,7 +238,7 @@ func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
 	for i := range it.ops {
 		d, err := it.decideOne(l, e, &it.ops[i])
 		switch {
-		case errors.Is(err, errTryAgain):
+		case errors.Is(err, txn.ErrEarly):
 			return verdict{}, err
 		case err != nil:
 			bad.add(i, err)
@@ -275,13 +271,13 @@ func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, erro
 	if op.state == txn.Commit {
 		end, offset = txn.Committed, l.partitions.NextOffset(it.target)
 	}
-	cmd, d, err := l.halves.End(op.key, end, it.principal, offset, e.now, e.at)
+	cmd, d, err := l.halves.End(op.key, end, it.principal, offset, e.at)
 	if err != nil || d.Duplicate {
 		return verdict{inFlight: d.InFlight}, err
 	}
 	if end == txn.Committed {
 		if op.visible == nil {
-			return verdict{}, fmt.Errorf("%s %q: %w", txn.HeaderID, op.key.ID, errTryAgain)
+			return verdict{}, fmt.Errorf("%q: %w", op.key.ID, txn.ErrEarly)
 		}
 		if it.stamp {
 			op.visible.StampLogAppendTime(e.now)

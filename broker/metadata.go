@@ -373,7 +373,7 @@ type partitionItem struct {
 
 func (it *partitionItem) size() int     { return 64 * len(it.changes) }
 func (it *partitionItem) early() bool   { return false }
-func (it *partitionItem) batch() bool   { return false }
+func (it *partitionItem) refusable() bool   { return false }
 func (it *partitionItem) end(err error) { it.done(err) }
 
 func (it *partitionItem) decide(_ *leading, e *pending) (verdict, error) {
@@ -395,7 +395,7 @@ func (s *Shard) openPartitionIDs() map[record.PartitionID]bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	open := make(map[record.PartitionID]bool)
-	s.partitions.Each(func(p record.PartitionID) {
+	s.partitions.Each(func(p record.PartitionID, _ partition.Bounds) {
 		if !p.Hidden() {
 			open[p] = true
 		}

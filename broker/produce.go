@@ -26,7 +26,7 @@ type appendItem struct {
 
 func (it *appendItem) size() int   { return len(it.batch) + record.PartHeaderSize }
 func (it *appendItem) early() bool { return it.acks != -1 }
-func (it *appendItem) batch() bool { return true }
+func (it *appendItem) refusable() bool { return true }
 
 func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 	it.stampedAt = -1

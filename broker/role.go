@@ -3,7 +3,6 @@ package broker
 import (
 	"time"
 
-	"github.com/splashdam/splashdam/broker/partition"
 	"github.com/splashdam/splashdam/broker/replica"
 )
 
@@ -74,7 +73,7 @@ func (s *Shard) dueHalves(l *leading, now int64) {
 func (s *Shard) expireProducers(l *leading, now int64) {
 	var changes []partitionChange
 	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings.ProducerIDExpirationMs(), maxExpired) {
-		changes = append(changes, partitionChange{e.Partition, partition.ExpireProducersCommand(e.Before, e.Producers...)})
+		changes = append(changes, partitionChange{e.Partition, e.Command})
 	}
 	if len(changes) == 0 {
 		return

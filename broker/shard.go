@@ -110,6 +110,19 @@ func (l *leading) applied(at record.Index) {
 	l.halves.Applied(at)
 }
 
+// mark is a moment to which undo takes all decisions back.
+type mark struct {
+	partitions partition.Mark
+	halves     txn.Mark
+}
+
+func (l *leading) mark() mark { return mark{l.partitions.Mark(), l.halves.Mark()} }
+
+func (l *leading) undo(m mark) {
+	l.partitions.Undo(m.partitions)
+	l.halves.Undo(m.halves)
+}
+
 func (l *leading) dropped(at record.Index) {
 	l.partitions.Dropped(at)
 	l.halves.Dropped(at)
@@ -198,7 +211,7 @@ func (s *Shard) Lead(term record.Term) {
 		term:       term,
 		partitions: partition.Lead(s.partitions, term),
 		groups:     group.Lead(s.groups, s.cfg.Groups, now),
-		halves:     txn.Lead(s.halves, s.cfg.Halves),
+		halves:     txn.Lead(s.halves, s.cfg.Halves, s.cfg.RetentionOf),
 	}
 	if s.id == record.MetadataShard {
 		s.leading.cluster = cluster.Lead(s.cluster.Load())
@@ -222,7 +235,7 @@ func (s *Shard) NoSpace(full bool) {
 	s.setStatus(func(st *status) { st.full = full })
 	if full {
 		s.logger.Error("the disk is full: batches are refused, reads go on", "dir", s.cfg.Dir)
-		s.abandon(errNoSpace, item.batch)
+		s.abandon(errNoSpace, item.refusable)
 	} else {
 		s.logger.Info("there is room on the disk again", "dir", s.cfg.Dir)
 	}
@@ -271,8 +284,9 @@ func (s *Shard) applyParts(e record.Entry) (err error) {
 	e.Each(func(_ int, p record.Part) bool {
 		switch p.Kind {
 		case record.KindBatch:
-			s.partitions.ApplyBatch(p.Partition, record.Batch(p.Bytes), e.Term(), s.time)
-			s.touched = append(s.touched, p.Partition)
+			if s.partitions.ApplyBatch(p.Partition, record.Batch(p.Bytes), e.Term(), s.time) {
+				s.touched = append(s.touched, p.Partition)
+			}
 		case record.KindCommand:
 			err = s.applyCommand(p)
 		case record.KindConfChange:

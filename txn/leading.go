@@ -272,12 +272,16 @@ func (l *Leading) Applied(at record.Index) {
 	l.flights, l.gone = l.flights[n:], l.gone+n
 }
 
-// Mark is a moment to which Undo takes the decisions back.
-func (l *Leading) Mark() int { return l.gone + len(l.flights) }
+// Mark is a moment to which Undo goes back.
+type Mark int
+
+// Mark returns the present moment. It is good until the entry that is being
+// gathered has been proposed.
+func (l *Leading) Mark() Mark { return Mark(l.gone + len(l.flights)) }
 
 // Undo takes back what was decided since the mark. None of it may be applied.
-func (l *Leading) Undo(mark int) {
-	for l.gone+len(l.flights) > mark {
+func (l *Leading) Undo(m Mark) {
+	for l.gone+len(l.flights) > int(m) {
 		last := len(l.flights) - 1
 		k := l.flights[last].key
 		if fs := l.byKey[k]; len(fs) > 1 {
@@ -298,7 +302,7 @@ func (l *Leading) Dropped(at record.Index) {
 	for n > 0 && l.flights[n-1].at == at {
 		n--
 	}
-	l.Undo(l.gone + n)
+	l.Undo(Mark(l.gone + n))
 }
 
 // dueHeap orders half messages by the time at which something may be due about
