@@ -200,34 +200,60 @@ func inflateLZ4(dst, src []byte, limit int) ([]byte, error) {
 
 // maxZstdWindow is what the reference decoder accepts, and the largest that the
 // highest level of a client asks for. The window itself takes no memory here,
-// since a whole block is decoded into its destination.
+// since a whole batch is decoded into one slice.
 const maxZstdWindow = 128 << 20
 
+// maxZstdRatio bounds what a frame can inflate to: its densest block makes 128 KiB
+// out of 4 bytes.
+const maxZstdRatio = 128 << 10 / 4
+
+// maxZstdBlock is the most that one block makes, with what the decoder may write
+// behind it.
+const maxZstdBlock = 128<<10 + 16
+
 var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecodeAllCapLimit(true))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxWindow(maxZstdWindow),
+		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic(err) // the options are constants
 	}
 	return d
 })
 
-// inflateZstd gives the decoder a destination that it must not outgrow, and a
-// larger one where it was too small: what a frame says of its own size is not
-// trusted, and starting anew costs a third at most.
+// inflateZstd gives the decoder room that it cannot outgrow, and more where that
+// was not enough. (The decoder's own limit on memory would not do: it refuses
+// every frame with a larger window, and Java's client names 2 MiB for a batch of a
+// few bytes.)
 func inflateZstd(dst, src []byte, limit int) ([]byte, error) {
-	for room := firstGuess(src, limit); ; room = min(4*room, limit) {
-		dst = slices.Grow(dst, room)
-		room = min(cap(dst)-len(dst), limit)
-		out, err := zstdDecoder().DecodeAll(src, dst[:len(dst):len(dst)+room])
-		if err == nil {
-			return out, nil
-		}
-		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-			return dst, err
-		}
-		if room == limit {
+	var h zstd.Header
+	if err := h.Decode(src); err != nil {
+		return dst, err
+	}
+	room := firstGuess(src, limit)
+	if h.HasFCS {
+		switch size := h.FrameContentSize; {
+		case size > maxZstdRatio*uint64(len(src)):
+			return dst, fmt.Errorf("a frame of %d bytes claims to hold %d", len(src), size)
+		case size > uint64(limit):
 			return dst, ErrTooLarge
+		default:
+			room = int(size)
+		}
+	}
+	for ; ; room = min(max(4*room, maxZstdBlock), limit) {
+		// One block more than room: a block that does not fit is then always one
+		// behind room, and is not taken for a damaged one, which the decoder does
+		// not tell apart.
+		dst = slices.Grow(dst, room+maxZstdBlock)
+		out, err := zstdDecoder().DecodeAll(src, dst[:len(dst):len(dst)+room+maxZstdBlock])
+		n := len(out) - len(dst)
+		switch full := n > room || errors.Is(err, zstd.ErrDecoderSizeExceeded); {
+		case n > limit || full && room == limit:
+			return dst, ErrTooLarge
+		case err == nil:
+			return out, nil
+		case !full:
+			return dst, err
 		}
 	}
 }

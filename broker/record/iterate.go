@@ -63,19 +63,11 @@ var inflated = sync.Pool{New: func() any { return new([]byte) }}
 // and length are Validate's business.) A batch without records is sound here: a
 // cleaner leaves such, to keep a producer's last sequence.
 func (b Batch) Iterate(limit int, do func(Record) bool) error {
-	buf := inflated.Get().(*[]byte)
-	defer func() {
-		if cap(*buf) <= maxPooled {
-			inflated.Put(buf)
-		}
-	}()
-	body, err := b.body((*buf)[:0], limit)
+	body, release, err := b.body(limit)
 	if err != nil {
 		return err
 	}
-	if b.Codec() != None {
-		*buf = body
-	}
+	defer release()
 	var headers []Header
 	return b.each(body, func(p *recordParser) (Record, error) {
 		r, err := p.record(headers[:0])
@@ -86,13 +78,12 @@ func (b Batch) Iterate(limit int, do func(Record) bool) error {
 
 // Decode returns the records, which are the caller's own. As Iterate otherwise.
 func (b Batch) Decode(limit int) ([]Record, error) {
-	body, err := b.body(nil, limit)
+	shared, release, err := b.body(limit)
 	if err != nil {
 		return nil, err
 	}
-	if b.Codec() == None {
-		body = slices.Clone(body)
-	}
+	body := slices.Clone(shared) // of the very size: what is kept may be kept for long
+	release()
 	// each checks the count only later, so it bounds nothing yet.
 	records := make([]Record, 0, max(0, min(int(b.Records()), len(body)/minRecordSize)))
 	err = b.each(body,
@@ -158,16 +149,28 @@ func errShort(b Batch) error {
 	return fmt.Errorf("%w: %d bytes are fewer than a header of %d", ErrBatch, len(b), BatchHeaderSize)
 }
 
-// body returns the records as bytes: those in b, or inflated and appended to dst.
-func (b Batch) body(dst []byte, limit int) ([]byte, error) {
+// body returns the records as bytes: those in b, or inflated into a buffer that
+// belongs to the caller until release.
+func (b Batch) body(limit int) (body []byte, release func(), err error) {
 	if len(b) < BatchHeaderSize {
-		return nil, errShort(b)
+		return nil, nil, errShort(b)
 	}
-	body := []byte(b[BatchHeaderSize:])
+	body = b[BatchHeaderSize:]
 	if b.Codec() == None || len(body) == 0 {
-		return body, nil
+		return body, func() {}, nil
 	}
-	return b.Codec().inflate(dst, body, limit)
+	buf := inflated.Get().(*[]byte)
+	release = func() {
+		if cap(*buf) <= maxPooled {
+			inflated.Put(buf)
+		}
+	}
+	*buf, err = b.Codec().inflate((*buf)[:0], body, limit)
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return *buf, release, nil
 }
 
 // each cuts body into records, has next read each, checks them against the header
