@@ -1,0 +1,9 @@
+//go:build darwin || freebsd
+
+package vfs
+
+import "os"
+
+// syncData is a full sync: on darwin os.File.Sync asks the drive to flush too,
+// which fdatasync there does not.
+func syncData(f *os.File) error { return f.Sync() }

@@ -1,0 +1,34 @@
+package vfs
+
+import (
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncData is fdatasync: content and length, but no journal commit for a new
+// modification time alone.
+func syncData(f *os.File) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	}
+	// Control keeps the descriptor from being closed, and given to another file,
+	// while the call runs.
+	var syncErr error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if syncErr = unix.Fdatasync(int(fd)); syncErr != unix.EINTR {
+				return
+			}
+		}
+	})
+	if err != nil {
+		syncErr = fs.ErrClosed // the one reason why Control refuses, under another name
+	}
+	if syncErr != nil {
+		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: syncErr}
+	}
+	return nil
+}
