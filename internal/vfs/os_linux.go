@@ -24,11 +24,11 @@ func syncData(f *os.File) error {
 			}
 		}
 	})
-	if err == nil {
-		err = syncErr
-	}
 	if err != nil {
-		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+		syncErr = fs.ErrClosed // the one reason why Control refuses, under another name
+	}
+	if syncErr != nil {
+		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: syncErr}
 	}
 	return nil
 }
