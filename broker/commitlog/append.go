@@ -51,7 +51,7 @@ func (l *Log) skipHeld(entries []record.Entry) []record.Entry {
 	for len(entries) > 0 {
 		e := entries[0]
 		p, ok := l.win.at(e.Index())
-		if !ok || p.term != e.Term() || p.checksum != e.Checksum() || int(p.length) != len(e) {
+		if !ok || p.term != e.Term() || p.checksum != e.Checksum() || p.length() != len(e) {
 			return entries
 		}
 		entries = entries[1:]
@@ -76,7 +76,7 @@ func (l *Log) write(entries []record.Entry) error {
 		invariant.That(e.Term() >= term && e.Term() <= maxTerm, "append of entry %d of term %d behind term %d, the hard state has %d", e.Index(), e.Term(), term, maxTerm)
 		last, term = e.Index(), e.Term()
 		at := s.base + Address(pos) + Address(len(buf))
-		added = append(added, placed{term: term, at: at, length: uint32(len(e)), checksum: e.Checksum()})
+		added = append(added, place(e, at))
 		buf = appendFrame(buf, at, generation, durable, e)
 	}
 	_, err := s.file.WriteAt(buf, pos)

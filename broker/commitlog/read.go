@@ -173,7 +173,7 @@ func (l *Log) Entry(i record.Index) (record.Entry, error) {
 }
 
 func (s *segment) readEntry(i record.Index, p placed) (record.Entry, error) {
-	e := make(record.Entry, p.length)
+	e := make(record.Entry, p.length())
 	if err := readFull(s.file, e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
 		return nil, fmt.Errorf("reading entry %d at %s of %s: %w", i, p.at, s.name(), err)
 	}

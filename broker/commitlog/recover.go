@@ -437,7 +437,7 @@ func (r *recovery) take(s *segment, f frame) error {
 		}
 	}
 	if e.Index() >= r.win.first {
-		r.win.entries = append(r.win.entries, placed{term: e.Term(), at: at, length: uint32(len(e)), checksum: e.Checksum()})
+		r.win.entries = append(r.win.entries, place(e, at))
 	}
 	s.full = e.Rolls()
 	if s.sealed || e.Index() > r.index {

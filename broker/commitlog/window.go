@@ -10,15 +10,30 @@ type Handle struct {
 	// Length of the entry in bytes, and the checksum in its header.
 	Length   uint32
 	Checksum uint32
+	// ConfChange says that the entry changes the Raft group's members, whose
+	// content Raft must see itself.
+	ConfChange bool
 }
 
 // placed is an entry of the window: 24 bytes.
 type placed struct {
 	term     record.Term
 	at       Address // of the frame
-	length   uint32
+	size     uint32  // in bytes, and confChangeBit, which no size reaches
 	checksum uint32
 }
+
+const confChangeBit = 1 << 31 // record.MaxEntrySize is less
+
+func place(e record.Entry, at Address) placed {
+	size := uint32(len(e))
+	if e.IsConfChange() {
+		size |= confChangeBit
+	}
+	return placed{term: e.Term(), at: at, size: size, checksum: e.Checksum()}
+}
+
+func (p placed) length() int { return int(p.size &^ confChangeBit) }
 
 // window is what Raft may ask for: entries by index. first is len(entries) before
 // the next one; the entry before first is known by its term only.
@@ -88,5 +103,5 @@ func (l *Log) Handle(i record.Index) (Handle, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	p, ok := l.win.at(i)
-	return Handle{Term: p.term, Length: p.length, Checksum: p.checksum}, ok
+	return Handle{Term: p.term, Length: uint32(p.length()), Checksum: p.checksum, ConfChange: p.size&confChangeBit != 0}, ok
 }

@@ -76,6 +76,12 @@ func (e Entry) Checksum() uint32 { return binary.LittleEndian.Uint32(e[36:]) }
 // says so in the log, the segments of all replicas cover the same indexes.
 func (e Entry) Rolls() bool { return e.flags()&flagRoll != 0 }
 
+// IsConfChange reports whether the entry is a change of the Raft group's members,
+// which is an entry of its own.
+func (e Entry) IsConfChange() bool {
+	return e.Parts() == 1 && Kind(e[EntryHeaderSize]) == KindConfChange
+}
+
 func (e Entry) checksum() uint32 {
 	var zero [4]byte
 	sum := crc32.Update(0, castagnoli, e[:36])
