@@ -170,7 +170,7 @@ func TestACrashWhileOpeningAfterACrash(t *testing.T) {
 			f := vfs.NewFault(left, vfs.CrashAt(k))
 			l, err := Open(f, dir, Options{})
 			if err == nil {
-				must(t, l.Close())
+				_ = l.Close() // the crash may come here
 				break
 			}
 			if !errors.Is(err, vfs.ErrCrashed) {
