@@ -13,10 +13,12 @@ import (
 )
 
 // Coordinator is the leading half: it decides for all groups of a shard while the
-// node leads it. Times are in ms; one that is behind an earlier one counts as that
-// one. Of requests strings are kept and byte slices are copied; byte slices in answers are the
-// group's and must not be changed. It is for one goroutine at a time, the one that
-// also applies commands to its State.
+// node leads it. It is for one goroutine at a time, the one that also applies
+// commands to its State.
+//
+// Times are in ms; one that is behind an earlier one counts as that one. Of
+// requests strings are kept and byte slices are copied; byte slices in answers are
+// the group's and must not be changed.
 type Coordinator struct {
 	cfg    Config
 	state  *State

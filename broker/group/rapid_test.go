@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,8 +23,11 @@ import (
 // moves, and holds the coordinator to the invariants that doc.go names.
 func TestRandomMembers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(t)
-		for range rapid.IntRange(1, 120).Draw(t, "steps") {
+		// The seed decides everything, so that all steps are equally likely; what
+		// rapid shrinks is their number.
+		steps := rapid.IntRange(100, 800).Draw(t, "steps")
+		w := newWorld(t, rapid.Uint64().Draw(t, "seed"))
+		for range steps {
 			w.step()
 			w.check()
 		}
@@ -49,6 +53,7 @@ type robot struct {
 
 type world struct {
 	t       *rapid.T
+	rng     *rand.Rand
 	cfg     Config
 	state   *State
 	c       *Coordinator
@@ -73,17 +78,19 @@ type world struct {
 
 const loneGroup = "g"
 
-func newWorld(t *rapid.T) *world {
+func pick[T any](w *world, from ...T) T { return from[w.rng.IntN(len(from))] }
+
+func newWorld(t *rapid.T, seed uint64) *world {
 	w := &world{
-		t: t, cfg: DefaultConfig(), state: NewState(), now: start,
+		t: t, rng: rand.New(rand.NewPCG(seed, 0)), cfg: DefaultConfig(), state: NewState(), now: start,
 		waiting: map[Token]*robot{}, commits: map[Token]int64{},
 		told: map[string]string{}, owners: map[string]string{},
 	}
-	w.cfg.MaxSize = rapid.IntRange(2, 6).Draw(t, "max size")
+	w.cfg.MaxSize = 2 + w.rng.IntN(8)
 	w.cfg.NewID = func() string { w.ids++; return strconv.Itoa(w.ids) }
-	for i := range rapid.IntRange(1, 5).Draw(t, "robots") {
-		r := &robot{name: string(rune('a' + i)), version: int16(rapid.SampledFrom([]int{0, 3, 5, 8, 9}).Draw(t, "version")), wants: "join"}
-		if r.version >= 5 && rapid.Bool().Draw(t, "static") {
+	for i := range 1 + w.rng.IntN(5) {
+		r := &robot{name: string(rune('a' + i)), version: pick[int16](w, 0, 3, 5, 8, 9), wants: "join"}
+		if r.version >= 5 && w.rng.IntN(2) == 0 {
 			r.instance = kmsg.StringPtr("i" + r.name)
 		}
 		w.robots = append(w.robots, r)
@@ -93,29 +100,31 @@ func newWorld(t *rapid.T) *world {
 }
 
 func (w *world) step() {
-	switch rapid.IntRange(0, 19).Draw(w.t, "step") {
-	case 0, 1:
-		w.pass(rapid.Int64Range(0, 20_000).Draw(w.t, "ms"))
-	case 2:
-		w.pass(rapid.Int64Range(0, 120_000).Draw(w.t, "ms"))
-	case 3, 4, 5, 6:
+	switch n := w.rng.IntN(100); {
+	case n < 45:
+		w.act(w.robots[w.rng.IntN(len(w.robots))])
+	case n < 75:
 		w.apply()
-	case 7:
+	case n < 90:
+		w.pass(w.rng.Int64N(2_000))
+	case n < 94:
+		w.pass(w.rng.Int64N(40_000))
+	case n < 97:
 		w.fail()
-	case 8:
-		if rapid.IntRange(0, 3).Draw(w.t, "lose the lead") == 0 {
-			w.loseLead()
-		}
-	case 9:
-		w.half, w.halfAt = w.state.View().Encode(), len(w.applied)
+	case n < 98:
+		w.loseLead()
 	default:
-		w.act(w.robots[rapid.IntRange(0, len(w.robots)-1).Draw(w.t, "robot")])
+		w.half, w.halfAt = w.state.View().Encode(), len(w.applied)
 	}
 }
 
 func (w *world) pass(ms int64) {
 	w.now += ms
 	w.effects(w.c.Tick(w.now))
+	w.effects(w.c.Tick(w.now)) // what the first one made due at once
+	if next := w.c.Next(); next <= w.now {
+		w.t.Fatalf("after two ticks at %d the next is due at %d", w.now, next)
+	}
 }
 
 func (w *world) apply() {
@@ -154,7 +163,7 @@ func (w *world) fail() {
 	}
 	p := w.queue[0]
 	w.queue = w.queue[1:]
-	err := rapid.SampledFrom([]error{errors.New("busy"), fmt.Errorf("proposing: %w", kerr.NotLeaderForPartition)}).Draw(w.t, "error")
+	err := pick(w, errors.New("busy"), fmt.Errorf("proposing: %w", kerr.NotLeaderForPartition))
 	w.effects(w.c.Done(w.now, p.ID, err))
 }
 
@@ -164,7 +173,7 @@ func (w *world) loseLead() {
 	if len(w.waiting) != 0 {
 		w.t.Fatalf("%d requests have no answer after the lead was lost", len(w.waiting))
 	}
-	for _, p := range w.queue[:rapid.IntRange(0, len(w.queue)).Draw(w.t, "survivors")] {
+	for _, p := range w.queue[:w.rng.IntN(len(w.queue)+1)] {
 		w.log(p.Command)
 	}
 	w.queue = nil
@@ -179,16 +188,16 @@ func (w *world) loseLead() {
 // act lets a client do something sensible, mostly.
 func (w *world) act(r *robot) {
 	if r.busy != 0 {
-		if rapid.IntRange(0, 4).Draw(w.t, "patience") > 0 {
+		if w.rng.IntN(20) > 0 {
 			return
 		}
 		t := r.busy
 		r.busy = 0
-		if rapid.Bool().Draw(w.t, "the shell notices") {
+		if w.rng.IntN(2) == 0 {
 			delete(w.waiting, t)
 			w.effects(w.c.Forget(w.now, t))
 		}
-		if rapid.Bool().Draw(w.t, "restarts") {
+		if w.rng.IntN(2) == 0 {
 			r.id, r.wants = "", "join"
 		}
 		return
@@ -199,7 +208,10 @@ func (w *world) act(r *robot) {
 	r.busy = t
 	action := r.wants
 	if r.id != "" && action == "beat" {
-		action = rapid.SampledFrom([]string{"beat", "beat", "join", "commit", "commit", "leave", "sync"}).Draw(w.t, "action")
+		action = pick(w, "beat", "beat", "beat", "commit", "commit", "commit", "sync", "join", "leave", "restart")
+	}
+	if action == "restart" {
+		r.id, action = "", "join"
 	}
 	switch action {
 	case "join":
@@ -239,13 +251,13 @@ func (w *world) act(r *robot) {
 }
 
 func (w *world) joinRequest(r *robot) *kmsg.JoinGroupRequest {
-	if rapid.IntRange(0, 3).Draw(w.t, "subscribe anew") == 0 {
+	if w.rng.IntN(4) == 0 {
 		r.topics++
 	}
 	q := kmsg.NewPtrJoinGroupRequest()
 	q.Version, q.Group, q.MemberID, q.InstanceID = r.version, loneGroup, r.id, r.instance
 	q.ProtocolType, q.SessionTimeoutMillis, q.RebalanceTimeoutMillis = "consumer", 10_000, 30_000
-	for _, name := range rapid.SampledFrom([][]string{{"x"}, {"x", "y"}, {"y", "x"}}).Draw(w.t, "protocols") {
+	for _, name := range pick(w, []string{"x", "y"}, []string{"x", "y"}, []string{"x", "y"}, []string{"y", "x"}, []string{"x"}) {
 		p := kmsg.NewJoinGroupRequestProtocol()
 		p.Name, p.Metadata = name, consumes("t"+strconv.Itoa(r.topics))
 		q.Protocols = append(q.Protocols, p)

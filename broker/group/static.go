@@ -21,6 +21,7 @@ func (c *Coordinator) replaceStatic(g *group, old *member, id string, t Token, c
 		owesSync:   old.owesSync,
 	}
 	g.swap(old, next)
+	g.readTopics()
 	c.heard(g, next)
 	c.park(g, next, t, req.Version)
 	switch {
@@ -35,15 +36,16 @@ func (c *Coordinator) replaceStatic(g *group, old *member, id string, t Token, c
 }
 
 func (c *Coordinator) persistReplacement(g *group, old, next *member, leader string) {
-	generation := g.generation
 	c.persist(g, changeCommand(g.id, g.persisted(nil)), func(err *kerr.Error) {
-		if g.phase != stable || g.generation != generation || g.members[next.id] != next || next.join == nil {
-			// A rebalance has begun, which answers it, or it was fenced in its turn.
+		if g.phase != stable || next.join == nil {
+			// A rebalance has begun, which answers it or has done so, or it was fenced
+			// in its turn.
 			return
 		}
 		if err != nil {
 			c.answerJoin(g, next, joinRefused(next.join.version, "", err))
 			g.swap(next, old)
+			g.readTopics()
 			c.heard(g, old)
 			return
 		}
