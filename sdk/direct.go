@@ -29,19 +29,17 @@ type direct struct {
 
 	mu     sync.Mutex
 	routes map[string]*route
-	hash   kgo.Partitioner
-	next   int // for messages without a key
 }
 
 // route is a topic as the cluster last described it.
 type route struct {
 	id      [16]byte
-	leaders []int32 // by partition, -1 where nobody leads
-	hash    kgo.TopicPartitioner
+	leaders []int32              // by partition, -1 where nobody leads
+	hash    kgo.TopicPartitioner // of keys only: then it has no state
 }
 
 func newDirect(client *kgo.Client, timeout time.Duration) *direct {
-	return &direct{client: client, timeout: timeout, routes: map[string]*route{}, hash: kgo.StickyKeyPartitioner(nil)}
+	return &direct{client: client, timeout: timeout, routes: map[string]*route{}}
 }
 
 // refusal is a record that the broker refused, with what it said about it.
@@ -71,7 +69,7 @@ func (d *direct) store(ctx context.Context, r *kgo.Record) (offset int64, err er
 			return offset, nil
 		case errors.Is(err, kgo.ErrClientClosed):
 			return -1, fmt.Errorf("%w: %w", ErrInDoubt, ErrClosed)
-		case !Retryable(err) && !lostAnswer(err):
+		case !transient(err):
 			return -1, err
 		case lostAnswer(err):
 			lost = err
@@ -90,11 +88,18 @@ func (d *direct) store(ctx context.Context, r *kgo.Record) (offset int64, err er
 
 // lostAnswer says whether the broker may have stored the record all the same.
 func lostAnswer(err error) bool {
-	var r *refusal
-	if errors.As(err, &r) {
-		return r.code == kerr.RequestTimedOut || r.code == kerr.NotEnoughReplicasAfterAppend
+	var code *kerr.Error
+	if errors.As(err, &code) {
+		return code == kerr.RequestTimedOut || code == kerr.NotEnoughReplicasAfterAppend
 	}
 	return !errors.Is(err, errNoRoute)
+}
+
+// transient says whether another try may go better: the cluster says so, or the
+// trouble is with the way there.
+func transient(err error) bool {
+	var code *kerr.Error
+	return Retryable(err) || !errors.As(err, &code)
 }
 
 // errNoRoute is a try that ended before anything was sent.
@@ -142,7 +147,7 @@ func (d *direct) route(ctx context.Context, topic string, fresh bool) (*route, e
 	if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoRoute, err)
 	}
-	now := &route{id: t.TopicID, leaders: make([]int32, len(t.Partitions)), hash: d.hash.ForTopic(topic)}
+	now := &route{id: t.TopicID, leaders: make([]int32, len(t.Partitions)), hash: kgo.StickyKeyPartitioner(nil).ForTopic(topic)}
 	for i := range now.leaders {
 		now.leaders[i] = -1
 	}
@@ -157,18 +162,22 @@ func (d *direct) route(ctx context.Context, topic string, fresh bool) (*route, e
 	return now, nil
 }
 
-// partition chooses where a message goes: by its key, or else to one that has a
-// leader, in turn.
-func (d *direct) partition(ctx context.Context, r *kgo.Record) (int32, error) {
+// partition chooses where a message goes: by its key, or else by its id. So one
+// that is sent a second time under its id meets its double, unless partitions were
+// added to the topic in between.
+func (d *direct) partition(ctx context.Context, topic string, key []byte, id string) (int32, error) {
+	if key == nil {
+		key = []byte(id)
+	}
 	for attempt := 1; ; attempt++ {
-		route, err := d.route(ctx, r.Topic, attempt > 1)
+		route, err := d.route(ctx, topic, attempt > 1)
 		if err == nil && len(route.leaders) > 0 {
-			return d.choose(route, r), nil
+			return int32(route.hash.Partition(&kgo.Record{Key: key}, len(route.leaders))), nil
 		}
 		if err == nil {
 			err = fmt.Errorf("%w: %w", errNoRoute, kerr.LeaderNotAvailable)
 		}
-		if !Retryable(err) && !isNetwork(err) {
+		if !transient(err) || errors.Is(err, kgo.ErrClientClosed) {
 			return -1, err
 		}
 		select {
@@ -177,22 +186,6 @@ func (d *direct) partition(ctx context.Context, r *kgo.Record) (int32, error) {
 			return -1, err
 		}
 	}
-}
-
-func (d *direct) choose(route *route, r *kgo.Record) int32 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := len(route.leaders)
-	if r.Key != nil {
-		return int32(route.hash.Partition(r, n))
-	}
-	for range n {
-		d.next++
-		if route.leaders[d.next%n] >= 0 {
-			break
-		}
-	}
-	return int32(d.next % n)
 }
 
 func produceRequest(r *kgo.Record, id [16]byte, timeout time.Duration) *kmsg.ProduceRequest {

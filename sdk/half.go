@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -160,7 +159,7 @@ func (p *TransactionProducer) Prepare(ctx context.Context, m *Message) (*Half, e
 	}
 	r := m.record(now, h.headers(statePrepare)...)
 	var err error
-	if r.Partition, err = p.direct.partition(ctx, r); err == nil {
+	if r.Partition, err = p.direct.partition(ctx, m.Topic, m.Key, h.ID); err == nil {
 		_, err = p.direct.store(ctx, r)
 	}
 	if err != nil {
@@ -286,10 +285,4 @@ func (p *TransactionProducer) Close(ctx context.Context) error {
 	}
 	p.client.Close()
 	return err
-}
-
-// isNetwork says whether an error is none of the cluster's own.
-func isNetwork(err error) bool {
-	var refused *kerr.Error
-	return !errors.As(err, &refused) && !errors.Is(err, kgo.ErrClientClosed) && !strings.Contains(err.Error(), "SASL")
 }
