@@ -70,6 +70,8 @@ func (p *program) commands() []*cobra.Command {
 		p.consumeCommand(),
 		p.groupCommand(),
 		p.healthCommand(),
+		p.dumpCommand(),
+		p.verifyCommand(),
 		p.versionCommand(),
 	}
 }
