@@ -145,7 +145,7 @@ func TestBrokerSettingsTellAllThatIsWrong(t *testing.T) {
 	}
 	want := strings.Join([]string{
 		`broker setting flush: "never" is not one of sync, async`,
-		`unknown broker setting "num.partition", did you mean num.partitions?`,
+		`unknown broker setting "num.partition" (did you mean num.partitions?)`,
 		`broker setting num.partitions: "many" is not an integer from 1 to 100000`,
 		`unknown broker setting "something.foreign"`,
 	}, "\n")

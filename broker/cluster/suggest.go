@@ -5,7 +5,7 @@ package cluster
 func unknown(what, name string, names []string) string {
 	text := "unknown " + what + " " + quoted(name)
 	if near := nearest(name, names); near != "" {
-		text += ", did you mean " + near + "?"
+		text += " (did you mean " + near + "?)"
 	}
 	return text
 }
