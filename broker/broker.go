@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,7 +30,6 @@ type Broker struct {
 
 	// viewChanged tells the reconciler that the metadata or a lead has changed.
 	viewChanged chan struct{}
-	// created wakes who waits for a change of the metadata to be visible here.
 	producerIDs producerIDs
 	creating    sync.Map // topic name -> struct{}: automatic creations under way
 	creations   chan string
@@ -44,7 +45,7 @@ const (
 )
 
 // Open locks the data directory and recovers the metadata shard. Nothing runs and
-// nothing is answered until Run; a Broker that is never run must be closed.
+// nothing is answered until Run; in any case it must be closed.
 func Open(cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func Open(cfg Config) (*Broker, error) {
 	return b, nil
 }
 
-// Close releases what Open took. Run does so itself.
+// Close releases what Open took, but for the listeners. It comes after Run.
 func (b *Broker) Close() error {
 	var errs []error
 	for _, s := range b.shards {
@@ -104,14 +105,15 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 		return nil, err
 	}
 	s.changed = func() { signal(b.viewChanged) }
+	s.act = func(ctx context.Context, actions []txn.Action) { b.actOnHalves(ctx, s, actions) }
 	return s, nil
 }
 
 func flushPolicy(s *cluster.BrokerSettings) replica.FlushPolicy {
-	if s.FlushAsync() {
-		return replica.FlushAsync
+	if s.FlushSync {
+		return replica.FlushSync
 	}
-	return replica.FlushSync
+	return replica.FlushAsync
 }
 
 // view is the cluster's metadata as this node knows it.
@@ -125,6 +127,38 @@ func (b *Broker) retentionOf(p record.PartitionID) int64 {
 		return -1
 	}
 	return b.cfg.Settings.Topic(t).RetentionMs
+}
+
+// serverConfig is the node's configuration as the protocol server needs it.
+func (b *Broker) serverConfig() kafka.Config {
+	set := b.cfg.Settings
+	cfg := kafka.Config{
+		Limits: kafka.Limits{
+			MaxConnections:  set.MaxConnections,
+			MaxRequestBytes: set.SocketRequestMaxBytes,
+			IdleTimeout:     time.Duration(set.ConnectionsMaxIdleMs) * time.Millisecond,
+		},
+		Events: kafka.Events{
+			Disconnected: func(p kafka.Peer, err error) {
+				if !errors.Is(err, io.EOF) {
+					b.cfg.Logger.Info("a connection ended", "peer", p.String(), "cause", err)
+				}
+			},
+			Refused: func(p kafka.Peer, err error) {
+				b.cfg.Logger.Warn("a connection was refused", "peer", p.String(), "cause", err)
+			},
+			Failed: func(r kafka.Request, err error) {
+				b.cfg.Logger.Error("a request failed for a reason that the protocol has no code for", "request", r.String(), "cause", err)
+			},
+			Panicked: func(r kafka.Request, value any, stack []byte) {
+				b.cfg.Logger.Error("a bug was met while serving a request", "request", r.String(), "panic", value, "stack", string(stack))
+			},
+		},
+	}
+	for _, l := range b.cfg.Listeners {
+		cfg.Listeners = append(cfg.Listeners, kafka.ListenerConfig{Name: l.Name, Protocol: l.Protocol, Listener: l.Net})
+	}
+	return cfg
 }
 
 // begin leads the metadata shard, makes the cluster what the configuration asks
@@ -168,10 +202,15 @@ func (b *Broker) bootstrap(ctx context.Context) error {
 	}
 	if b.view().ClusterID() == "" {
 		id := newClusterID()
-		err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) { return c.Bootstrap(id) })
+		var shards []record.ShardID
+		for i := range want {
+			shards = append(shards, record.ShardID(i+1))
+		}
+		err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) { return c.Bootstrap(id, shards) })
 		if err != nil {
 			return fmt.Errorf("making the cluster: %w", err)
 		}
+		have = want
 	}
 	for i := have; i < want; i++ {
 		err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) {
@@ -181,7 +220,7 @@ func (b *Broker) bootstrap(ctx context.Context) error {
 			return fmt.Errorf("adding shard %d: %w", i+1, err)
 		}
 	}
-	node := cluster.Node{ID: b.cfg.NodeID, Rack: b.cfg.Settings.Rack()}
+	node := cluster.Node{ID: b.cfg.NodeID, Rack: b.cfg.Settings.Rack}
 	for _, l := range b.cfg.Listeners {
 		node.Endpoints = append(node.Endpoints, cluster.Endpoint{Listener: l.Name, Host: l.Host, Port: l.Port})
 	}

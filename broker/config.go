@@ -37,7 +37,9 @@ type Listener struct {
 	// Name is what clients' metadata is chosen by: who comes through a listener is
 	// told the addresses advertised for it.
 	Name string
-	Net  net.Listener
+	// Protocol is the security protocol; PLAINTEXT is the only one yet.
+	Protocol string
+	Net      net.Listener
 	// Host and Port are advertised to clients.
 	Host string
 	Port int32

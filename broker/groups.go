@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf16"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,11 +24,12 @@ import (
 
 func groupConfig(s *cluster.BrokerSettings) group.Config {
 	c := group.DefaultConfig()
-	c.MinSessionTimeout = s.GroupMinSessionTimeout()
-	c.MaxSessionTimeout = s.GroupMaxSessionTimeout()
-	c.InitialRebalanceDelay = s.GroupInitialRebalanceDelay()
-	c.MaxSize = s.GroupMaxSize()
-	c.OffsetsRetention = s.OffsetsRetention()
+	c.MinSessionTimeout = time.Duration(s.GroupMinSessionTimeoutMs) * time.Millisecond
+	c.MaxSessionTimeout = time.Duration(s.GroupMaxSessionTimeoutMs) * time.Millisecond
+	c.InitialRebalanceDelay = time.Duration(s.GroupInitialRebalanceDelayMs) * time.Millisecond
+	c.MaxSize = s.GroupMaxSize
+	c.OffsetsRetention = time.Duration(s.OffsetsRetentionMinutes) * time.Minute
+	c.OffsetMetadataMaxBytes = s.OffsetMetadataMaxBytes
 	c.NewID = func() string {
 		id := newUUID()
 		return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
@@ -155,8 +157,8 @@ type groupItem struct {
 	command record.Command
 }
 
-func (it *groupItem) size() int   { return len(it.command) + record.PartHeaderSize }
-func (it *groupItem) early() bool { return false }
+func (it *groupItem) size() int       { return len(it.command) + record.PartHeaderSize }
+func (it *groupItem) early() bool     { return false }
 func (it *groupItem) refusable() bool { return false }
 
 func (it *groupItem) decide(_ *leading, e *pending) (verdict, error) {

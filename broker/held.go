@@ -203,8 +203,8 @@ func (s *Shard) visible(k txn.Key) (record.Batch, error) {
 	return single(b.Codec(), b.BaseTimestamp(), r), nil
 }
 
-func (it *heldItem) size() int   { return it.bytes }
-func (it *heldItem) early() bool { return false }
+func (it *heldItem) size() int       { return it.bytes }
+func (it *heldItem) early() bool     { return false }
 func (it *heldItem) refusable() bool { return true }
 
 // decide takes all operations of the batch or none.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -80,7 +79,7 @@ func (b *Broker) describe(t *cluster.Topic) kafka.Topic {
 			TimestampBeforeMs: settings.TimestampBeforeMs,
 			TimestampAfterMs:  settings.TimestampAfterMs,
 			Compacted:         settings.Compacted,
-			Held:              settings.Held(),
+			Held:              settings.MessageType == cluster.Transaction,
 		},
 	}
 	self := []int32{b.cfg.NodeID}
@@ -101,7 +100,7 @@ func (b *Broker) AutoCreate(name string) error {
 	if err := cluster.CheckTopicName(name); err != nil {
 		return err
 	}
-	if !b.cfg.Settings.AutoCreateTopics() && !internalTopic(name) {
+	if !b.cfg.Settings.AutoCreateTopics && !internalTopic(name) {
 		return fmt.Errorf("topic %q, and auto.create.topics.enable is false: %w", name, kerr.UnknownTopicOrPartition)
 	}
 	if _, under := b.creating.LoadOrStore(name, struct{}{}); under {
@@ -127,19 +126,9 @@ func (b *Broker) createAutomatically(ctx context.Context, name string) {
 	defer b.creating.Delete(name)
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
-	if err := b.ensureTopic(ctx, b.newTopic(name)); err != nil {
+	if err := b.ensureTopic(ctx, cluster.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1}); err != nil {
 		b.cfg.Logger.Warn("creating a topic that a client asked for", "topic", name, "cause", err)
 	}
-}
-
-// newTopic is a topic with the broker's defaults.
-func (b *Broker) newTopic(name string) cluster.NewTopic {
-	t := cluster.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1}
-	if name == offsetsTopic {
-		t.Internal, t.Partitions = true, b.cfg.Settings.OffsetsPartitions()
-		t.Configs = map[string]*string{"cleanup.policy": new("compact")}
-	}
-	return t
 }
 
 // ensureTopic creates a topic unless it is there, and returns when its partitions
@@ -161,7 +150,13 @@ func (b *Broker) ensureTopic(ctx context.Context, nt cluster.NewTopic) error {
 // createTopic creates one topic and opens its partitions.
 func (b *Broker) createTopic(ctx context.Context, nt cluster.NewTopic) (*cluster.Topic, error) {
 	err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) {
-		cmd, _, err := c.CreateTopic(nt, b.cfg.Settings, newUUID)
+		create := c.CreateTopic
+		if internalTopic(nt.Name) {
+			create = func(nt cluster.NewTopic, s *cluster.BrokerSettings, newID func() [16]byte) (record.Command, *cluster.Topic, error) {
+				return c.CreateInternal(nt.Name, s, newID)
+			}
+		}
+		cmd, _, err := create(nt, b.cfg.Settings, newUUID)
 		return cmd, err
 	})
 	if err != nil {
@@ -206,12 +201,8 @@ func (b *Broker) createOne(ctx context.Context, nt kafka.NewTopic, validateOnly 
 func (b *Broker) DeleteTopics(ctx context.Context, names []string) []error {
 	errs := make([]error, len(names))
 	for i, name := range names {
-		if !b.cfg.Settings.DeleteTopicEnable() {
-			errs[i] = fmt.Errorf("topic %q, and delete.topic.enable is false: %w", name, kerr.TopicDeletionDisabled)
-			continue
-		}
 		errs[i] = b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) {
-			cmd, _, err := c.DeleteTopic(name)
+			cmd, _, err := c.DeleteTopic(name, b.cfg.Settings)
 			return cmd, err
 		})
 	}
@@ -223,7 +214,10 @@ func (b *Broker) DeleteTopics(ctx context.Context, names []string) []error {
 }
 
 func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, validateOnly bool) error {
-	add := func(c *cluster.Controller) (record.Command, error) { return c.AddPartitions(topic, total) }
+	add := func(c *cluster.Controller) (record.Command, error) {
+		cmd, _, err := c.AddPartitions(topic, total)
+		return cmd, err
+	}
 	if validateOnly {
 		_, err := add(cluster.Lead(b.view()))
 		return err
@@ -258,8 +252,8 @@ func configEntries(entries []cluster.Entry) []kafka.ConfigEntry {
 	all := make([]kafka.ConfigEntry, len(entries))
 	for i, e := range entries {
 		all[i] = kafka.ConfigEntry{
-			Name: e.Name, Value: &e.Value, Default: &e.Default, Source: e.Source,
-			Type: e.Type, ReadOnly: e.ReadOnly, Doc: e.Doc,
+			Name: e.Name, Value: e.Value, Default: e.Default, Source: e.Source,
+			Type: e.Type, ReadOnly: e.ReadOnly, Sensitive: e.Sensitive, Doc: e.Doc,
 		}
 	}
 	return all
@@ -271,7 +265,8 @@ func (b *Broker) AlterTopicConfigs(ctx context.Context, topic string, changes []
 		cs[i] = cluster.ConfigChange{Name: c.Name, Op: c.Op, Value: c.Value}
 	}
 	alter := func(c *cluster.Controller) (record.Command, error) {
-		return c.AlterConfigs(topic, cs, b.cfg.Settings)
+		cmd, _, err := c.AlterConfigs(topic, cs, b.cfg.Settings)
+		return cmd, err
 	}
 	if validateOnly {
 		_, err := alter(cluster.Lead(b.view()))
@@ -371,10 +366,10 @@ type partitionItem struct {
 	done    func(error)
 }
 
-func (it *partitionItem) size() int     { return 64 * len(it.changes) }
-func (it *partitionItem) early() bool   { return false }
-func (it *partitionItem) refusable() bool   { return false }
-func (it *partitionItem) end(err error) { it.done(err) }
+func (it *partitionItem) size() int       { return 64 * len(it.changes) }
+func (it *partitionItem) early() bool     { return false }
+func (it *partitionItem) refusable() bool { return false }
+func (it *partitionItem) end(err error)   { it.done(err) }
 
 func (it *partitionItem) decide(_ *leading, e *pending) (verdict, error) {
 	for _, c := range it.changes {

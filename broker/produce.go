@@ -24,8 +24,8 @@ type appendItem struct {
 	logStart  int64
 }
 
-func (it *appendItem) size() int   { return len(it.batch) + record.PartHeaderSize }
-func (it *appendItem) early() bool { return it.acks != -1 }
+func (it *appendItem) size() int       { return len(it.batch) + record.PartHeaderSize }
+func (it *appendItem) early() bool     { return it.acks != -1 }
 func (it *appendItem) refusable() bool { return true }
 
 func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
@@ -70,7 +70,7 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 		return
 	}
 	settings := b.cfg.Settings.Topic(at.topic)
-	if settings.Held() {
+	if settings.MessageType == cluster.Transaction {
 		b.appendHeld(at, req, done)
 		return
 	}

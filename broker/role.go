@@ -72,7 +72,7 @@ func (s *Shard) dueHalves(l *leading, now int64) {
 // expireProducers forgets producers that have not been heard of for long.
 func (s *Shard) expireProducers(l *leading, now int64) {
 	var changes []partitionChange
-	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings.ProducerIDExpirationMs(), maxExpired) {
+	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings.ProducerIDExpirationMs, maxExpired) {
 		changes = append(changes, partitionChange{e.Partition, e.Command})
 	}
 	if len(changes) == 0 {

@@ -8,8 +8,8 @@ import (
 )
 
 // Run serves until the context ends: then it stops taking connections, answers
-// what is in flight, stores what was handed over, and lets go of the directory.
-// It returns the first thing that failed, nil after an orderly end.
+// what is in flight, and stores what was handed over. It returns what failed, nil
+// after an orderly end. Close comes after it.
 func (b *Broker) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -22,7 +22,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		err = b.server.Run(ctx)
 	}
 	stop()
-	return errors.Join(err, ts.wait(), b.Close())
+	return errors.Join(err, ts.wait())
 }
 
 // run runs a shard's loop and what works beside it.
@@ -59,7 +59,7 @@ func (s *Shard) workOnHalves(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case actions := <-s.halfWork:
-			s.actOnHalves(ctx, actions)
+			s.act(ctx, actions)
 		}
 	}
 }

@@ -65,7 +65,9 @@ type Shard struct {
 	since    growth // what was appended since the last snapshot
 	captured chan capture
 	halfWork chan []txn.Action
-	ticks    int
+	// act carries out what is due about half messages.
+	act   func(context.Context, []txn.Action)
+	ticks int
 }
 
 // shardConfig is what a shard needs of the node's configuration.
@@ -167,7 +169,7 @@ func (s *Shard) start() error {
 		ID:           s.cfg.Replica,
 		Log:          s.log,
 		StateMachine: s,
-		SegmentSize:  s.cfg.Settings.SegmentBytes(),
+		SegmentSize:  s.cfg.Settings.SegmentBytes,
 		Flush:        s.cfg.Flush,
 		Logger:       raftLogger{s.logger},
 	})
@@ -307,13 +309,15 @@ func (s *Shard) applyCommand(p record.Part) error {
 	}
 	switch c.Owner() {
 	case record.OwnerPartition:
-		closes := partition.Closes(c)
-		if closes {
+		if err := s.partitions.Apply(p.Partition, c, s.time); err != nil {
+			return err
+		}
+		if _, open := s.partitions.Bounds(p.Partition); !open {
 			s.halves.Close(p.Partition)
 			s.log.Forget(p.Partition)
-			s.touched = append(s.touched, p.Partition)
 		}
-		return s.partitions.Apply(p.Partition, c, s.time)
+		s.touched = append(s.touched, p.Partition)
+		return nil
 	case record.OwnerGroup:
 		return s.groups.Apply(c, s.time)
 	case record.OwnerTxn:
@@ -337,9 +341,10 @@ type commandItem struct {
 	done    func(error)
 }
 
-func (it *commandItem) size() int     { return 256 }
-func (it *commandItem) early() bool   { return false }
-func (it *commandItem) end(err error) { it.done(err) }
+func (it *commandItem) size() int       { return 256 }
+func (it *commandItem) early() bool     { return false }
+func (it *commandItem) refusable() bool { return false }
+func (it *commandItem) end(err error)   { it.done(err) }
 func (it *commandItem) decide(l *leading, e *pending) (verdict, error) {
 	c, err := it.command(l, e)
 	if err != nil || c == nil {

@@ -216,7 +216,7 @@ func (h *history) check() error {
 		if !bytes.Equal(got, want) {
 			return fmt.Errorf("entry %d is another", i)
 		}
-		if k, ok := l.Handle(i); !ok || k != (Handle{want.Term(), uint32(len(want)), want.Checksum()}) {
+		if k, ok := l.Handle(i); !ok || k != (Handle{want.Term(), uint32(len(want)), want.Checksum(), want.IsConfChange()}) {
 			return fmt.Errorf("handle of %d is %+v", i, k)
 		}
 	}

@@ -44,5 +44,5 @@ func (c *call) producerID(ctx context.Context, req *kmsg.InitProducerIDRequest) 
 	case (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		return 0, 0, fmt.Errorf("producer id %d with epoch %d: %w", req.ProducerID, req.ProducerEpoch, kerr.InvalidRequest)
 	}
-	return c.backend.InitProducerID(ctx, req.ProducerID, req.ProducerEpoch)
+	return c.backend.InitProducerID(ctx)
 }

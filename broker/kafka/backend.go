@@ -240,7 +240,7 @@ type Groups interface {
 
 // Producers hands out producer ids.
 type Producers interface {
-	// InitProducerID gives an idempotent producer an id no other has. A producer
-	// that already has one and wants a higher epoch names both (KIP-360).
-	InitProducerID(ctx context.Context, id int64, epoch int16) (newID int64, newEpoch int16, err error)
+	// InitProducerID gives an idempotent producer an id no other has, whatever it
+	// had before: without a transactional id it raises its epoch itself (KIP-360).
+	InitProducerID(ctx context.Context) (id int64, epoch int16, err error)
 }

@@ -31,21 +31,17 @@ func main() {
 // When ctx ends the command winds up; a read of stdin that blocks is left behind.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
 	p := &program{
-		stdin:    stdin,
-		stdout:   stdout,
-		stderr:   stderr,
-		env:      newEnvironment(env),
-		openNode: openBroker,
+		stdin:  stdin,
+		stdout: stdout,
+		stderr: stderr,
+		env:    newEnvironment(env),
+	}
+	p.openNode = p.openBroker
+	p.checkSetting = func(name, value string) error {
+		_, err := brokerSettings(map[string]string{name: value})
+		return err
 	}
 	return p.run(ctx, args)
-}
-
-// openBroker is where the broker is plugged in.
-func openBroker(context.Context, ServeConfig, []BoundListener) (node, error) {
-	return nil, &problem{
-		what: "this build of splashdam has no broker in it",
-		next: []string{"the tools work against any Kafka-compatible cluster: -b host:port"},
-	}
 }
 
 // program is what all commands share: the outside world and the flags of the root.

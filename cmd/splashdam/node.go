@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/splashdam/splashdam/broker"
+	settings "github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// openBroker plugs the broker into serve.
+func (p *program) openBroker(_ context.Context, cfg ServeConfig, on []BoundListener) (node, error) {
+	set, err := brokerSettings(cfg.Settings)
+	if err != nil {
+		return nil, err
+	}
+	c := broker.Config{
+		FS: vfs.OS(), Dir: cfg.Data, NodeID: cfg.NodeID, Shards: cfg.Shards, Settings: set,
+		Logger: slog.New(slog.NewTextHandler(p.stderr, nil)),
+	}
+	for _, l := range on {
+		at := l.Advertised
+		c.Listeners = append(c.Listeners, broker.Listener{
+			Name: l.Name, Protocol: l.Protocol, Net: l.Net, Host: at.Host, Port: int32(at.Port),
+		})
+	}
+	b, err := broker.Open(c)
+	switch {
+	case errors.Is(err, broker.ErrInUse):
+		return nil, errDataInUse
+	case errors.Is(err, broker.ErrNewerVersion):
+		return nil, errors.Join(errDataNewer, err)
+	case errors.Is(err, broker.ErrOtherNode):
+		return nil, errors.Join(errDataOther, err)
+	case err != nil:
+		return nil, err
+	}
+	return b, nil
+}
+
+// brokerSettings parses the settings that are the broker's: those about listeners
+// have been taken into account by who bound them.
+func brokerSettings(set map[string]string) (*settings.BrokerSettings, error) {
+	rest := make(map[string]string, len(set))
+	for name, value := range set {
+		if name != protocolMap && name != allowInsecure {
+			rest[name] = value
+		}
+	}
+	return settings.ParseBrokerSettings(rest)
+}
