@@ -22,7 +22,7 @@ import (
 // A join waits for the others; it stops waiting when its connection is leaving.
 func joinGroupAPI() *api {
 	return keeping(waiting(kmsg.JoinGroup, 0, 9,
-		"s 4 4:1 s S:5 s [s b] S:8", func(c *call, ctx context.Context, req *kmsg.JoinGroupRequest) kmsg.Response {
+		"s 4 4:1 s S:5 s [s b] S:8", func(c *call, _ context.Context, req *kmsg.JoinGroupRequest) kmsg.Response {
 			return c.backend.JoinGroup(c.conn.leaving, c.client, req)
 		}))
 }

@@ -260,7 +260,7 @@ func checkBatch(b record.Batch, topic TopicConfig, now int64) ([]RecordError, er
 		return nil, err
 	}
 	if topic.Compacted {
-		return checkKeys(b, topic)
+		return checkKeys(b)
 	}
 	return nil, nil
 }

@@ -18,7 +18,7 @@ import (
 // A sync waits for the leader's; it stops waiting when its connection is leaving.
 func syncGroupAPI() *api {
 	return keeping(waiting(kmsg.SyncGroup, 0, 5,
-		"s 4 s S:3 S:5 S:5 [s b]", func(c *call, ctx context.Context, req *kmsg.SyncGroupRequest) kmsg.Response {
+		"s 4 s S:3 S:5 S:5 [s b]", func(c *call, _ context.Context, req *kmsg.SyncGroupRequest) kmsg.Response {
 			return c.backend.SyncGroup(c.conn.leaving, c.client, req)
 		}))
 }
