@@ -338,9 +338,9 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	appendEntries(false, false)
 	add(func() error { return h.truncate(13) })
 	appendEntries(false)
+	commit(14) // by the others; here it is not yet durable
+	snap(14)
 	add(h.sync)
-	commit(14)
-	snap(13)
 	add(func() error { return h.reopen(fsys) })
 	appendEntries(true)
 	appendEntries(false)
