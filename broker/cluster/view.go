@@ -90,8 +90,11 @@ type Partition struct {
 	Shard record.ShardID
 }
 
+// firstPartition is the lowest id: 0 names no partition.
+const firstPartition record.PartitionID = 1
+
 // Empty is the View before the first command: a cluster that has no id yet.
-func Empty() *View { return &View{} }
+func Empty() *View { return &View{nextPartition: firstPartition} }
 
 // Version counts the commands that changed something since Empty. It is the same
 // on every node at the same place in the log.

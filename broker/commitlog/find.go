@@ -119,10 +119,15 @@ func (v *view) walkSealed(s *segment, offset int64, do func(row) bool) (more boo
 	return true, nil
 }
 
-// OffsetForTime finds, among the batches at or behind start that end at or before
-// end, the first one with a record of time ts or later (ms): its base offset, or
-// start if that lies inside it, and its highest timestamp. Which record of the
-// batch it is, only the batch itself tells. ok is false if there is none.
+// maxInflated bounds what a compressed batch may become when its timestamps are
+// looked at, in bytes.
+const maxInflated = 256 << 20
+
+// OffsetForTime finds the first record at or behind start, in a batch that ends at
+// or before end, whose time is ts or later (ms): its offset and its time, as
+// ListOffsets wants them. ok is false if there is none. Where records cannot be
+// read, since a client compressed something else, the batch's base offset and
+// highest timestamp answer for them.
 func (l *Log) OffsetForTime(p record.PartitionID, ts, start, end int64) (offset, timestamp int64, ok bool, err error) {
 	v, err := l.view(p)
 	if err != nil {
@@ -134,24 +139,53 @@ func (l *Log) OffsetForTime(p record.PartitionID, ts, start, end int64) (offset,
 	if err != nil {
 		return 0, 0, false, err
 	}
+	var failed error
 	err = v.walk(max(start, before.next), func(r row) bool {
 		if r.next() > end {
 			return false
 		}
 		if r.maxTime >= ts {
-			offset, timestamp, ok = max(start, r.base), r.maxTime, true
+			offset, timestamp, ok, failed = v.firstRecord(r, start, ts)
 		}
+		return !ok && failed == nil
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil || !ok {
+		return 0, 0, false, err
+	}
+	return offset, timestamp, true, nil
+}
+
+// firstRecord finds the first record of a batch that is at or behind start and of
+// time ts or later.
+func (v *view) firstRecord(r row, start, ts int64) (offset, timestamp int64, ok bool, err error) {
+	run := run{set: v.set}
+	run.add(r)
+	if run.flush(); run.err != nil {
+		return 0, 0, false, run.err
+	}
+	b := record.Batch(run.dst)
+	if b.IsLogAppendTime() {
+		return max(start, r.base), r.maxTime, true, nil
+	}
+	err = b.Iterate(maxInflated, func(rec record.Record) bool {
+		offset, timestamp = r.base+int64(rec.OffsetDelta), b.BaseTimestamp()+rec.TimestampDelta
+		ok = offset >= start && timestamp >= ts
 		return !ok
 	})
 	if err != nil {
-		return 0, 0, false, err
+		return max(start, r.base), r.maxTime, true, nil
 	}
 	return offset, timestamp, ok, nil
 }
 
-// MaxTimestamp finds, among the batches at or behind start that end at or before
-// end, the first one with the highest timestamp (KIP-734): its base offset, or
-// start if that lies inside it, and the timestamp. ok is false if there is none.
+// MaxTimestamp finds the first record with the highest time (KIP-734) among the
+// batches from the one that holds start on that end at or before end: its offset,
+// or start if it lies before that, and its time.
+// ok is false if there is none. As in OffsetForTime, a batch answers for records
+// that cannot be read.
 func (l *Log) MaxTimestamp(p record.PartitionID, start, end int64) (offset, timestamp int64, ok bool, err error) {
 	v, err := l.view(p)
 	if err != nil {
@@ -164,26 +198,28 @@ func (l *Log) MaxTimestamp(p record.PartitionID, start, end int64) (offset, time
 		return 0, 0, false, err
 	}
 	// Mostly the highest of all lies between start and end. Else all are looked at.
+	var best row
 	for _, begin := range []int64{max(start, before.next), start} {
-		timestamp = math.MinInt64
+		best, ok = row{maxTime: math.MinInt64}, false
 		err = v.walk(begin, func(r row) bool {
 			if r.next() > end {
 				return false
 			}
-			if r.maxTime > timestamp {
-				offset, timestamp, ok = max(start, r.base), r.maxTime, true
+			if r.maxTime > best.maxTime {
+				best, ok = r, true
 			}
-			return timestamp < highest
+			return best.maxTime < highest
 		})
 		if err != nil {
 			return 0, 0, false, err
 		}
-		if ok && timestamp == highest || begin == start {
+		if ok && best.maxTime == highest || begin == start {
 			break
 		}
 	}
 	if !ok {
 		return 0, 0, false, nil
 	}
-	return offset, timestamp, true, nil
+	offset, timestamp, ok, err = v.firstRecord(best, best.base, best.maxTime)
+	return max(start, offset), timestamp, ok, err
 }

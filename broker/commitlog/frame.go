@@ -24,7 +24,9 @@ import (
 //
 // Numbers are little-endian. Since the address is under the checksum, a frame is
 // valid in its place only: neither a misdirected write nor a message whose payload
-// is a copy of a segment can be taken for one.
+// is a copy of a segment can be taken for one. Magic, version and checksum keep
+// their places in all versions: behind a crash there may be anything, and only a
+// header whose checksum is right can say that it is of the future.
 
 // FrameHeaderSize is the length of a frame's header in bytes.
 const FrameHeaderSize = 32
@@ -74,11 +76,11 @@ func parseFrameHeader(b []byte, at Address) (frameHeader, error) {
 	if magic := binary.LittleEndian.Uint32(b); magic != frameMagic {
 		return frameHeader{}, damagef("no frame: it begins with %08x", magic)
 	}
-	if v := binary.LittleEndian.Uint16(b[4:]); v > frameVersion {
-		return frameHeader{}, futureVersion("frame at "+at.String(), v, frameVersion)
-	}
 	if want, got := binary.LittleEndian.Uint32(b[24:]), frameChecksum(b, at); want != got {
 		return frameHeader{}, damagef("frame header: checksum %08x, computed %08x", want, got)
+	}
+	if v := binary.LittleEndian.Uint16(b[4:]); v > frameVersion {
+		return frameHeader{}, futureVersion("frame at "+at.String(), v, frameVersion)
 	}
 	h := frameHeader{
 		length:     binary.LittleEndian.Uint32(b[8:]),

@@ -15,7 +15,7 @@ import (
 // Open opens the log in a directory, or makes one if there is none. After a crash
 // it finds everything that was durable, and may find more of what was appended. It
 // errors with a *CorruptionError if something durable is not there, and then has
-// changed nothing that matters; with ErrFutureVersion if a newer binary wrote it.
+// touched no segment; with ErrFutureVersion if a newer binary wrote it.
 //
 // What is there when Open returns is durable. The entries above the newest
 // snapshot are not yet visible to readers: the caller passes them to Committed as

@@ -75,7 +75,7 @@ func (l *Log) seal(s *segment, last record.Index) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.segmentMeta = m
+	s.sealed, s.last = true, last
 	s.index.Store(x)
 	s.mem, s.directory = nil, nil
 	return nil

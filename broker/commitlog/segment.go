@@ -127,7 +127,8 @@ func readFull(f vfs.File, b []byte, pos int64) error {
 	return noEOF(err)
 }
 
-// segment is one file of the log. What may change is guarded by Log.mu.
+// segment is one file of the log. What may change is guarded by Log.mu; first,
+// generation and base never do.
 type segment struct {
 	segmentMeta
 	file vfs.File

@@ -35,8 +35,8 @@ func place(e record.Entry, at Address) placed {
 
 func (p placed) length() int { return int(p.size &^ confChangeBit) }
 
-// window is what Raft may ask for: entries by index. first is len(entries) before
-// the next one; the entry before first is known by its term only.
+// window is what Raft may ask for: entries by index, entries[0] that of first. The
+// one before first is known by its term only.
 type window struct {
 	first    record.Index
 	prevTerm record.Term

@@ -1,0 +1,199 @@
+package commitlog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// lived returns what the script leaves, closed, and its history.
+func lived(t testing.TB) (*vfs.Mem, *history) {
+	t.Helper()
+	mem := vfs.NewMem()
+	h := newHistory()
+	if err := h.run(mem); err != nil {
+		t.Fatal(err)
+	}
+	return copyFS(t, mem), h
+}
+
+// A bit that flipped in a file at rest is reported by Verify, and never leads to a
+// wrong byte served: Open refuses, or repairs, or the reader is told.
+func TestEveryFlippedBitIsFound(t *testing.T) {
+	mem, h := lived(t)
+	names, err := mem.List(dir)
+	must(t, err)
+	refused, told, repaired := 0, 0, 0
+	for _, name := range names {
+		size := len(content(t, mem, name))
+		stride := map[string]int{segmentSuffix: 7, indexSuffix: 211}[name[max(0, len(name)-4):]]
+		for at := 0; at < size; at += max(1, stride) {
+			bad := copyFS(t, mem)
+			edit(t, bad, name, func(b []byte) []byte { b[at] ^= 1 << (at % 8); return b })
+			r, err := Verify(bad, dir)
+			must(t, err)
+			if len(r.Problems) == 0 {
+				t.Fatalf("%s: Verify does not see the flip at %d", name, at)
+			}
+			l, err := Open(bad, dir, Options{})
+			var corrupt *CorruptionError
+			if err != nil {
+				if !errors.As(err, &corrupt) && !errors.Is(err, ErrFutureVersion) {
+					t.Fatalf("%s, flip at %d: %v", name, at, err)
+				}
+				refused++
+				continue
+			}
+			again := *h
+			again.log = l
+			must(t, again.replay())
+			again.checkServed(t, name, at)
+			err = again.check()
+			if err != nil && strings.HasSuffix(name, indexSuffix) {
+				must(t, l.Seal())
+				err = again.check()
+			}
+			switch {
+			case err == nil:
+				repaired++
+			case strings.HasSuffix(name, segmentSuffix):
+				told++ // by fewer bytes or an error; that none is wrong was checked
+			default:
+				t.Fatalf("%s, flip at %d: %v", name, at, err)
+			}
+			_ = l.Close()
+		}
+	}
+	if refused == 0 || told == 0 || repaired == 0 {
+		t.Errorf("%d refused, %d told, %d repaired: a kind was never seen", refused, told, repaired)
+	}
+}
+
+// checkServed reads every partition from every batch: what comes is right, whatever
+// else is wrong.
+func (h *history) checkServed(t *testing.T, name string, at int) {
+	t.Helper()
+	for _, p := range partitions {
+		list := h.batches(p)
+		for i, b := range list {
+			got, err := h.log.Read(nil, p, b.BaseOffset(), 1<<62, 1<<20, true)
+			var want []byte
+			for _, b := range list[i:] {
+				want = append(want, b...)
+			}
+			if !bytes.HasPrefix(want, got) {
+				t.Fatalf("%s, flip at %d: a wrong byte was served", name, at)
+			}
+			var corrupt *CorruptionError
+			if len(got) == 0 && !errors.As(err, &corrupt) {
+				t.Fatalf("%s, flip at %d: nothing was served, and no reason: %v", name, at, err)
+			}
+		}
+	}
+}
+
+func TestGoodBatchesAroundADamagedOneCanBeRead(t *testing.T) {
+	mem := vfs.NewMem()
+	h := start(t, mem)
+	must(t, h.append(false, false, false, false, false, false))
+	must(t, h.sync())
+	must(t, h.commit(6))
+	p := partitions[0]
+	list := h.batches(p)
+	bad := list[len(list)/2]
+	edit(t, mem, lastSegment(h.log).Name, func(b []byte) []byte { b[bytes.Index(b, bad)+14] ^= 1; return b }) // in the leader epoch
+	var before, after []byte
+	for _, b := range list {
+		switch {
+		case b.NextOffset() <= bad.BaseOffset():
+			before = append(before, b...)
+		case b.BaseOffset() >= bad.NextOffset():
+			after = append(after, b...)
+		}
+	}
+	if got, err := h.log.Read(nil, p, 0, 1<<62, 1<<20, true); err != nil || !bytes.Equal(got, before) {
+		t.Errorf("in front: %d bytes, want %d, %v", len(got), len(before), err)
+	}
+	var corrupt *CorruptionError
+	if got, err := h.log.Read(nil, p, bad.BaseOffset(), 1<<62, 1<<20, true); !errors.As(err, &corrupt) || len(got) > 0 {
+		t.Errorf("the damaged one: %d bytes, %v", len(got), err)
+	}
+	if got, err := h.log.Read(nil, p, bad.NextOffset(), 1<<62, 1<<20, true); err != nil || !bytes.Equal(got, after) {
+		t.Errorf("behind: %d bytes, want %d, %v", len(got), len(after), err)
+	}
+}
+
+func TestAFutureVersionIsRefusedByName(t *testing.T) {
+	mem, h := lived(t)
+	segments := h.log.manifest.segments
+	open := segments[len(segments)-1].name()
+	at := map[string]int{
+		manifestName:                   4,
+		hardStateName:                  4,
+		open:                           4,
+		open + " frame":                segmentHeaderSize + 4,
+		indexName(segments[0].name()):  4,
+		snapshotName(h.snapshot):       4,
+		hardStateName + " second slot": hardStateSlot + 4,
+	}
+	for what, pos := range at {
+		name, _, _ := strings.Cut(what, " ")
+		future := copyFS(t, mem)
+		edit(t, future, name, func(b []byte) []byte {
+			binary.LittleEndian.PutUint16(b[pos:], 2)
+			if strings.HasSuffix(what, "frame") {
+				h := b[segmentHeaderSize:]
+				binary.LittleEndian.PutUint32(h[24:], frameChecksum(h, segments[len(segments)-1].base+segmentHeaderSize))
+			}
+			return b
+		})
+		before := content(t, future, name)
+		_, err := Open(future, dir, Options{})
+		var corrupt *CorruptionError
+		if !errors.Is(err, ErrFutureVersion) || errors.As(err, &corrupt) || !strings.Contains(err.Error(), "version 2") {
+			t.Errorf("%s: %v", what, err)
+		}
+		if !bytes.Equal(content(t, future, name), before) {
+			t.Errorf("%s: it was changed", what)
+		}
+		r, err := Verify(future, dir)
+		must(t, err)
+		if len(r.Problems) == 0 || r.Problems[0].Do != doUpgrade {
+			t.Errorf("%s: verify says %v", what, r.Problems)
+		}
+	}
+}
+
+func TestDumpGoesAroundDamage(t *testing.T) {
+	mem := vfs.NewMem()
+	h := start(t, mem)
+	must(t, h.append(false, false, false, false))
+	must(t, h.sync())
+	p, _ := h.log.win.at(2)
+	name := lastSegment(h.log).Name
+	edit(t, mem, name, func(b []byte) []byte { b[int(p.at)+FrameHeaderSize+50] ^= 1; return b })
+	var seen []record.Index
+	bad := 0
+	must(t, Dump(mem, dir+"/"+name, func(f FrameInfo) error {
+		if f.Err != nil {
+			bad++
+			if f.Address != p.at || f.Size != frameSize(p.length()) {
+				t.Errorf("damage at %v of %d bytes, want %v, %d", f.Address, f.Size, p.at, frameSize(p.length()))
+			}
+			return nil
+		}
+		if len(f.Parts) < 2 || f.Parts[1].Records == 0 || f.Parts[1].Err != nil {
+			t.Errorf("%v: parts %+v", f, f.Parts)
+		}
+		seen = append(seen, f.Index)
+		return nil
+	}))
+	if bad != 1 || len(seen) != 3 || seen[0] != 1 || seen[1] != 3 || seen[2] != 4 {
+		t.Errorf("%d damaged, seen %v", bad, seen)
+	}
+}
