@@ -508,9 +508,32 @@ func TestTheFirstDecisionStands(t *testing.T) {
 	if _, err := p.Half(name, h.Partition, "nobody").Commit(t.Context()); !errors.Is(err, sdk.ErrNotHeld) {
 		t.Errorf("a message that was never prepared: %v", err)
 	}
+}
+
+func TestHalfMessagesAreRefusedWhereTheyWouldBeSeen(t *testing.T) {
+	t.Parallel()
+	brokers := liveBroker(t)
+	p := transactions(t, brokers, unique(t), unanswered)
 	plain := topic(t, brokers, 1, nil)
-	if _, err := p.Prepare(t.Context(), &sdk.Message{Topic: plain}); err == nil || !strings.Contains(err.Error(), "message.type") {
-		t.Errorf("a topic for normal messages: %v", err)
+	local := func(context.Context, sdk.Tx) (sdk.Outcome, error) {
+		t.Error("the local transaction ran")
+		return sdk.Commit, nil
+	}
+	if _, err := p.Send(t.Context(), &sdk.Message{Topic: plain}, local); !errors.Is(err, sdk.ErrNoHalfMessages) || sdk.Retryable(err) {
+		t.Errorf("a topic for normal messages, or a cluster that has no others: %v", err)
+	}
+	ends, err := admin(t, brokers).ListEndOffsets(t.Context(), plain)
+	if end, _ := ends.Lookup(plain, 0); err != nil || end.Offset != 0 {
+		t.Errorf("something was stored: end offset %d, %v", end.Offset, err)
+	}
+	if _, err := p.Send(t.Context(), &sdk.Message{Topic: unique(t)}, local); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+		t.Errorf("a topic that is not there: %v", err)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Send(t.Context(), &sdk.Message{Topic: plain}, local); !errors.Is(err, sdk.ErrClosed) {
+		t.Errorf("after Close: %v", err)
 	}
 }
 
