@@ -16,7 +16,7 @@ import (
 // will be. The latter takes a fence, since the transaction may still be running:
 // see Fence. While it cannot tell, it answers Unknown, and the cluster asks again.
 //
-// It is called from several goroutines. ctx ends after checkTimeout, 10 s.
+// It is called from several goroutines. ctx ends after 10 s.
 type CheckFunc func(ctx context.Context, q Question) Outcome
 
 // Question is the cluster asking about a half message.

@@ -15,6 +15,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// unknownTries is how often a topic that is not there is looked for: one that was
+// just created may not be known everywhere.
+const unknownTries = 6
+
 // direct stores one record in one request, many of them at a time on a connection.
 //
 // Half messages and decisions go this way and not through franz-go's producer,
@@ -69,7 +73,7 @@ func (d *direct) store(ctx context.Context, r *kgo.Record) (offset int64, err er
 			return offset, nil
 		case errors.Is(err, kgo.ErrClientClosed):
 			return -1, fmt.Errorf("%w: %w", ErrInDoubt, ErrClosed)
-		case !transient(err):
+		case !transient(err), attempt >= unknownTries && errors.Is(err, kerr.UnknownTopicOrPartition):
 			return -1, err
 		case lostAnswer(err):
 			lost = err
@@ -177,7 +181,7 @@ func (d *direct) partition(ctx context.Context, topic string, key []byte, id str
 		if err == nil {
 			err = fmt.Errorf("%w: %w", errNoRoute, kerr.LeaderNotAvailable)
 		}
-		if !transient(err) || errors.Is(err, kgo.ErrClientClosed) {
+		if !transient(err) || errors.Is(err, kgo.ErrClientClosed) || attempt >= unknownTries && errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return -1, err
 		}
 		select {

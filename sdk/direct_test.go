@@ -3,6 +3,7 @@ package sdk
 import (
 	"errors"
 	"hash/crc32"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,11 +59,11 @@ func TestWhatTheBrokerSaysAboutARecordReachesTheCaller(t *testing.T) {
 	if offset, err := produced(answered(nil, 77)); err != nil || offset != 77 {
 		t.Errorf("offset %d, %v", offset, err)
 	}
-	_, err := produced(answered(kerr.InvalidTxnState, -1, "it was rolled back"))
-	if err := decisionError(err); !errors.Is(err, ErrDecided) || Retryable(err) || !errors.Is(err, kerr.InvalidTxnState) {
+	_, err := produced(answered(kerr.InvalidRecord, -1, `"txn-1" is rolled back: it was decided otherwise before`))
+	if err := decisionError(err); !errors.Is(err, ErrDecided) || Retryable(err) || !errors.Is(err, kerr.InvalidRecord) || !strings.Contains(err.Error(), "is rolled back") {
 		t.Errorf("%v", err)
 	}
-	_, err = produced(answered(kerr.TransactionalIDNotFound, -1))
+	_, err = produced(answered(kerr.InvalidRecord, -1, `"txn-1": no such half message in this partition`))
 	if err := decisionError(err); !errors.Is(err, ErrNotHeld) || Retryable(err) {
 		t.Errorf("%v", err)
 	}

@@ -29,6 +29,8 @@ var (
 	// ErrNotHeld is a decision for a half message that the partition does not have:
 	// it was never prepared there, or it is so old that it was forgotten.
 	ErrNotHeld = errors.New("no such half message in this partition")
+	// ErrNoHalfMessages is a half message for a topic that would show it at once.
+	ErrNoHalfMessages = errors.New("the topic does not hold messages back")
 	// ErrClosed is a call to a producer after Close.
 	ErrClosed = errors.New("closed")
 	// ErrRevoked is the cause (context.Cause) with which a handler's context ends
@@ -43,7 +45,7 @@ var (
 func Retryable(err error) bool {
 	switch {
 	case err == nil, errors.Is(err, ErrInvalidMessage), errors.Is(err, ErrDecided), errors.Is(err, ErrFenced),
-		errors.Is(err, ErrNotHeld), errors.Is(err, ErrClosed):
+		errors.Is(err, ErrNotHeld), errors.Is(err, ErrNoHalfMessages), errors.Is(err, ErrClosed):
 		return false
 	case errors.Is(err, ErrInDoubt), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, kgo.ErrRecordTimeout), errors.Is(err, kgo.ErrRecordRetries), errors.Is(err, kgo.ErrMaxBuffered):

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +39,9 @@ func (o Outcome) String() string {
 
 const statePrepare = "prepare"
 
+// groupName is what the broker takes for sd-txn-group.
+var groupName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,240}$`)
+
 // Tx is a half message to the local transaction that it goes with.
 type Tx struct {
 	ID        string // the transaction's and the message's
@@ -57,6 +62,7 @@ type TransactionProducer struct {
 	group  string
 	check  CheckFunc
 	client *kgo.Client
+	kinds  *kinds
 	direct *direct
 	asked  *Consumer
 
@@ -74,10 +80,8 @@ type TransactionProducer struct {
 // check, several at a time.
 func NewTransactionProducer(brokers []string, group string, check CheckFunc, opts ...ProducerOption) (*TransactionProducer, error) {
 	switch {
-	case group == "":
-		return nil, errors.New("new transaction producer: the group has no name")
-	case len(group) > maxTopicBytes-len(checkSuffix):
-		return nil, fmt.Errorf("new transaction producer: the group's name has %d bytes, at most %d are allowed", len(group), maxTopicBytes-len(checkSuffix))
+	case !groupName.MatchString(group):
+		return nil, fmt.Errorf("new transaction producer: the group's name %.40q must be 1 to 240 letters, digits, '.', '_' or '-', since %q is a topic's name", group, "GROUP"+checkSuffix)
 	case check == nil:
 		return nil, fmt.Errorf("new transaction producer of group %q: no check function: without one, messages stay held when a sender dies", group)
 	}
@@ -94,6 +98,7 @@ func NewTransactionProducer(brokers []string, group string, check CheckFunc, opt
 	if p.client, err = kgo.NewClient(kopts...); err != nil {
 		return nil, fmt.Errorf("new transaction producer of group %q: %w", group, err)
 	}
+	p.kinds = &kinds{client: p.client}
 	p.direct = newDirect(p.client, p.config.deadline/4)
 	p.answerQuestions()
 	return p, nil
@@ -158,8 +163,11 @@ func (p *TransactionProducer) Prepare(ctx context.Context, m *Message) (*Half, e
 		h.ID = newID(now)
 	}
 	r := m.record(now, h.headers(statePrepare)...)
-	var err error
-	if r.Partition, err = p.direct.partition(ctx, m.Topic, m.Key, h.ID); err == nil {
+	err := p.kinds.holding(ctx, m.Topic)
+	if err == nil {
+		r.Partition, err = p.direct.partition(ctx, m.Topic, m.Key, h.ID)
+	}
+	if err == nil {
 		_, err = p.direct.store(ctx, r)
 	}
 	if err != nil {
@@ -173,8 +181,6 @@ func prepareAdvice(err error) error {
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("%w (create the topic first, with message.type=transaction)", err)
-	case errors.Is(err, kerr.InvalidRecord):
-		return fmt.Errorf("%w (half messages need a topic with message.type=transaction, and an id that no other message has used)", err)
 	case errors.Is(err, kerr.MessageTooLarge):
 		return fmt.Errorf("%w (send less, or raise max.message.bytes of the topic)", err)
 	case errors.Is(err, ErrInDoubt):
@@ -233,13 +239,21 @@ func (h *Half) decide(ctx context.Context, o Outcome) (Result, error) {
 	return res, nil
 }
 
+// The broker refuses decisions with INVALID_RECORD, which every Kafka client takes
+// for final; its words tell the reasons apart.
+const (
+	refusedDecided = "decided otherwise"
+	refusedUnknown = "no such half message"
+)
+
 // decisionError tells the broker's reasons to refuse a decision apart. What may be
 // mended by time is left to the check-back.
 func decisionError(err error) error {
+	var r *refusal
 	switch {
-	case errors.Is(err, kerr.InvalidTxnState):
+	case errors.As(err, &r) && strings.Contains(r.message, refusedDecided):
 		return fmt.Errorf("%w: %w", ErrDecided, err)
-	case errors.Is(err, kerr.TransactionalIDNotFound):
+	case errors.As(err, &r) && strings.Contains(r.message, refusedUnknown):
 		return fmt.Errorf("%w: %w", ErrNotHeld, err)
 	case errors.Is(err, ErrInDoubt):
 		return fmt.Errorf("%w (the message stays held unless the decision arrived; the check-back will settle it)", err)

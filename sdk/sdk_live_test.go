@@ -194,26 +194,34 @@ func TestEveryMessageIsHandledByAGroupOfTwo(t *testing.T) {
 func TestARebalanceAndARestartRepeatNothing(t *testing.T) {
 	t.Parallel()
 	brokers := liveBroker(t)
-	name, group := topic(t, brokers, 2, nil), unique(t)
-	fill(t, brokers, name, 500)
-	got := newSeen()
-	slow := func(_ context.Context, m *sdk.Message) error {
-		time.Sleep(5 * time.Millisecond)
-		got.add(m)
-		return nil
+	name, group := topic(t, brokers, 6, nil), unique(t)
+	const messages = 1400
+	fill(t, brokers, name, messages)
+	got, second := newSeen(), newSeen()
+	slow := func(also *seen) sdk.Handler {
+		return func(_ context.Context, m *sdk.Message) error {
+			time.Sleep(2 * time.Second)
+			got.add(m)
+			also.add(m)
+			return nil
+		}
 	}
-	_, stopA := run(t, brokers, group, name, slow, sdk.WithConcurrency(4))
-	got.until(t, "the first member", count(50))
-	_, stopB := run(t, brokers, group, name, slow, sdk.WithConcurrency(4))
-	got.until(t, "half of the messages", count(250))
+	// The first member holds all messages at once and has handlers in most partitions
+	// when the second one comes. A short session makes for frequent heartbeats, by
+	// which members hear of each other.
+	opts := []sdk.ConsumerOption{sdk.WithConcurrency(500), sdk.WithSessionTimeout(6 * time.Second)}
+	_, stopA := run(t, brokers, group, name, slow(newSeen()), opts...)
+	got.until(t, "the first member", count(1))
+	_, stopB := run(t, brokers, group, name, slow(second), opts...)
+	second.until(t, "the second member to take partitions over", count(1))
 	if err := stopA(); err != nil {
 		t.Error(err)
 	}
 	if err := stopB(); err != nil {
 		t.Error(err)
 	}
-	_, stopC := run(t, brokers, group, name, slow, sdk.WithConcurrency(4))
-	got.until(t, "all messages", count(500))
+	_, stopC := run(t, brokers, group, name, slow(newSeen()), opts...)
+	got.until(t, "all messages", count(messages))
 	if err := stopC(); err != nil {
 		t.Error(err)
 	}
@@ -508,9 +516,31 @@ func TestTheFirstDecisionStands(t *testing.T) {
 	if _, err := p.Half(name, h.Partition, "nobody").Commit(t.Context()); !errors.Is(err, sdk.ErrNotHeld) {
 		t.Errorf("a message that was never prepared: %v", err)
 	}
+}
+
+func TestHalfMessagesAreRefusedWhereTheyWouldBeSeen(t *testing.T) {
+	t.Parallel()
+	brokers := liveBroker(t)
+	p := transactions(t, brokers, unique(t), unanswered)
 	plain := topic(t, brokers, 1, nil)
-	if _, err := p.Prepare(t.Context(), &sdk.Message{Topic: plain}); err == nil || !strings.Contains(err.Error(), "message.type") {
-		t.Errorf("a topic for normal messages: %v", err)
+	local := func(context.Context, sdk.Tx) (sdk.Outcome, error) {
+		t.Error("the local transaction ran")
+		return sdk.Commit, nil
+	}
+	if _, err := p.Send(t.Context(), &sdk.Message{Topic: plain}, local); !errors.Is(err, sdk.ErrNoHalfMessages) || sdk.Retryable(err) {
+		t.Errorf("a topic for normal messages, or a cluster that has no others: %v", err)
+	}
+	if res, err := producer(t, brokers).Send(t.Context(), &sdk.Message{Topic: plain}); err != nil || res.Offset != 0 {
+		t.Errorf("something was stored before: %+v, %v", res, err)
+	}
+	if _, err := p.Send(t.Context(), &sdk.Message{Topic: unique(t)}, local); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+		t.Errorf("a topic that is not there: %v", err)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Send(t.Context(), &sdk.Message{Topic: plain}, local); !errors.Is(err, sdk.ErrClosed) {
+		t.Errorf("after Close: %v", err)
 	}
 }
 
