@@ -443,12 +443,9 @@ func (f *fake) DeleteGroups(_ context.Context, req *kmsg.DeleteGroupsRequest) *k
 	return kmsg.NewPtrDeleteGroupsResponse()
 }
 
-func (f *fake) InitProducerID(_ context.Context, id int64, epoch int16) (int64, int16, error) {
+func (f *fake) InitProducerID(context.Context) (int64, int16, error) {
 	if f.panics {
 		panic("a bug in the fake")
-	}
-	if id >= 0 {
-		return id, epoch + 1, nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
