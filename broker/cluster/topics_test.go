@@ -165,7 +165,7 @@ func TestDeletedTopicLeavesNothingButItsIDs(t *testing.T) {
 		t.Error("partitions are still there")
 	}
 	_, again := mustCreate(t, c, plain("t", 1), newID)
-	if again.Partitions[0].ID != 2 || again.ID == old.ID {
+	if again.Partitions[0].ID != 3 || again.ID == old.ID {
 		t.Errorf("ids were used again: %+v", again)
 	}
 }
@@ -187,7 +187,7 @@ func TestPartitionsOnlyGrow(t *testing.T) {
 
 	_, after, err := c.AddPartitions("t", 4)
 	wantKafka(t, err, nil)
-	want := []Partition{{0, 1}, {1, 2}, {3, 2}, {4, 1}}
+	want := []Partition{{1, 1}, {2, 2}, {4, 2}, {5, 1}}
 	if !reflect.DeepEqual(after.Partitions, want) || len(before.Partitions) != 2 {
 		t.Fatalf("got %v, was %v", after.Partitions, before.Partitions)
 	}
@@ -296,7 +296,7 @@ func TestForkAndResetTakeDecisionsBack(t *testing.T) {
 	mustCreate(t, c, plain("b", 3), newID)
 	c.Reset(before)
 	_, topic := mustCreate(t, c, plain("c", 1), newID)
-	if topic.Partitions[0].ID != 0 || len(c.View().Topics()) != 1 {
+	if topic.Partitions[0].ID != 1 || len(c.View().Topics()) != 1 {
 		t.Fatalf("got %+v of %d topics", topic, len(c.View().Topics()))
 	}
 }
