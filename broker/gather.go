@@ -1,10 +1,7 @@
 package broker
 
 import (
-	"fmt"
 	"sync"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -59,35 +56,40 @@ func (e *pending) addCommand(p record.PartitionID, c record.Command) {
 	e.Add(record.KindCommand, p, c)
 }
 
-// errStopped is what who comes while the node ends is told: to look elsewhere.
-var errStopped = fmt.Errorf("the shard is stopping: %w", kerr.NotLeaderForPartition)
-
 // queue holds the items that wait for the loop.
 type queue struct {
 	mu     sync.Mutex
 	room   sync.Cond
 	items  []item
 	bytes  int
-	closed error // why nothing is taken any more
+	refuse error // why nothing is taken now; nil while the shard leads
 }
 
-func newQueue() *queue {
-	q := &queue{}
+// newQueue returns a queue that refuses everything until it is opened.
+func newQueue(why error) *queue {
+	q := &queue{refuse: why}
 	q.room.L = &q.mu
 	return q
 }
 
-// push queues an item, waiting while the queue is full. It fails once the queue is
+// open takes items from now on.
+func (q *queue) open() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.refuse = nil
+}
+
+// push queues an item, waiting while the queue is full. It fails while the queue is
 // closed; the item is then not ended.
 func (q *queue) push(it item) error {
 	n := it.size() + itemOverhead
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.closed == nil && q.bytes > 0 && q.bytes+n > maxQueuedBytes {
+	for q.refuse == nil && q.bytes > 0 && q.bytes+n > maxQueuedBytes {
 		q.room.Wait()
 	}
-	if q.closed != nil {
-		return q.closed
+	if q.refuse != nil {
+		return q.refuse
 	}
 	q.items = append(q.items, it)
 	q.bytes += n
@@ -99,8 +101,8 @@ func (q *queue) push(it item) error {
 func (q *queue) pushNow(it item) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed != nil {
-		return q.closed
+	if q.refuse != nil {
+		return q.refuse
 	}
 	q.items = append(q.items, it)
 	q.bytes += it.size() + itemOverhead
@@ -125,7 +127,7 @@ func (q *queue) take(fits func(size int) bool) (item, bool) {
 	return it, true
 }
 
-// flush removes all items.
+// flush removes all items. Together with close before it, nothing is left behind.
 func (q *queue) flush() []item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -135,20 +137,12 @@ func (q *queue) flush() []item {
 	return items
 }
 
-// close refuses everything from now on.
+// close refuses everything until the queue is opened again.
 func (q *queue) close(why error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed == nil {
-		q.closed = why
-	}
+	q.refuse = why
 	q.room.Broadcast()
-}
-
-func (q *queue) empty() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.items) == 0
 }
 
 // proposal is an entry in flight and whom it will answer.

@@ -31,8 +31,6 @@ func (s *Shard) run(ctx context.Context) error {
 	ts.start(func() error { return s.host.Run(ctx) })
 	ts.start(func() error { s.writeSnapshots(ctx); return nil })
 	ts.start(func() error { s.workOnHalves(ctx); return nil })
-	<-ctx.Done()
-	s.queue.close(errStopped)
 	return ts.wait()
 }
 

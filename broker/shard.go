@@ -137,7 +137,7 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		return nil, fmt.Errorf("opening the log of shard %d in %s: %w", id, cfg.Dir, err)
 	}
 	s := &Shard{
-		id: id, cfg: cfg, log: log, queue: newQueue(),
+		id: id, cfg: cfg, log: log,
 		logger:   cfg.Logger.With("shard", id),
 		captured: make(chan capture, 1),
 		halfWork: make(chan []txn.Action, 1),
@@ -145,6 +145,7 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		changed:  func() {},
 	}
 	s.status.Store(&status{})
+	s.queue = newQueue(s.notLeader())
 	if err := s.start(); err != nil {
 		log.Close()
 		return nil, fmt.Errorf("starting shard %d in %s: %w", id, cfg.Dir, err)
@@ -178,13 +179,6 @@ func (s *Shard) start() error {
 
 // submit queues an item and wakes the loop. On an error the item is not ended.
 func (s *Shard) submit(it item) error {
-	st := s.status.Load()
-	switch {
-	case st.failed != nil:
-		return fmt.Errorf("shard %d: %w: %w", s.id, kerr.KafkaStorageError, st.failed)
-	case !st.leading:
-		return s.notLeader()
-	}
 	if err := s.queue.push(it); err != nil {
 		return err
 	}
@@ -218,6 +212,7 @@ func (s *Shard) Lead(term record.Term) {
 	if s.id == record.MetadataShard {
 		s.leading.cluster = cluster.Lead(s.cluster.Load())
 	}
+	s.queue.open()
 	s.setStatus(func(st *status) { st.leading, st.term = true, term })
 	s.watch.wakeAll()
 	s.changed()
@@ -228,6 +223,7 @@ func (s *Shard) Follow() {
 	s.setStatus(func(st *status) { st.leading = false })
 	s.carryOut(s.leading.groups.Resign(s.clock.now()))
 	s.leading = nil
+	s.queue.close(s.notLeader())
 	s.abandon(s.notLeader(), everything)
 	s.watch.wakeAll()
 }
@@ -250,8 +246,9 @@ var errNoSpace = fmt.Errorf("the disk is full: %w", kerr.KafkaStorageError)
 func (s *Shard) Failed(err error) {
 	s.logger.Error("the shard is fenced: it takes no more writes until the node is started again", "cause", err)
 	s.setStatus(func(st *status) { st.failed, st.leading = err, false })
-	s.queue.close(fmt.Errorf("shard %d: %w: %w", s.id, kerr.KafkaStorageError, err))
-	s.abandon(fmt.Errorf("shard %d: %w: %w", s.id, kerr.KafkaStorageError, err), everything)
+	err = fmt.Errorf("shard %d: %w: %w", s.id, kerr.KafkaStorageError, err)
+	s.queue.close(err)
+	s.abandon(err, everything)
 }
 
 func (s *Shard) setStatus(change func(*status)) {
