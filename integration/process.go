@@ -80,10 +80,17 @@ func StartIn(t testing.TB, dir string, args ...string) *Node {
 		if n.cmd != nil {
 			n.Kill()
 		}
-		if t.Failed() {
-			if out, err := os.ReadFile(n.log); err == nil {
-				t.Logf("output of the node:\n%s", lastLines(string(out), 60))
+		out, err := os.ReadFile(n.log)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, bad := range []string{"DATA RACE", "panic", "a bug was met"} {
+			if strings.Contains(string(out), bad) {
+				t.Errorf("the node's output has %q in it", bad)
 			}
+		}
+		if t.Failed() {
+			t.Logf("output of the node:\n%s", lastLines(string(out), 60))
 		}
 	})
 	if err := n.start("127.0.0.1:0"); err != nil {
