@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -126,6 +127,8 @@ func (n *Node) start(listen string) error {
 	args := append([]string{"serve", "--data", n.Dir, "--listeners", "PLAINTEXT://" + listen, "--ready-file", ready}, n.args...)
 	cmd := exec.Command(Binary(n.t), args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	// The tests' own variables are none of the node's.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SPLASHDAM_") })
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err
