@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,6 +30,7 @@ type demoStep struct {
 // demoSteps is the programme, in its order. No step needs another one.
 var demoSteps = []demoStep{
 	{"messages", showMessages},
+	{"orders", showOrders},
 }
 
 // stage is what the steps have in common.
@@ -38,6 +40,7 @@ type stage struct {
 	brokers []string
 	admin   *kadm.Client
 	dir     string // for files of the services
+	mysql   string // data source name for the orders; SQLite in dir if empty
 }
 
 // topic makes a topic and waits until it can be used.
@@ -56,8 +59,9 @@ func (s *stage) events() sdk.Option {
 }
 
 type demoOptions struct {
-	exit bool
-	json bool
+	exit  bool
+	json  bool
+	mysql string
 }
 
 func (p *program) demoCommand() *cobra.Command {
@@ -70,6 +74,8 @@ the loopback interface, and run services on it. Each step checks its own outcome
 one line: its figures, and whether all was as it must be.
 
   messages  with and without keys: each comes once, those of a key in order
+  orders    an order is in a database if and only if its cart is cleared by a message,
+            although some orders fail and a service dies between the two
 
 Then the platform stays up, to be looked at with any Kafka client, until it is
 interrupted; its data goes with it. The exit code is 1 if a step failed.
@@ -83,11 +89,17 @@ with "error" and "next" if it failed; the last line is {"summary":{...}}.`,
   splashdam demo --exit --json | jq .summary`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.mysql != "" {
+				if _, err := mysql.ParseDSN(o.mysql); err != nil {
+					return usage(cmd, fmt.Errorf("--mysql: %w", err))
+				}
+			}
 			return p.demo(cmd.Context(), o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.exit, "exit", false, "do not stay up after the last step")
 	cmd.Flags().BoolVar(&o.json, "json", false, "one JSON object per step, then one of the whole")
+	cmd.Flags().StringVar(&o.mysql, "mysql", "", "keep the orders in the MySQL database of this `DSN`, user:password@tcp(host:port)/database, not in SQLite")
 	return cmd
 }
 
@@ -108,7 +120,7 @@ func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
 	var outcome error
 	err = p.runNode(ctx, demoConfig(dir), func(ctx context.Context, _ string, on []BoundListener) error {
 		at := on[0].HostPort.String()
-		outcome = p.perform(ctx, r, at, dir)
+		outcome = perform(ctx, &stage{report: r, brokers: []string{at}, dir: dir, mysql: o.mysql})
 		if o.exit || ctx.Err() != nil {
 			r.nextRuns()
 			leave()
@@ -135,30 +147,30 @@ func demoConfig(dir string) ServeConfig {
 
 // perform runs all steps and reports them. A step that fails does not keep the
 // others from running; its error has been reported then, and errUnwell is returned.
-func (p *program) perform(ctx context.Context, r *report, at, dir string) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(at), kgo.ClientID("splashdam-demo"))
+func perform(ctx context.Context, s *stage) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.ClientID("splashdam-demo"))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	s := &stage{report: r, brokers: []string{at}, admin: kadm.NewClient(client), dir: dir}
-	r.say("the platform answers on %s", at)
+	s.admin = kadm.NewClient(client)
+	s.say("the platform answers on %s", s.brokers[0])
 	var failed []string
 	for _, step := range demoSteps {
 		began := time.Now()
 		f, err := s.try(ctx, step)
 		if ctx.Err() != nil {
-			r.clear()
+			s.clear()
 			return ctx.Err()
 		}
 		if err != nil {
 			failed = append(failed, step.name)
 		}
-		if err := r.step(step.name, time.Since(began), f, err); err != nil {
+		if err := s.step(step.name, time.Since(began), f, err); err != nil {
 			return err
 		}
 	}
-	if err := r.summary(len(demoSteps), failed, at); err != nil {
+	if err := s.summary(len(demoSteps), failed, s.brokers[0]); err != nil {
 		return err
 	}
 	if len(failed) > 0 {
@@ -173,18 +185,24 @@ func (s *stage) try(ctx context.Context, step demoStep) (figures, error) {
 	return step.run(ctx, s)
 }
 
-// wait looks every now and then whether done, until it is or ctx ends.
-func wait(ctx context.Context, done func() bool) error {
+// settleTimeout is how long a step waits for what must come. It is longer than a
+// half message can stay undecided if its first question gets lost.
+const settleTimeout = 45 * time.Second
+
+// wait looks every now and then whether done, until it is, but not for ever: what
+// comes after it checks what there is, and can say what is missing.
+func wait(ctx context.Context, done func() bool) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return
 		}
 	}
-	return nil
 }
 
 // calledAs is how this program is called in a command to try: the name by which it

@@ -66,11 +66,11 @@ func showMessages(ctx context.Context, s *stage) (figures, error) {
 		return nil, err
 	}
 	var (
-		acked   map[string]location
-		took    time.Duration
-		running = ctx
+		acked map[string]location
+		took  time.Duration
 	)
 	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	err = together(ctx, consumer.Run, func(ctx context.Context) error {
 		defer stop()
 		began := time.Now()
@@ -78,21 +78,18 @@ func showMessages(ctx context.Context, s *stage) (figures, error) {
 		if acked, err = sendMessages(ctx, s); err != nil {
 			return err
 		}
-		err = wait(ctx, func() bool {
+		wait(ctx, func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return len(got) >= len(acked)
 		})
 		took = time.Since(began)
-		if running.Err() == nil {
-			return err
-		}
-		return nil // what is missing says more
+		return nil
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = checkMessages(acked, got)
 	}
-	if err := checkMessages(acked, got); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	partitions := map[int32]bool{}
@@ -137,7 +134,7 @@ func sendMessages(ctx context.Context, s *stage) (map[string]location, error) {
 // checkMessages says what is wrong with what was received, in its order, of what
 // was acknowledged, by id.
 func checkMessages(acked map[string]location, got []received) error {
-	var foreign, twice, moved, split, early []string
+	var foreign, twice, moved, split, late []string
 	seen := make(map[string]bool, len(got))
 	last := map[string]received{} // by key
 	for _, m := range got {
@@ -152,7 +149,7 @@ func checkMessages(acked map[string]location, got []received) error {
 		case more && m.key != "" && before.at.partition != m.at.partition:
 			split = append(split, m.key)
 		case more && m.key != "" && before.id > m.id:
-			early = append(early, before.id)
+			late = append(late, m.id)
 		}
 		seen[m.id] = true
 		last[m.key] = m
@@ -163,20 +160,12 @@ func checkMessages(acked map[string]location, got []received) error {
 			lost = append(lost, id)
 		}
 	}
-	for _, c := range []struct {
-		what  string
-		names []string
-	}{
-		{"acknowledged and never received", lost},
-		{"received and never sent", foreign},
-		{"received twice", twice},
-		{"received from another place than acknowledged", moved},
-		{"keys in more than one partition", split},
-		{"received before an earlier message of its key", early},
-	} {
-		if len(c.names) > 0 {
-			return fmt.Errorf("%s: %s", c.what, named(c.names))
-		}
-	}
-	return nil
+	return anyOf(
+		offence{"acknowledged and never received", lost},
+		offence{"received and never sent", foreign},
+		offence{"received twice", twice},
+		offence{"received from another place than acknowledged", moved},
+		offence{"keys in more than one partition", split},
+		offence{"received after a later message of its key", late},
+	)
 }

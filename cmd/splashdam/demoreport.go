@@ -190,6 +190,22 @@ func thousands(n int) string {
 	return s
 }
 
+// offence is a rule that some did not keep.
+type offence struct {
+	what string
+	who  []string
+}
+
+// anyOf is the first offence with somebody in it, as an error.
+func anyOf(all ...offence) error {
+	for _, o := range all {
+		if len(o.who) > 0 {
+			return fmt.Errorf("%s: %s", o.what, named(o.who))
+		}
+	}
+	return nil
+}
+
 // mostNamed bounds the names in one message.
 const mostNamed = 5
 
