@@ -31,6 +31,7 @@ type demoStep struct {
 var demoSteps = []demoStep{
 	{"messages", showMessages},
 	{"orders", showOrders},
+	{"peak", showPeak},
 }
 
 // stage is what the steps have in common.
@@ -76,6 +77,8 @@ one line: its figures, and whether all was as it must be.
   messages  with and without keys: each comes once, those of a key in order
   orders    an order is in a database if and only if its cart is cleared by a message,
             although some orders fail and a service dies between the two
+  peak      far more is sent than a consumer may take: no send fails, nothing is lost,
+            and the consumer keeps to its limit
 
 Then the platform stays up, to be looked at with any Kafka client, until it is
 interrupted; its data goes with it. The exit code is 1 if a step failed.
@@ -94,7 +97,7 @@ with "error" and "next" if it failed; the last line is {"summary":{...}}.`,
 					return usage(cmd, fmt.Errorf("--mysql: %w", err))
 				}
 			}
-			return p.demo(cmd.Context(), o)
+			return p.demo(cmd.Context(), o, demoSteps)
 		},
 	}
 	cmd.Flags().BoolVar(&o.exit, "exit", false, "do not stay up after the last step")
@@ -103,7 +106,7 @@ with "error" and "next" if it failed; the last line is {"summary":{...}}.`,
 	return cmd
 }
 
-func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
+func (p *program) demo(ctx context.Context, o demoOptions, steps []demoStep) (err error) {
 	dir, err := os.MkdirTemp("", "splashdam-demo-")
 	if err != nil {
 		return &problem{
@@ -113,19 +116,29 @@ func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	ctx, leave := context.WithCancel(ctx)
-	defer leave()
 	r := &report{p: p, json: o.json, started: time.Now()}
 	r.say("starting the platform in %s", dir)
+	// The steps end before the platform, so that they can end in good order; only
+	// until they begin an interrupt is the platform's own.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	mine := context.AfterFunc(ctx, end)
 	var outcome error
-	err = p.runNode(ctx, demoConfig(dir), func(ctx context.Context, _ string, on []BoundListener) error {
+	err = p.runNode(life, demoConfig(dir), func(node context.Context, _ string, on []BoundListener) error {
+		mine()
+		defer end()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(node, cancel)()
 		at := on[0].HostPort.String()
-		outcome = perform(ctx, &stage{report: r, brokers: []string{at}, dir: dir, mysql: o.mysql})
-		if o.exit || ctx.Err() != nil {
+		outcome = perform(ctx, &stage{report: r, brokers: []string{at}, dir: dir, mysql: o.mysql}, steps)
+		switch {
+		case ctx.Err() != nil:
+		case o.exit:
 			r.nextRuns()
-			leave()
-		} else {
+		default:
 			r.nextLooks(at)
+			<-ctx.Done()
 		}
 		return nil
 	})
@@ -147,7 +160,7 @@ func demoConfig(dir string) ServeConfig {
 
 // perform runs all steps and reports them. A step that fails does not keep the
 // others from running; its error has been reported then, and errUnwell is returned.
-func perform(ctx context.Context, s *stage) error {
+func perform(ctx context.Context, s *stage, steps []demoStep) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.ClientID("splashdam-demo"))
 	if err != nil {
 		return err
@@ -156,7 +169,7 @@ func perform(ctx context.Context, s *stage) error {
 	s.admin = kadm.NewClient(client)
 	s.say("the platform answers on %s", s.brokers[0])
 	var failed []string
-	for _, step := range demoSteps {
+	for _, step := range steps {
 		began := time.Now()
 		f, err := s.try(ctx, step)
 		if ctx.Err() != nil {
@@ -170,7 +183,7 @@ func perform(ctx context.Context, s *stage) error {
 			return err
 		}
 	}
-	if err := s.summary(len(demoSteps), failed, s.brokers[0]); err != nil {
+	if err := s.summary(len(steps), failed, s.brokers[0]); err != nil {
 		return err
 	}
 	if len(failed) > 0 {

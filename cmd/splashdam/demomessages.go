@@ -27,8 +27,8 @@ type messageFigures struct {
 }
 
 func (f messageFigures) String() string {
-	return fmt.Sprintf("%s messages without and %s with a key: each came once, %s keys in order, %s a second through %d partitions",
-		thousands(f.Unkeyed), thousands(f.Keyed), thousands(f.Keys), thousands(f.PerSecond), f.Partitions)
+	return fmt.Sprintf("%s without and %s with a key: each came once, %s keys in order; %s a second",
+		thousands(f.Unkeyed), thousands(f.Keyed), thousands(f.Keys), thousands(f.PerSecond))
 }
 
 // location is where a message lies.

@@ -69,7 +69,7 @@ type orderFigures struct {
 }
 
 func (f orderFigures) String() string {
-	return fmt.Sprintf("%d orders in %s = %d carts cleared, %d declined; a service died with %d under way: check-back committed %d, rolled back %d",
+	return fmt.Sprintf("%d orders in %s = %d carts cleared, %d declined; a service died with %d: check-back committed %d, rolled back %d",
 		f.Orders, f.Database, f.Cleared, f.Declined, f.Commits+f.Rollbacks, f.Commits, f.Rollbacks)
 }
 
@@ -202,7 +202,7 @@ func (sh *shop) look(ctx context.Context, s *stage, held map[string]*sdk.Half, e
 
 // check says what is wrong with the end, of what had to become of the customers.
 func (e *ordersEnd) check(customers []customer) error {
-	var uncleared, orderless, missing, wrong, unasked, misjudged []string
+	var uncleared, orderless, missing, wrong, unasked, misjudged, meddled []string
 	for _, c := range customers {
 		ordered, cleared := slices.Contains(e.orders, c.name), !slices.Contains(e.full, c.name)
 		answer, asked := e.answers[c.name]
@@ -223,8 +223,10 @@ func (e *ordersEnd) check(customers []customer) error {
 		switch {
 		case c.until != finished && !asked:
 			unasked = append(unasked, c.name)
-		case c.until != finished && answer != want, c.until == finished && asked:
+		case c.until != finished && answer != want:
 			misjudged = append(misjudged, c.name)
+		case c.until == finished && asked:
+			meddled = append(meddled, c.name)
 		}
 	}
 	if err := anyOf(
@@ -233,8 +235,9 @@ func (e *ordersEnd) check(customers []customer) error {
 		offence{"orders that are not there", missing},
 		offence{"orders that are there although they failed", wrong},
 		offence{"held messages that were seen", e.early},
-		offence{"dead orders that nobody was asked about", unasked},
-		offence{"orders about which the answer to the broker was wrong, or was not to be asked for", misjudged},
+		offence{"orders of the dead service about which nobody was asked", unasked},
+		offence{"wrong answers to the broker", misjudged},
+		offence{"orders about which the broker asked although they were decided", meddled},
 		offence{"messages that could be committed after their rollback", e.late},
 	); err != nil {
 		return err

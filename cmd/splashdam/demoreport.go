@@ -23,6 +23,9 @@ type plotted interface {
 	plot(paint func(c color, text string) string) string
 }
 
+// tickInterval is how often what goes on is written over.
+const tickInterval = 100 * time.Millisecond
+
 // report shows the demo while it runs. What has happened goes to standard output;
 // what is happening goes to standard error: on a terminal as one line that is
 // written over, elsewhere as a line each. Its methods may be called concurrently.
@@ -31,27 +34,36 @@ type report struct {
 	json    bool
 	started time.Time
 
-	mu   sync.Mutex
-	live bool // the last line on the terminal is one to be written over
+	mu     sync.Mutex
+	live   bool // the last line on the terminal is one to be written over
+	ticked time.Time
 }
 
 // say says what goes on from now on.
-func (r *report) say(format string, args ...any) { r.progress(true, fmt.Sprintf(format, args...)) }
-
-// tick says how far it is. Where that cannot be written over it is left out.
-func (r *report) tick(format string, args ...any) { r.progress(false, fmt.Sprintf(format, args...)) }
-
-func (r *report) progress(everywhere bool, text string) {
+func (r *report) say(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.p.isScreen(r.p.stderr):
-		r.clearLocked()
-		r.p.talk("%s", text)
-		r.live = !r.p.quiet
-	case everywhere:
-		r.p.talk("%s\n", text)
+	if r.p.isScreen(r.p.stderr) {
+		r.overwriteLocked(fmt.Sprintf(format, args...))
+	} else {
+		r.p.talk(format+"\n", args...)
 	}
+}
+
+// tick says how far it is, from time to time, where that can be written over.
+func (r *report) tick(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); now.Sub(r.ticked) >= tickInterval && r.p.isScreen(r.p.stderr) {
+		r.ticked = now
+		r.overwriteLocked(fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *report) overwriteLocked(text string) {
+	r.clearLocked()
+	r.p.talk("%s", text)
+	r.live = true
 }
 
 func (r *report) warn(format string, args ...any) {
@@ -105,7 +117,7 @@ func (r *report) step(name string, took time.Duration, f figures, failure error)
 			res.Next = e.next
 		}
 		if len(res.Next) == 0 {
-			res.Next = []string{"without --exit the platform stays up, to be looked at"}
+			res.Next = []string{"without --exit the platform stays up after the last step, to be looked at"}
 		}
 	}
 	if r.json {
@@ -163,8 +175,10 @@ func (r *report) nextLooks(at string) {
 	r.p.talk(`
 the platform stays up on %[1]s until Ctrl-C; in another terminal:
   %[2]s topic ls -b %[1]s
-  %[2]s consume demo.messages -n 3 -b %[1]s
-  kcat -C -b %[1]s -t demo.messages -c 3 -f '%%k %%s\n'
+  %[2]s consume demo.orders -n 3 -b %[1]s
+  %[2]s group describe demo-cart-service -b %[1]s
+or with any client of Kafka:
+  kcat -C -b %[1]s -t demo.messages -c 3
 `, at, self)
 }
 

@@ -213,11 +213,12 @@ func (o *orderService) serve(ctx context.Context, customers []customer) (map[str
 		} else {
 			held[c.name], err = o.orderUntil(ctx, c.name, c.until)
 		}
+		declined := errors.Is(err, errDeclined) && !errors.Is(err, sdk.ErrInDoubt)
 		switch {
-		case !c.decline && err != nil:
+		case err != nil && !(c.decline && declined):
 			return nil, fmt.Errorf("the order of %s: %w", c.name, err)
-		case c.decline && (!errors.Is(err, errDeclined) || errors.Is(err, sdk.ErrInDoubt)):
-			return nil, fmt.Errorf("the order of %s, which was to be declined, ended with: %v", c.name, err)
+		case err == nil && c.decline:
+			return nil, fmt.Errorf("the order of %s went through, and the payment was declined", c.name)
 		}
 	}
 	return held, nil
