@@ -140,7 +140,8 @@ func (b *Broker) serverConfig() kafka.Config {
 		},
 		Events: kafka.Events{
 			Disconnected: func(p kafka.Peer, err error) {
-				if !errors.Is(err, io.EOF) {
+				// The client left, or this node does: neither is news.
+				if !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
 					b.cfg.Logger.Info("a connection ended", "peer", p.String(), "cause", err)
 				}
 			},
