@@ -31,7 +31,7 @@ func live(t *testing.T, fs vfs.FS, before func(*workload)) (*workload, error) {
 	if w.n, err = open(small(t, fs)); err != nil {
 		return w, err
 	}
-	if err = w.n.up(); err == nil {
+	if err = promptly(t, "to start", w.n.up); err == nil {
 		w.ask = w.n.asker(t)
 		w.do()
 		if before != nil {
@@ -39,15 +39,23 @@ func live(t *testing.T, fs vfs.FS, before func(*workload)) (*workload, error) {
 		}
 		w.ask.close()
 	}
-	began := time.Now()
-	err = errors.Join(err, w.n.end())
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the node took %v to end", took)
-	}
+	err = errors.Join(err, promptly(t, "to end", w.n.end))
 	for _, l := range w.n.log.find("bug") {
 		t.Error(l)
 	}
 	return w, err
+}
+
+// promptly fails a test if it takes time, which in a bubble passes only where nothing
+// happens.
+func promptly(t *testing.T, what string, do func() error) error {
+	t.Helper()
+	began := time.Now()
+	err := do()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the node took %v %s: %v", took, what, err)
+	}
+	return err
 }
 
 // revive starts a node on what is left, and demands that it has what the ledger
