@@ -33,6 +33,9 @@ type Broker struct {
 	producerIDs producerIDs
 	creating    sync.Map // topic name -> struct{}: automatic creations under way
 	creations   chan string
+	// forgetting has the topics that were deleted, name -> id, for which there may
+	// still be offsets that groups have committed.
+	forgetting sync.Map
 }
 
 const (
@@ -180,6 +183,9 @@ func (b *Broker) begin(ctx context.Context, start func(*Shard)) error {
 			return err
 		}
 		b.shards[id] = s
+	}
+	// A shard that runs may ask another one something: all are there before the first.
+	for _, s := range b.shards {
 		start(s)
 	}
 	for _, s := range b.shards {
@@ -187,7 +193,7 @@ func (b *Broker) begin(ctx context.Context, start func(*Shard)) error {
 			return err
 		}
 	}
-	return b.reconcile(ctx)
+	return errors.Join(b.reconcile(ctx), b.forgetAllOffsets(ctx))
 }
 
 // bootstrap makes the cluster on the first start, adds shards that are asked for,
