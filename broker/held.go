@@ -218,19 +218,19 @@ func (it *heldItem) decide(l *leading, e *pending) (verdict, error) {
 }
 
 func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
+	n := int32(len(it.ops))
+	d, err := l.partitions.Sequence(it.target, it.producer, it.epoch, it.sequence, n, e.now, e.at)
+	if err != nil {
+		return verdict{}, err
+	}
 	it.stampedAt = -1
 	if it.stamp {
-		it.stampedAt = e.now
+		it.stampedAt = d.Timestamp
+	}
+	if d.Duplicate {
+		return verdict{inFlight: d.InFlight}, nil
 	}
 	if it.producer >= 0 {
-		n := int32(len(it.ops))
-		d, err := l.partitions.Sequence(it.target, it.producer, it.epoch, it.sequence, n, e.now, e.at)
-		if err != nil {
-			return verdict{}, err
-		}
-		if d.Duplicate {
-			return verdict{inFlight: d.InFlight}, nil
-		}
 		e.addCommand(it.target, partition.SequenceCommand(it.producer, it.epoch, it.sequence, n))
 	}
 	bad := &recordErrors{code: kerr.InvalidRecord}
