@@ -253,6 +253,9 @@ func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
 
 func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, error) {
 	if op.state == txn.Prepare {
+		if old, cmd := l.halves.MakeRoom(e.at); cmd != nil {
+			e.addCommand(old.Target, cmd)
+		}
 		r := op.prepare
 		r.Held = l.partitions.NextOffset(record.Halves)
 		cmd, d, err := l.halves.Prepare(op.key, r, e.now, e.at)

@@ -65,7 +65,7 @@ func (h *Halves) Apply(target record.PartitionID, c record.Command, now int64) e
 	}
 	r := kbin.Reader{Src: c.Payload()}
 	k := Key{target, r.String()}
-	old := h.all[k]
+	old := h.find(k)
 	var change func()
 	switch c.Kind() {
 	case kindPrepared:
