@@ -132,7 +132,7 @@ func (l *Leading) Prepare(k Key, r PrepareRequest, now int64, at record.Index) (
 		}
 	}
 	if len(r.Principal) > maxPrincipal {
-		return nil, Verdict{}, fmt.Errorf("%q: %w: its name has %d bytes, %d can be kept", k.ID, ErrPrincipal, len(r.Principal), maxPrincipal)
+		return nil, Verdict{}, fmt.Errorf("%q: its sender's name has %d bytes, %d can be kept: %w", k.ID, len(r.Principal), maxPrincipal, kerr.InvalidRecord)
 	}
 	if l.full() {
 		return nil, Verdict{}, fmt.Errorf("%q: %w", k.ID, ErrTooMany)
