@@ -75,6 +75,10 @@ func TestDamagedCommandsAreRefusedAndChangeNothing(t *testing.T) {
 	for _, s := range []State{0, Undecided, Parked, RolledBack + 1, 255} {
 		refused("an end as "+s.String(), endedCommand("id-1", s, 0))
 	}
+	refused("a commit without an offset", endedCommand("id-1", Committed, -1))
+	refused("a roll-back with an offset", endedCommand("id-1", RolledBack, 0))
+	refused("question 0", askedCommand("id-1", 0, 7000))
+	refused("held nowhere", preparedCommand("id-2", PrepareRequest{Held: -1, Group: "g"}, 7000))
 	refused("no id", parkedCommand(""))
 }
 

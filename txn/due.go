@@ -25,6 +25,7 @@ type Action struct {
 	Kind   ActionKind
 	Key    Key
 	Number int
+	held   int64 // tells the half message from a later one with its id
 }
 
 const (
@@ -41,25 +42,25 @@ const (
 func (l *Leading) Due(now int64, max int) []Action {
 	var actions []Action
 	for len(actions) < max && len(l.due) > 0 && l.due[0].at <= now {
-		k := heap.Pop(&l.due).(timed).key
-		n := l.halves.find(k)
+		w := heap.Pop(&l.due).(watched)
+		n := l.find(w.key, w.held)
 		if n == nil || n.State.Ended() {
 			continue
 		}
 		again := now + retryInterval.Milliseconds() // if a decision is in flight
-		if _, ending := l.ending(k); !ending {
+		if _, ending := l.ending(w.key); !ending {
 			var a Action
-			if a, again = l.action(k, n, now); again <= now {
+			if a, again = l.action(w.key, n, now); again <= now {
 				actions = append(actions, a)
 				continue
 			}
 		}
-		heap.Push(&l.due, timed{again, k})
+		heap.Push(&l.due, watched{again, w.key, w.held})
 	}
 	before := now - l.policy.History.Milliseconds()
 	for len(actions) < max && len(l.ended) > 0 && l.ended[0].at <= before {
-		if k := heap.Pop(&l.ended).(timed).key; l.hasEnded(k) {
-			actions = append(actions, Action{Kind: Forget, Key: k})
+		if w := heap.Pop(&l.ended).(watched); l.find(w.key, w.held) != nil {
+			actions = append(actions, Action{Kind: Forget, Key: w.key, held: w.held})
 		}
 	}
 	return actions
@@ -67,22 +68,26 @@ func (l *Leading) Due(now int64, max int) []Action {
 
 // action is what to do next about an undecided half message, and when.
 func (l *Leading) action(k Key, n *Half, now int64) (a Action, at int64) {
+	a = Action{Key: k, held: n.Held}
 	switch {
 	case n.State == Undecided && n.Asked < l.policy.Checks:
-		return Action{Ask, k, n.Asked + 1}, n.Wait
+		a.Kind, a.Number = Ask, n.Asked+1
+		return a, n.Wait
 	case n.State == Undecided:
-		return Action{Park, k, 0}, n.Wait
+		a.Kind = Park
+		return a, n.Wait
 	}
+	a.Kind = GiveUp
 	if r := l.retention(k.Target); r < 0 || now-n.Prepared < r {
-		return Action{}, now + parkedInterval.Milliseconds()
+		return a, now + parkedInterval.Milliseconds()
 	}
-	return Action{GiveUp, k, 0}, now
+	return a, now
 }
 
 // Act makes an action part of entry at. The command is nil if a decision has
 // overtaken it.
 func (l *Leading) Act(a Action, now int64, at record.Index) record.Command {
-	n := l.halves.find(a.Key)
+	n := l.find(a.Key, a.held)
 	if n == nil {
 		return nil
 	}
@@ -110,8 +115,8 @@ func (l *Leading) Act(a Action, now int64, at record.Index) record.Command {
 
 // Failed gives a question back that could not be put: it is due again in a moment.
 func (l *Leading) Failed(a Action, now int64) {
-	if n := l.halves.find(a.Key); n != nil && !n.State.Ended() {
-		heap.Push(&l.due, timed{now + retryInterval.Milliseconds(), a.Key})
+	if n := l.find(a.Key, a.held); n != nil && !n.State.Ended() {
+		heap.Push(&l.due, watched{now + retryInterval.Milliseconds(), a.Key, a.held})
 	}
 }
 
@@ -129,20 +134,28 @@ func (l *Leading) watch(k Key) {
 	switch n := l.halves.find(k); {
 	case n == nil:
 	case n.State.Ended():
-		heap.Push(&l.ended, timed{n.Ended, k})
+		heap.Push(&l.ended, watched{n.Ended, k, n.Held})
 	default:
-		heap.Push(&l.due, timed{n.due(), k})
+		heap.Push(&l.due, watched{n.due(), k, n.Held})
 	}
 }
 
-// timeHeap orders half messages by a time, so that what is due is found without
-// looking at the others. Who takes one looks whether it has ended meanwhile, or is
-// gone.
-type timeHeap []timed
+// find is the half message that was held there, nil if it is forgotten.
+func (l *Leading) find(k Key, held int64) *Half {
+	if n := l.halves.find(k); n != nil && n.Held == held {
+		return n
+	}
+	return nil
+}
 
-type timed struct {
-	at  int64
-	key Key
+// timeHeap orders half messages by a time, so that what is due is found without
+// looking at the others. Who takes one looks whether it is still what it was.
+type timeHeap []watched
+
+type watched struct {
+	at   int64
+	key  Key
+	held int64
 }
 
 // Len, Less, Swap, Push and Pop are container/heap's.
@@ -152,11 +165,11 @@ func (h timeHeap) Less(i, j int) bool {
 	return cmp.Or(cmp.Compare(h[i].at, h[j].at), h[i].key.compare(h[j].key)) < 0
 }
 func (h timeHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *timeHeap) Push(x any)   { *h = append(*h, x.(timed)) }
+func (h *timeHeap) Push(x any)   { *h = append(*h, x.(watched)) }
 func (h *timeHeap) Pop() any {
 	last := len(*h) - 1
 	x := (*h)[last]
-	(*h)[last] = timed{} // lets go of the id
+	(*h)[last] = watched{} // lets go of the id
 	*h = (*h)[:last]
 	return x
 }

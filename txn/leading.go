@@ -82,9 +82,9 @@ func Lead(h *Halves, p Policy, retention func(record.PartitionID) int64) *Leadin
 	}
 	h.each(func(k Key, n *Half) {
 		if n.State.Ended() {
-			l.ended = append(l.ended, timed{n.Ended, k})
+			l.ended = append(l.ended, watched{n.Ended, k, n.Held})
 		} else {
-			l.due = append(l.due, timed{n.due(), k})
+			l.due = append(l.due, watched{n.due(), k, n.Held})
 		}
 	})
 	heap.Init(&l.due)
@@ -97,9 +97,10 @@ func Lead(h *Halves, p Policy, retention func(record.PartitionID) int64) *Leadin
 // called before Prepare. The command is nil if there is nothing to forget.
 func (l *Leading) MakeRoom(at record.Index) (Key, record.Command) {
 	for l.full() && len(l.ended) > 0 {
-		if k := heap.Pop(&l.ended).(timed).key; l.hasEnded(k) {
-			l.fly(flight{at: at, key: k, kind: kindExpired, taken: true})
-			return k, expiredCommand(k.ID)
+		w := heap.Pop(&l.ended).(watched)
+		if l.find(w.key, w.held) != nil { // else it is gone with its partition
+			l.fly(flight{at: at, key: w.key, kind: kindExpired, taken: true})
+			return w.key, expiredCommand(w.key.ID)
 		}
 	}
 	return Key{}, nil
@@ -107,12 +108,6 @@ func (l *Leading) MakeRoom(at record.Index) (Key, record.Command) {
 
 // full reports whether there is no room for another half message.
 func (l *Leading) full() bool { return l.halves.Len()+l.growth >= l.policy.MaxHalves }
-
-// hasEnded is false for what is gone with its partition.
-func (l *Leading) hasEnded(k Key) bool {
-	n := l.halves.find(k)
-	return n != nil && n.State.Ended()
-}
 
 // Prepare decides whether a message is held as part of entry at. The command goes
 // into the entry beside the message.
@@ -206,8 +201,8 @@ func (l *Leading) Applied(at record.Index) {
 	for n < len(l.flights) && l.flights[n].at <= at {
 		f := l.flights[n]
 		l.land(f, l.byKey[f.key][1:])
-		if f.kind == kindEnded || !l.hasEnded(f.key) { // else another flight of this entry ends it
-			l.watch(f.key)
+		if h := l.halves.find(f.key); f.kind == kindEnded || h != nil && !h.State.Ended() {
+			l.watch(f.key) // else another flight of this entry ends it
 		}
 		n++
 	}

@@ -77,7 +77,7 @@ func RestoreHalves(data []byte) (*Halves, error) {
 		if k.ID == "" || k.compare(last) <= 0 {
 			return nil, fmt.Errorf("%w: half message %q of %s behind %q of %s", ErrState, clip(k.ID), k.Target, clip(last.ID), last.Target)
 		}
-		if n.State < Undecided || n.State > RolledBack || n.Held < 0 || n.Asked < 0 || n.Offset < -1 {
+		if n.State < Undecided || n.State > RolledBack || n.Held < 0 || n.Asked < 0 || n.Offset < -1 || (n.Offset >= 0) != (n.State == Committed) {
 			return nil, fmt.Errorf("%w: half message %q of %s: %v, held at offset %d, asked %d times, committed at offset %d",
 				ErrState, clip(k.ID), k.Target, n.State, n.Held, n.Asked, n.Offset)
 		}

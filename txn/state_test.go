@@ -17,7 +17,10 @@ func everyState() *Halves {
 			Prepared: 1000, Asked: i, Wait: 7000, Offset: -1,
 		}
 		if s.Ended() {
-			n.Ended, n.Offset = 8000, 42
+			n.Ended = 8000
+		}
+		if s == Committed {
+			n.Offset = 42
 		}
 		h.set(Key{1 + 0x100*1, fmt.Sprint("id-", i)}, n)
 		h.set(Key{1, fmt.Sprint("id-", i)}, n)
@@ -113,7 +116,9 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	refused("state 5", one("id", func(n *Half) { n.State = RolledBack + 1 }))
 	refused("a negative place", one("id", func(n *Half) { n.Held = -1 }))
 	refused("a negative number of questions", one("id", func(n *Half) { n.Asked = -1 }))
-	refused("an impossible offset", one("id", func(n *Half) { n.Offset = -2 }))
+	refused("an impossible offset", one("id", func(n *Half) { n.State, n.Offset = Committed, -2 }))
+	refused("a commit without an offset", one("id", func(n *Half) { n.State = Committed }))
+	refused("an offset without a commit", one("id", func(n *Half) { n.State, n.Offset = Parked, 0 }))
 
 	// A length that promises more than there is.
 	id := strings.Index(string(good), "id-0") - 2
