@@ -262,7 +262,7 @@ func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, erro
 		if err != nil || d.Duplicate {
 			return verdict{inFlight: d.InFlight}, err
 		}
-		if _, err := l.partitions.Append(record.Halves, op.hidden, e.now, e.at); err != nil {
+		if _, err := l.partitions.Append(record.Halves, op.hidden, e.at); err != nil {
 			return verdict{}, err
 		}
 		e.Add(record.KindBatch, record.Halves, op.hidden)
@@ -285,7 +285,7 @@ func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, erro
 		if it.stamp {
 			op.visible.StampLogAppendTime(e.now)
 		}
-		if _, err := l.partitions.Append(it.target, op.visible, e.now, e.at); err != nil {
+		if _, err := l.partitions.Append(it.target, op.visible, e.at); err != nil {
 			return verdict{}, err
 		}
 		e.Add(record.KindBatch, it.target, op.visible)

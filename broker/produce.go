@@ -32,7 +32,7 @@ func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 	if it.stamp {
 		it.batch.StampLogAppendTime(e.now)
 	}
-	d, err := l.partitions.Append(it.partition, it.batch, e.now, e.at)
+	d, err := l.partitions.Append(it.partition, it.batch, e.at)
 	if err != nil {
 		return verdict{}, err
 	}
