@@ -218,19 +218,19 @@ func (it *heldItem) decide(l *leading, e *pending) (verdict, error) {
 }
 
 func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
+	n := int32(len(it.ops))
+	d, err := l.partitions.Sequence(it.target, it.producer, it.epoch, it.sequence, n, e.now, e.at)
+	if err != nil {
+		return verdict{}, err
+	}
 	it.stampedAt = -1
 	if it.stamp {
-		it.stampedAt = e.now
+		it.stampedAt = d.Timestamp
+	}
+	if d.Duplicate {
+		return verdict{inFlight: d.InFlight}, nil
 	}
 	if it.producer >= 0 {
-		n := int32(len(it.ops))
-		d, err := l.partitions.Sequence(it.target, it.producer, it.epoch, it.sequence, n, e.now, e.at)
-		if err != nil {
-			return verdict{}, err
-		}
-		if d.Duplicate {
-			return verdict{inFlight: d.InFlight}, nil
-		}
 		e.addCommand(it.target, partition.SequenceCommand(it.producer, it.epoch, it.sequence, n))
 	}
 	bad := &recordErrors{code: kerr.InvalidRecord}
@@ -253,13 +253,16 @@ func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
 
 func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, error) {
 	if op.state == txn.Prepare {
+		if old, cmd := l.halves.MakeRoom(e.at); cmd != nil {
+			e.addCommand(old.Target, cmd)
+		}
 		r := op.prepare
 		r.Held = l.partitions.NextOffset(record.Halves)
 		cmd, d, err := l.halves.Prepare(op.key, r, e.now, e.at)
 		if err != nil || d.Duplicate {
 			return verdict{inFlight: d.InFlight}, err
 		}
-		if _, err := l.partitions.Append(record.Halves, op.hidden, e.now, e.at); err != nil {
+		if _, err := l.partitions.Append(record.Halves, op.hidden, e.at); err != nil {
 			return verdict{}, err
 		}
 		e.Add(record.KindBatch, record.Halves, op.hidden)
@@ -282,7 +285,7 @@ func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, erro
 		if it.stamp {
 			op.visible.StampLogAppendTime(e.now)
 		}
-		if _, err := l.partitions.Append(it.target, op.visible, e.now, e.at); err != nil {
+		if _, err := l.partitions.Append(it.target, op.visible, e.at); err != nil {
 			return verdict{}, err
 		}
 		e.Add(record.KindBatch, it.target, op.visible)

@@ -99,19 +99,11 @@ func (l *Leading) ExpiredProducers(now, after int64, max int) []Expiry {
 
 // lastUsed is when a producer was last used; now if it is in flight.
 func (l *Leading) lastUsed(k producerKey, now int64) (int64, bool) {
-	if t := l.tails[k.partition]; t != nil && len(t.pending[k.id]) > 0 {
+	if _, flying := l.newest[k]; flying {
 		return now, true
 	}
-	if q := l.table.partitions[k.partition]; q != nil {
-		if p := q.producers.byID[k.id]; p != nil {
-			return p.lastUsed, true
-		}
+	if p := l.applied(k); p != nil {
+		return p.lastUsed, true
 	}
 	return 0, false
-}
-
-// used reports whether a producer has been accepted, in flight or applied.
-func (l *Leading) used(k producerKey) bool {
-	_, ok := l.lastUsed(k, 0)
-	return ok
 }
