@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type Broker struct {
 	producerIDs producerIDs
 	creating    sync.Map // topic name -> struct{}: automatic creations under way
 	creations   chan string
+	inflating   chan struct{} // has room for as many batches as may be inflated at once
 }
 
 const (
@@ -60,6 +62,7 @@ func Open(cfg Config) (*Broker, error) {
 		ready:       make(chan struct{}),
 		viewChanged: make(chan struct{}, 1),
 		creations:   make(chan string, maxCreations),
+		inflating:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	b.meta, err = b.openShard(record.MetadataShard)
 	if err != nil {

@@ -78,8 +78,6 @@ func (b *Broker) describe(t *cluster.Topic) kafka.Topic {
 			LogAppendTime:     settings.LogAppendTime,
 			TimestampBeforeMs: settings.TimestampBeforeMs,
 			TimestampAfterMs:  settings.TimestampAfterMs,
-			Compacted:         settings.Compacted,
-			Held:              settings.MessageType == cluster.Transaction,
 		},
 	}
 	self := []int32{b.cfg.NodeID}

@@ -58,8 +58,6 @@ type TopicConfig struct {
 	LogAppendTime     bool  // message.timestamp.type
 	TimestampBeforeMs int64 // message.timestamp.before.max.ms
 	TimestampAfterMs  int64 // message.timestamp.after.max.ms
-	Compacted         bool  // cleanup.policy contains compact: records need keys
-	Held              bool  // message.type holds messages back (transaction)
 }
 
 // NewTopic is a topic to create. Partitions and ReplicationFactor of -1 mean the
@@ -130,8 +128,8 @@ type CreatedTopic struct {
 }
 
 // AppendRequest is one batch for one partition. Batch has passed
-// record.Batch.Validate and the topic's limits; the backend may change it in
-// place and owns it until done is called.
+// record.Batch.Validate and the topic's limits; what its records are has not been
+// looked at. The backend may change it in place and owns it until done is called.
 type AppendRequest struct {
 	Topic     string
 	Partition int32
