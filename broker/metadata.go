@@ -211,9 +211,9 @@ func (b *Broker) DeleteTopics(ctx context.Context, names []string) []error {
 	return errs
 }
 
-func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, validateOnly bool) error {
+func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error {
 	add := func(c *cluster.Controller) (record.Command, error) {
-		cmd, _, err := c.AddPartitions(topic, total)
+		cmd, _, err := c.AddPartitions(topic, total, assignment)
 		return cmd, err
 	}
 	if validateOnly {

@@ -112,8 +112,9 @@ type Cluster interface {
 	CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreatedTopic
 	// DeleteTopics returns an error or nil for each name, in order.
 	DeleteTopics(ctx context.Context, names []string) []error
-	// CreatePartitions raises the number of partitions to total.
-	CreatePartitions(ctx context.Context, topic string, total int32, validateOnly bool) error
+	// CreatePartitions raises the number of partitions to total. The assignment, if
+	// any, gives the replicas of the new ones in order.
+	CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error
 	// TopicConfigs and BrokerConfigs describe every setting, sorted by name.
 	TopicConfigs(topic string) ([]ConfigEntry, error)
 	BrokerConfigs() []ConfigEntry
