@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ type Broker struct {
 	// forgetting has the topics that were deleted, name -> id, for which there may
 	// still be offsets that groups have committed.
 	forgetting sync.Map
+	inflating  chan struct{} // has room for as many batches as may be inflated at once
 }
 
 const (
@@ -63,6 +65,7 @@ func Open(cfg Config) (*Broker, error) {
 		ready:       make(chan struct{}),
 		viewChanged: make(chan struct{}, 1),
 		creations:   make(chan string, maxCreations),
+		inflating:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	b.meta, err = b.openShard(record.MetadataShard)
 	if err != nil {

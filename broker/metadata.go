@@ -78,8 +78,6 @@ func (b *Broker) describe(t *cluster.Topic) kafka.Topic {
 			LogAppendTime:     settings.LogAppendTime,
 			TimestampBeforeMs: settings.TimestampBeforeMs,
 			TimestampAfterMs:  settings.TimestampAfterMs,
-			Compacted:         settings.Compacted,
-			Held:              settings.MessageType == cluster.Transaction,
 		},
 	}
 	self := []int32{b.cfg.NodeID}
@@ -230,9 +228,9 @@ func (b *Broker) DeleteTopics(ctx context.Context, names []string) []error {
 	return errs
 }
 
-func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, validateOnly bool) error {
+func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error {
 	add := func(c *cluster.Controller) (record.Command, error) {
-		cmd, _, err := c.AddPartitions(topic, total)
+		cmd, _, err := c.AddPartitions(topic, total, assignment)
 		return cmd, err
 	}
 	if validateOnly {
