@@ -122,10 +122,10 @@ func (p *program) demo(ctx context.Context, o demoOptions, steps []demoStep) (er
 	// until they begin an interrupt is the platform's own.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	mine := context.AfterFunc(ctx, end)
-	var outcome error
+	early := context.AfterFunc(ctx, end)
+	outcome := context.Canceled // unless the steps are reached
 	err = p.runNode(life, demoConfig(dir), func(node context.Context, _ string, on []BoundListener) error {
-		mine()
+		early()
 		defer end()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -195,7 +195,11 @@ func perform(ctx context.Context, s *stage, steps []demoStep) error {
 func (s *stage) try(ctx context.Context, step demoStep) (figures, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, stepTimeout, fmt.Errorf("not done after %v", stepTimeout))
 	defer cancel()
-	return step.run(ctx, s)
+	f, err := step.run(ctx, s)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return f, err
 }
 
 // settleTimeout is how long a step waits for what must come. It is longer than a

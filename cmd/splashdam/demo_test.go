@@ -212,6 +212,28 @@ func TestAnInterruptEndsTheStepsInGoodOrder(t *testing.T) {
 	empty()
 }
 
+func TestAnInterruptAtTheStartIsOneToo(t *testing.T) {
+	empty := temporary(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	_, _, exit := demonstrate(ctx, demoOptions{exit: true}, passes("only"))
+	if err := <-exit; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+	empty()
+}
+
+func TestCommandsToTryAreCalledAsTheDemoWas(t *testing.T) {
+	for name, want := range map[string]string{
+		"splashdam": "splashdam", "./splashdam": "./splashdam",
+		"/tmp/go-build123/b001/exe/splashdam": "go run ./cmd/splashdam",
+	} {
+		if got := calledAs(name); got != want {
+			t.Errorf("called as %s: %s", name, got)
+		}
+	}
+}
+
 // await waits until a text is on the screen.
 func await(t *testing.T, s *screen, text string) {
 	t.Helper()
