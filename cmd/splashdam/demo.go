@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -115,6 +117,8 @@ func (p *program) demo(ctx context.Context, o demoOptions, steps []demoStep) (er
 		}
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// Nobody who reads any more ends the demo in good order, too: head, for one.
+	signal.Ignore(syscall.SIGPIPE)
 
 	r := &report{p: p, json: o.json, started: time.Now()}
 	r.say("starting the platform in %s", dir)
@@ -133,7 +137,7 @@ func (p *program) demo(ctx context.Context, o demoOptions, steps []demoStep) (er
 		at := on[0].HostPort.String()
 		outcome = perform(ctx, &stage{report: r, brokers: []string{at}, dir: dir, mysql: o.mysql}, steps)
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, outcome != nil && !errors.Is(outcome, errUnwell):
 		case o.exit:
 			r.nextRuns()
 		default:

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -208,6 +209,22 @@ func TestAnInterruptEndsTheStepsInGoodOrder(t *testing.T) {
 	}
 	if stdout.String() != "" {
 		t.Errorf("a step that was not done is reported:\n%s", stdout)
+	}
+	empty()
+}
+
+// closedPipe is standard output when nobody reads it any more.
+type closedPipe struct{}
+
+func (closedPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestTheDemoEndsWhenNobodyReadsIt(t *testing.T) {
+	empty := temporary(t)
+	var stderr screen
+	p := &program{stdout: closedPipe{}, stderr: &stderr, env: environment{}}
+	p.openNode = p.openBroker
+	if err := p.demo(t.Context(), demoOptions{}, []demoStep{passes("first"), passes("second")}); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("ended with %v", err)
 	}
 	empty()
 }
