@@ -112,6 +112,9 @@ func TestTheDemoPassesAndLeavesNothingBehind(t *testing.T) {
 	if k := r.peak; k.Messages != peakMessages || k.PerSecond > peakPerSecond || k.AtOnce > peakAtOnce || k.Samples[len(k.Samples)-1].Done != peakMessages {
 		t.Errorf("peak: %+v", k)
 	}
+	if said := stderr.String(); strings.Contains(said, "server is ending") {
+		t.Errorf("the node's own end is logged as news:\n%s", said)
+	}
 	if said := stderr.String(); strings.Contains(said, "\x1b") || strings.Contains(said, "warning") || !strings.Contains(said, "next:") {
 		t.Errorf("standard error, which is no terminal:\n%s", said)
 	}
