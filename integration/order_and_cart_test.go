@@ -93,7 +93,7 @@ type tally struct{ combinations, orders, kills, questions int }
 
 // trialsAtOnce is how many combinations run at the same time: most of it is waiting
 // for sessions to end and for questions to be due.
-const trialsAtOnce = 16
+const trialsAtOnce = 24
 
 // TestAnOrderExistsIfAndOnlyIfItsCartIsCleared has an order service and a cart
 // service, each with its own database, and kills them and the broker between every
@@ -284,8 +284,8 @@ func (tr *trial) startOrders(name string) {
 	}
 	if tr.brokerDue && name == first && slices.Contains(orderSteps, tr.broker) {
 		h := halt{Step: tr.broker, Order: struckOrder}
-		if inFirst && !tr.orders.hang && slices.Index(orderSteps, tr.broker) > slices.Index(orderSteps, tr.orders.at) {
-			h.Order = plainOrder // the other one will not get so far
+		if !tr.struckReaches(tr.broker) {
+			h.Order = plainOrder
 		}
 		p.Halts = append(p.Halts, h)
 	}
@@ -294,6 +294,19 @@ func (tr *trial) startOrders(name string) {
 	}
 	tr.started[name], tr.placing[name] = true, true
 	tr.running[name] = startService(tr.T, p, tr.events)
+}
+
+// struckReaches tells whether the order that the order service's fault strikes gets
+// to a step of that service.
+func (c combination) struckReaches(s step) bool {
+	at := slices.Index(orderSteps, c.orders.at)
+	switch {
+	case at < 0:
+		return true
+	case c.orders.hang: // then it goes on, but may find itself fenced
+		return c.orders.at != afterPrepare || s != beforeOrder && s != afterOrder
+	}
+	return slices.Index(orderSteps, s) <= at
 }
 
 // startCarts starts the next instance of the cart service.
