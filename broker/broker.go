@@ -103,7 +103,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 		Settings:    settings,
 		Flush:       flushPolicy(settings),
 		Groups:      groupConfig(settings),
-		Halves:      txn.DefaultPolicy(),
+		Halves:      halfPolicy(settings),
 		RetentionOf: b.retentionOf,
 		Logger:      b.cfg.Logger,
 	})
