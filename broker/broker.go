@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,10 @@ type Broker struct {
 	producerIDs producerIDs
 	creating    sync.Map // topic name -> struct{}: automatic creations under way
 	creations   chan string
+	// forgetting has the topics that were deleted, name -> id, for which there may
+	// still be offsets that groups have committed.
+	forgetting sync.Map
+	inflating  chan struct{} // has room for as many batches as may be inflated at once
 }
 
 const (
@@ -60,6 +65,7 @@ func Open(cfg Config) (*Broker, error) {
 		ready:       make(chan struct{}),
 		viewChanged: make(chan struct{}, 1),
 		creations:   make(chan string, maxCreations),
+		inflating:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	b.meta, err = b.openShard(record.MetadataShard)
 	if err != nil {
@@ -140,7 +146,8 @@ func (b *Broker) serverConfig() kafka.Config {
 		},
 		Events: kafka.Events{
 			Disconnected: func(p kafka.Peer, err error) {
-				if !errors.Is(err, io.EOF) {
+				// The client left, or this node does: neither is news.
+				if !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
 					b.cfg.Logger.Info("a connection ended", "peer", p.String(), "cause", err)
 				}
 			},
@@ -179,6 +186,9 @@ func (b *Broker) begin(ctx context.Context, start func(*Shard)) error {
 			return err
 		}
 		b.shards[id] = s
+	}
+	// A shard that runs may ask another one something: all are there before the first.
+	for _, s := range b.shards {
 		start(s)
 	}
 	for _, s := range b.shards {
@@ -186,7 +196,7 @@ func (b *Broker) begin(ctx context.Context, start func(*Shard)) error {
 			return err
 		}
 	}
-	return b.reconcile(ctx)
+	return errors.Join(b.reconcile(ctx), b.forgetAllOffsets(ctx))
 }
 
 // bootstrap makes the cluster on the first start, adds shards that are asked for,

@@ -144,7 +144,8 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.SegmentBytes = toInt64(v) },
 	},
 	{
-		Setting: integer("max.connections", math.MaxInt32, 1, math.MaxInt32,
+		// Kafka has no limit unless one is set. Each connection takes memory.
+		Setting: integer("max.connections", 10_000, 1, math.MaxInt32,
 			"The most connections at once; one more is closed when it comes."),
 		bind: func(s *BrokerSettings, v string) { s.MaxConnections = toInt(v) },
 	},

@@ -163,7 +163,7 @@ func (f *fake) DeleteTopics(_ context.Context, names []string) (errs []error) {
 	return errs
 }
 
-func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, _ bool) error {
+func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, _ [][]int32, _ bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := f.topics[topic]
