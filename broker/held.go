@@ -203,7 +203,7 @@ func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
 	for i := range it.ops {
 		d, err := it.decideOne(l, e, &it.ops[i])
 		switch {
-		case errors.Is(err, txn.ErrEarly):
+		case errors.Is(err, txn.ErrEarly), errors.Is(err, txn.ErrTooMany): // not the record's fault
 			return verdict{}, err
 		case err != nil:
 			bad.add(i, err)

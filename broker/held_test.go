@@ -81,6 +81,38 @@ func TestNothingIsHeldForADeletedTopic(t *testing.T) {
 	}
 }
 
+func TestAFullShardForgetsWhatEndedFirst(t *testing.T) {
+	s, l := ledShard(t)
+	policy := txn.DefaultPolicy()
+	policy.MaxHalves = 1
+	l.halves = txn.Lead(s.halves, policy, nil)
+	apply := func(at record.Index, items ...*heldItem) {
+		t.Helper()
+		e := entryAt(at, 1000)
+		for _, it := range items {
+			if _, err := it.decide(l, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.applyParts(e.Finish(at, 1, 1000, false)); err != nil {
+			t.Fatal(err)
+		}
+		l.applied(at)
+	}
+	first, other := prepareItem(s, -1), prepareItem(s, -1)
+	other.ops[0].key.ID = "y"
+	apply(1, first)
+	if _, err := other.decide(l, entryAt(2, 1000)); !errors.Is(err, kerr.PolicyViolation) {
+		t.Fatalf("with one undecided of one: %v", err)
+	}
+	end := &heldItem{shard: s, target: aPartition, producer: -1, ops: []heldOp{{key: first.ops[0].key, state: txn.Rollback}}}
+	apply(2, end)
+	apply(3, other)
+	if _, ok := s.halves.Get(other.ops[0].key); !ok || s.halves.Len() != 1 {
+		t.Errorf("%d half messages are known, the new one among them: %v", s.halves.Len(), ok)
+	}
+}
+
 func TestARepeatedBatchIsAnsweredWithTheTimeOfTheFirst(t *testing.T) {
 	s, l := ledShard(t)
 	appending := func() *appendItem {
