@@ -84,6 +84,15 @@ func (b *Broker) Close() error {
 	return errors.Join(append(errs, b.meta.log.Close(), b.dir.Close())...)
 }
 
+// closeListeners turns away who waits for a node that will never be ready.
+func (b *Broker) closeListeners() error {
+	var errs []error
+	for _, l := range b.cfg.Listeners {
+		errs = append(errs, l.Net.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // Ready is closed when the node answers clients.
 func (b *Broker) Ready() <-chan struct{} { return b.ready }
 
@@ -164,11 +173,33 @@ func (b *Broker) serverConfig() kafka.Config {
 	return cfg
 }
 
-// begin leads the metadata shard, makes the cluster what the configuration asks
-// for, and opens the data shards. start runs a shard.
+// begin makes the node ready to serve, within startTimeout. start runs a shard.
 func (b *Broker) begin(ctx context.Context, start func(*Shard)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the node's shards have no leader after %v", startTimeout))
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	err := b.prepare(ctx, start)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("not ready after %v: %w", startTimeout, err)
+		if b.full() {
+			err = fmt.Errorf("there is no room for a node to start in %s: make some: %w", b.cfg.Dir, err)
+		}
+	}
+	return err
+}
+
+// full reports whether a write of one of the node's shards waits for room.
+func (b *Broker) full() bool {
+	for _, s := range b.shards {
+		if s.status.Load().full {
+			return true
+		}
+	}
+	return b.meta.status.Load().full
+}
+
+// prepare leads the metadata shard, makes the cluster what the configuration asks
+// for, and opens the data shards.
+func (b *Broker) prepare(ctx context.Context, start func(*Shard)) error {
 	start(b.meta)
 	if err := b.meta.awaitLead(ctx); err != nil {
 		return err
@@ -272,7 +303,7 @@ func (s *Shard) awaitLead(ctx context.Context) error {
 		select {
 		case <-wake:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting to lead shard %d: %w", s.id, context.Cause(ctx))
+			return fmt.Errorf("waiting to lead shard %d: %w", s.id, ctx.Err())
 		}
 	}
 }
