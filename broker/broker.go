@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
@@ -270,9 +272,14 @@ func (b *Broker) bootstrap(ctx context.Context) error {
 }
 
 // changeMetadata proposes what decide says to the metadata shard and returns when
-// it is applied. A nil command means that nothing needs to change.
+// it is applied. A nil command means that nothing needs to change. It errors with
+// kerr.NotController where another node leads the shard.
 func (b *Broker) changeMetadata(ctx context.Context, decide func(*cluster.Controller) (record.Command, error)) error {
-	return b.meta.propose(ctx, 0, func(l *leading, _ *pending) (record.Command, error) { return decide(l.cluster) })
+	err := b.meta.propose(ctx, 0, func(l *leading, _ *pending) (record.Command, error) { return decide(l.cluster) })
+	if errors.Is(err, kerr.NotLeaderForPartition) {
+		err = fmt.Errorf("%w: %w", kerr.NotController, err)
+	}
+	return err
 }
 
 // newClusterID makes an id as Kafka does: 16 random bytes in URL-safe base64.

@@ -218,19 +218,19 @@ func (it *heldItem) decide(l *leading, e *pending) (verdict, error) {
 }
 
 func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
+	n := int32(len(it.ops))
+	d, err := l.partitions.Sequence(it.target, it.producer, it.epoch, it.sequence, n, e.now, e.at)
+	if err != nil {
+		return verdict{}, err
+	}
 	it.stampedAt = -1
 	if it.stamp {
-		it.stampedAt = e.now
+		it.stampedAt = d.Timestamp
+	}
+	if d.Duplicate {
+		return verdict{inFlight: d.InFlight}, nil
 	}
 	if it.producer >= 0 {
-		n := int32(len(it.ops))
-		d, err := l.partitions.Sequence(it.target, it.producer, it.epoch, it.sequence, n, e.now, e.at)
-		if err != nil {
-			return verdict{}, err
-		}
-		if d.Duplicate {
-			return verdict{inFlight: d.InFlight}, nil
-		}
 		e.addCommand(it.target, partition.SequenceCommand(it.producer, it.epoch, it.sequence, n))
 	}
 	bad := &recordErrors{code: kerr.InvalidRecord}
@@ -307,6 +307,9 @@ func (it *heldItem) end(err error) {
 	if len(it.ops) == 1 && it.ops[0].state == txn.Commit {
 		if h, ok := it.shard.halves.Get(it.ops[0].key); ok {
 			a.BaseOffset = h.Offset
+			if it.stamp {
+				a.LogAppendTime = h.Ended // also where this is the commit for the second time
+			}
 		}
 	}
 	if b, ok := it.shard.partitions.Bounds(it.target); ok {

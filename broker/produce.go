@@ -29,16 +29,17 @@ func (it *appendItem) early() bool     { return it.acks != -1 }
 func (it *appendItem) refusable() bool { return true }
 
 func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
-	it.stampedAt = -1
 	if it.stamp {
 		it.batch.StampLogAppendTime(e.now)
-		it.stampedAt = e.now
 	}
 	d, err := l.partitions.Append(it.partition, it.batch, e.now, e.at)
 	if err != nil {
 		return verdict{}, err
 	}
-	it.base = d.BaseOffset
+	it.base, it.stampedAt = d.BaseOffset, -1
+	if it.stamp {
+		it.stampedAt = d.Timestamp // of a duplicate, when the original came
+	}
 	if d.Duplicate {
 		return verdict{inFlight: d.InFlight}, nil
 	}

@@ -319,6 +319,9 @@ func (s *Shard) applyCommand(p record.Part) error {
 	case record.OwnerGroup:
 		return s.groups.Apply(c, s.time)
 	case record.OwnerTxn:
+		if _, open := s.partitions.Bounds(p.Partition); !open {
+			return nil // its topic was deleted while it was on its way
+		}
 		return s.halves.Apply(p.Partition, c, s.time)
 	case record.OwnerCluster:
 		v, err := s.cluster.Load().Apply(c, s.time)

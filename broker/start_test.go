@@ -19,7 +19,7 @@ func TestWhoComesBeforeTheNodeIsReadyWaits(t *testing.T) {
 		ctx := context.Background()
 		fs := newGate(vfs.NewMem(), "data/shards/0001")
 		fs.shut.Store(true)
-		n, err := open(Config{FS: fs, Settings: settings(t, nil)})
+		n, err := open(t, Config{FS: fs, Settings: settings(t, nil)})
 		must(t, err)
 		ask := n.asker(t)
 		created := make(chan error, 1)
@@ -34,7 +34,6 @@ func TestWhoComesBeforeTheNodeIsReadyWaits(t *testing.T) {
 		}
 		fs.pass()
 		must(t, <-created)
-		ask.close()
 		n.shut(t)
 	})
 }
@@ -47,7 +46,7 @@ func TestANodeThatCannotStartTurnsClientsAway(t *testing.T) {
 			}
 			return nil
 		})
-		n, err := open(Config{FS: fs, Settings: settings(t, nil)})
+		n, err := open(t, Config{FS: fs, Settings: settings(t, nil)})
 		must(t, err)
 		if err := n.up(); !errors.Is(err, syscall.EIO) {
 			t.Errorf("the node ended with %v", err)
@@ -68,16 +67,20 @@ func TestANodeThatIsStoppedBeforeItIsReadyEndsInOrder(t *testing.T) {
 		mem := vfs.NewMem()
 		run(t, Config{FS: mem, Settings: settings(t, nil)}).shut(t)
 		mem.SetCapacity(0)
-		n, err := open(Config{FS: mem, Settings: settings(t, nil)})
+		n, err := open(t, Config{FS: mem, Settings: settings(t, nil)})
 		must(t, err)
 		synctest.Wait()
 		n.stop()
-		must(t, promptly(t, "to end", func() error { return <-n.ended }))
+		must(t, promptly(t, "to end", func() error {
+			err := <-n.ended
+			n.ended <- err
+			return err
+		}))
 		if _, err := n.wire.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("its listener is still open: %v", err)
 		}
 		mem.SetCapacity(-1)
-		must(t, n.Close())
+		must(t, n.end())
 	})
 }
 
@@ -86,7 +89,7 @@ func TestAFullDiskIsNamedWhereANodeCannotStart(t *testing.T) {
 		mem := vfs.NewMem()
 		run(t, Config{FS: mem, Settings: settings(t, nil)}).shut(t)
 		mem.SetCapacity(0)
-		n, err := open(Config{FS: mem, Settings: settings(t, nil)})
+		n, err := open(t, Config{FS: mem, Settings: settings(t, nil)})
 		must(t, err)
 		err = n.up()
 		if err == nil || !strings.Contains(err.Error(), "there is no room for a node to start in data: make some: not ready after 1m0s") {
