@@ -270,6 +270,9 @@ func (it *heldItem) end(err error) {
 	if len(it.ops) == 1 && it.ops[0].state == txn.Commit {
 		if h, ok := it.shard.halves.Get(it.ops[0].key); ok {
 			a.BaseOffset = h.Offset
+			if it.stamp {
+				a.LogAppendTime = h.Ended // also where this is the commit for the second time
+			}
 		}
 	}
 	if b, ok := it.shard.partitions.Bounds(it.target); ok {

@@ -71,7 +71,7 @@ func (s *Shard) dueHalves(l *leading, now int64) {
 func (s *Shard) expireProducers(l *leading, now int64) {
 	var changes []partitionChange
 	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings.ProducerIDExpirationMs, maxExpired) {
-		changes = append(changes, partitionChange{e.Partition, e.Command})
+		changes = append(changes, partitionChange{id: e.Partition, command: e.Command})
 	}
 	if len(changes) == 0 {
 		return
