@@ -144,6 +144,10 @@ func (f *fake) CreateTopics(_ context.Context, topics []NewTopic, validateOnly b
 			out = append(out, CreatedTopic{Err: fmt.Errorf("topic %q: %w", n.Name, kerr.TopicAlreadyExists)})
 			continue
 		}
+		if n.Partitions > 100 {
+			out = append(out, CreatedTopic{Err: fmt.Errorf("%d partitions: %w", n.Partitions, kerr.InvalidPartitions)})
+			continue
+		}
 		t := f.addLocked(n.Name, max(int(n.Partitions), 1, len(n.Assignment)))
 		if validateOnly {
 			delete(f.topics, n.Name)
@@ -170,7 +174,7 @@ func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, _ 
 	if t == nil {
 		return kerr.UnknownTopicOrPartition
 	}
-	if int(total) <= len(t.logs) {
+	if int(total) <= len(t.logs) || total > 100 {
 		return fmt.Errorf("topic %q has %d partitions: %w", topic, len(t.logs), kerr.InvalidPartitions)
 	}
 	for len(t.logs) < int(total) {
