@@ -27,6 +27,8 @@ type fake struct {
 	watchers  map[chan<- struct{}][]TopicPartition
 	// hold, if set, takes the completions of appends instead of running them.
 	hold func(complete func())
+	// refuse, if set, is the outcome of every append.
+	refuse *Appended
 	// wait, if set, is what joining a group waits for.
 	wait chan struct{}
 	// panics makes InitProducerID meet a bug.
@@ -219,9 +221,13 @@ func (f *fake) log(topic string, p int32) (*fakeLog, error) {
 func (f *fake) Append(req AppendRequest, done func(Appended)) {
 	f.mu.Lock()
 	l, err := f.log(req.Topic, req.Partition)
-	if err != nil {
+	if f.refuse != nil || err != nil {
 		f.mu.Unlock()
-		done(Appended{Err: err})
+		if f.refuse != nil {
+			done(*f.refuse)
+			return
+		}
+		done(Appended{BaseOffset: -1, Err: err})
 		return
 	}
 	b := slices.Clone(req.Batch)
