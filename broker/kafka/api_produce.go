@@ -103,9 +103,6 @@ func (p *production) append(n int, records []byte) {
 	if err == nil {
 		err = checkBatch(batch, r.topic.Config, p.entered.UnixMilli())
 	}
-	if err == nil && (r.partition < 0 || int(r.partition) >= len(r.topic.Partitions)) {
-		err = fmt.Errorf("topic %q has %d partitions, there is no partition %d: %w", r.topic.Name, len(r.topic.Partitions), r.partition, kerr.UnknownTopicOrPartition)
-	}
 	if err != nil {
 		p.settle(n, Appended{Err: err})
 		return

@@ -27,6 +27,8 @@ type fake struct {
 	watchers  map[chan<- struct{}][]TopicPartition
 	// hold, if set, takes the completions of appends instead of running them.
 	hold func(complete func())
+	// changed says that a batch on hold did not stay as it was.
+	changed error
 	// refuse, if set, is the outcome of every append.
 	refuse *Appended
 	// wait, if set, is what joining a group waits for.
@@ -252,7 +254,7 @@ func (f *fake) Append(req AppendRequest, done func(Appended)) {
 	}
 	hold(func() {
 		if err := req.Batch.Validate(); err != nil {
-			a.Err = fmt.Errorf("the batch changed while it was the backend's: %w", err)
+			f.changed = fmt.Errorf("the batch changed while it was the backend's: %w", err)
 		}
 		done(a)
 	})

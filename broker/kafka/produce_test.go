@@ -342,3 +342,28 @@ func TestABatchThatIsNotAppendedInTimeIsAnsweredWithATimeout(t *testing.T) {
 		})
 	}
 }
+
+// The memory of a request is used again, but not while the backend has a batch of it.
+func TestABatchStaysWhatItIsUntilTheBackendIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.add("t", 1)
+		var held []func()
+		f.hold = func(complete func()) { held = append(held, complete) }
+		w := connect(t, context.Background(), serverOf(t, f, Limits{}, Events{}))
+		for i := range 20 {
+			req := producing(9, -1, "t", 0, batchOf(i+1))
+			req.TimeoutMillis = 1
+			ask[*kmsg.ProduceResponse](w, req)
+			ask[*kmsg.MetadataResponse](w, at(kmsg.NewPtrMetadataRequest(), 1))
+		}
+		for _, complete := range held {
+			complete()
+		}
+		if f.changed != nil || len(held) != 20 {
+			t.Errorf("%d batches: %v", len(held), f.changed)
+		}
+		w.nc.Close()
+		w.end()
+	})
+}
