@@ -148,6 +148,31 @@ func TestANodeIsTheSameAfterAStartFromItsSnapshots(t *testing.T) {
 	})
 }
 
+// TestACaptureStaysAsItIs encodes a capture before and behind the rest of a workload.
+func TestACaptureStaysAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := run(t, small(t, vfs.NewMem()))
+		w := &workload{ledger: newLedger(), n: n, ask: n.asker(t), producer: -1}
+		w.do()
+		captures := make(map[*Shard]capture)
+		before := make(map[*Shard][]commitlog.Section)
+		for _, s := range n.allShards() {
+			must(t, s.host.Do(context.Background(), func() { captures[s] = s.capture() }))
+			before[s] = captures[s].encode().Sections
+		}
+		must(t, w.goOn())
+		must(t, w.ask.deleteTopic(context.Background(), orders))
+		for s, c := range captures {
+			for i, sec := range c.encode().Sections {
+				if !bytes.Equal(sec.Data, before[s][i].Data) {
+					t.Errorf("shard %d: section %s has changed", s.id, sec.Name)
+				}
+			}
+		}
+		n.shut(t)
+	})
+}
+
 // TestASnapshotIsOfOneMoment takes snapshots while many producers write: what comes
 // behind a capture must not be in it, or it would count twice after a start.
 func TestASnapshotIsOfOneMoment(t *testing.T) {
