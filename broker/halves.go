@@ -36,7 +36,7 @@ func (b *Broker) actOnHalves(ctx context.Context, s *Shard, actions []txn.Action
 	for _, a := range actions {
 		if a.Kind == txn.Ask {
 			asking++
-			b.ask(s, a, func(err error) { results <- askedResult{a, err} })
+			b.ask(ctx, s, a, func(err error) { results <- askedResult{a, err} })
 		} else {
 			done = append(done, a)
 		}
@@ -77,8 +77,11 @@ func (s *Shard) giveBack(ctx context.Context, a txn.Action) {
 
 // ask appends the question to the group's check topic: the message as it was
 // prepared, and the headers that say what to answer and where.
-func (b *Broker) ask(s *Shard, a txn.Action, done func(error)) {
+func (b *Broker) ask(ctx context.Context, s *Shard, a txn.Action, done func(error)) {
 	q, group, err := b.question(s, a)
+	if err == nil {
+		err = b.ensureCheckTopic(ctx, group) // it may have been deleted
+	}
 	if err != nil {
 		done(err)
 		return
