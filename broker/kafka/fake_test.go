@@ -31,6 +31,8 @@ type fake struct {
 	changed error
 	// refuse, if set, is the outcome of every append.
 	refuse *Appended
+	// watching, if set, runs when a watch is about to begin.
+	watching func()
 	// wait, if set, is what joining a group waits for.
 	wait chan struct{}
 	// panics makes InitProducerID meet a bug.
@@ -287,6 +289,9 @@ func (f *fake) Fetch(req FetchRequest, dst []byte) Fetched {
 }
 
 func (f *fake) Watch(ps []TopicPartition, wake chan<- struct{}) func() {
+	if f.watching != nil {
+		f.watching()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.watchers[wake] = ps
