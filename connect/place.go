@@ -23,7 +23,9 @@ type Place struct {
 	Epoch uint32 // rises when the source's positions begin anew, as on another server
 	File  uint64 // where in the source: for MySQL the binlog's number
 	End   uint64 // and the address behind the event in it
-	Row   uint64 // in the event
+	// Row is the row in the event. An update's is not 0, and no other row has the one
+	// below it: where the key changes, that is the place of the old key's delete.
+	Row uint64
 }
 
 // Compare orders places of one task.
