@@ -49,7 +49,7 @@ type dataDir struct {
 
 // openDataDir locks the directory and checks that it is this node's, or makes it so.
 func openDataDir(fs vfs.FS, dir string, nodeID int32) (*dataDir, error) {
-	if err := fs.MkdirAll(path.Join(dir, shardsDir)); err != nil {
+	if err := makeDir(fs, path.Join(dir, shardsDir)); err != nil {
 		return nil, fmt.Errorf("making the data directory %s: %w", dir, err)
 	}
 	lock, err := fs.Lock(path.Join(dir, lockFile))
@@ -61,13 +61,33 @@ func openDataDir(fs vfs.FS, dir string, nodeID int32) (*dataDir, error) {
 	}
 	d := &dataDir{fs, dir, lock}
 	if err := d.identify(nodeID); err != nil {
-		lock.Close()
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
 	return d, nil
 }
 
 func (d *dataDir) Close() error { return d.lock.Close() }
+
+// makeDir makes a directory, and those above it, each durable before there is
+// anything in it: else a power loss takes all that was stored there.
+func makeDir(fs vfs.FS, dir string) error {
+	there, err := fs.Exists(dir)
+	if err != nil || there {
+		return err
+	}
+	parent := path.Dir(dir)
+	if err := makeDir(fs, parent); err != nil {
+		return err
+	}
+	if err := fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	if err := fs.SyncDir(parent); err != nil {
+		// The next start must not find it and take it for durable.
+		return errors.Join(fmt.Errorf("making %s durable: %w", dir, err), fs.Remove(dir))
+	}
+	return nil
+}
 
 // shard is the directory of a shard's log.
 func (d *dataDir) shard(id record.ShardID) string {
@@ -86,6 +106,9 @@ func (d *dataDir) makeShard(id record.ShardID) (string, error) {
 	return dir, nil
 }
 
+// identify checks whose directory this is, and makes it this node's if it is new.
+// What it says is durable when it returns: a start before, that was interrupted,
+// may have left it otherwise.
 func (d *dataDir) identify(nodeID int32) error {
 	name := path.Join(d.path, identityFile)
 	data, err := readFile(d.fs, name)
@@ -113,7 +136,7 @@ func (d *dataDir) identify(nodeID int32) error {
 	if id.NodeID != nodeID {
 		return fmt.Errorf("%s: %w: it is of node %d, this is node %d", d.path, ErrOtherNode, id.NodeID, nodeID)
 	}
-	return nil
+	return d.syncIdentity()
 }
 
 func (d *dataDir) writeIdentity(id identity) error {
@@ -125,7 +148,14 @@ func (d *dataDir) writeIdentity(id identity) error {
 	if err := writeFile(d.fs, name, append(data, '\n')); err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
-	return d.fs.SyncDir(d.path)
+	return d.syncIdentity()
+}
+
+func (d *dataDir) syncIdentity() error {
+	if err := d.fs.SyncDir(d.path); err != nil {
+		return fmt.Errorf("making %s durable: %w", path.Join(d.path, identityFile), err)
+	}
+	return nil
 }
 
 // writeFile puts data under a name in one step: all of it is there, or nothing.

@@ -48,8 +48,18 @@ type verdict struct {
 // pending is the entry that is being gathered.
 type pending struct {
 	*record.EntryBuilder
-	at  record.Index
-	now int64
+	at     record.Index
+	now    int64
+	before record.Index // the newest entry in flight, 0 if there is none
+}
+
+// newest is the entry with which all is applied that has been decided so far, 0 if
+// it is already.
+func (e *pending) newest() record.Index {
+	if e.Parts() > 0 {
+		return e.at
+	}
+	return e.before
 }
 
 func (e *pending) addCommand(p record.PartitionID, c record.Command) {
@@ -154,6 +164,9 @@ type proposal struct {
 // Next gathers everything that waits into one entry of up to about entryTarget.
 func (s *Shard) Next(b *record.EntryBuilder, at record.Index) (int64, bool) {
 	e := &pending{EntryBuilder: b, at: at, now: s.clock.now()}
+	if n := len(s.inFlight); n > 0 {
+		e.before = s.inFlight[n-1].at
+	}
 	var items []item
 	for {
 		it, ok := s.queue.take(func(size int) bool {

@@ -223,8 +223,15 @@ func (b *Broker) LeaveGroup(ctx context.Context, _ kafka.Client, req *kmsg.Leave
 	return resp.(*kmsg.LeaveGroupResponse)
 }
 
+// OffsetCommit refuses topics that are gone, in the loop: so no offset is committed
+// for a topic behind its deletion (forgetOffsets).
 func (b *Broker) OffsetCommit(ctx context.Context, c kafka.Client, req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse {
 	resp, err := b.request(ctx, req.Group, func(co *group.Coordinator, now int64, t group.Token) []group.Effect {
+		for i := range req.Topics {
+			if b.topicGone(req.Topics[i].Topic) {
+				return []group.Effect{group.Answer{Token: t, Response: failedCommit(req, kerr.UnknownTopicOrPartition.Code)}}
+			}
+		}
 		return co.Commit(now, t, req)
 	})
 	if err != nil {
@@ -293,6 +300,58 @@ func (s *Shard) withGroups(ctx context.Context, f func(*group.Coordinator)) erro
 		return err
 	}
 	return nil
+}
+
+// forgetOffsets deletes what groups have committed for the topics that were deleted,
+// in all shards led here, and returns when that is applied.
+func (b *Broker) forgetOffsets(ctx context.Context) error {
+	deleted := make(map[any]any)
+	b.forgetting.Range(func(name, id any) bool {
+		deleted[name] = id
+		return true
+	})
+	if len(deleted) == 0 {
+		return nil
+	}
+	if err := b.forgetAllOffsets(ctx); err != nil {
+		return err
+	}
+	for name, id := range deleted {
+		b.forgetting.CompareAndDelete(name, id)
+	}
+	return nil
+}
+
+// forgetAllOffsets does it for every topic that is not there, whenever it was
+// deleted.
+func (b *Broker) forgetAllOffsets(ctx context.Context) error {
+	var errs []error
+	for _, s := range b.shards {
+		if s.status.Load().leading {
+			errs = append(errs, s.forgetOffsets(ctx, b.topicGone))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b *Broker) topicGone(name string) bool {
+	_, there := b.view().Topic(name)
+	return !there
+}
+
+// forgetOffsets deletes what was committed for topics that are gone. It asks in the
+// loop, where nothing is committed for a topic that is gone (OffsetCommit).
+func (s *Shard) forgetOffsets(ctx context.Context, gone func(topic string) bool) error {
+	nothing := func(*leading, *pending) (record.Command, error) { return nil, nil }
+	// The coordinator must see the commits that were taken before the topic was gone.
+	if err := s.propose(ctx, 0, nothing); err != nil {
+		return err
+	}
+	err := s.withGroups(ctx, func(co *group.Coordinator) { s.carryOut(co.TopicsDeleted(s.clock.now(), gone)) })
+	if err != nil {
+		return err
+	}
+	return s.propose(ctx, 0, nothing)
 }
 
 // ListGroups joins what the shards coordinate.

@@ -78,8 +78,6 @@ func (b *Broker) describe(t *cluster.Topic) kafka.Topic {
 			LogAppendTime:     settings.LogAppendTime,
 			TimestampBeforeMs: settings.TimestampBeforeMs,
 			TimestampAfterMs:  settings.TimestampAfterMs,
-			Compacted:         settings.Compacted,
-			Held:              settings.MessageType == cluster.Transaction,
 		},
 	}
 	self := []int32{b.cfg.NodeID}
@@ -147,27 +145,41 @@ func (b *Broker) ensureTopic(ctx context.Context, nt cluster.NewTopic) error {
 	return b.openPartitions(ctx, t)
 }
 
-// createTopic creates one topic and opens its partitions.
+// createTopic creates one topic and opens its partitions. It waits until nothing is
+// left of what groups have committed for a deleted topic of that name.
 func (b *Broker) createTopic(ctx context.Context, nt cluster.NewTopic) (*cluster.Topic, error) {
-	err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) {
-		create := c.CreateTopic
-		if internalTopic(nt.Name) {
-			create = func(nt cluster.NewTopic, s *cluster.BrokerSettings, newID func() [16]byte) (record.Command, *cluster.Topic, error) {
-				return c.CreateInternal(nt.Name, s, newID)
+	for {
+		err := b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) {
+			if _, deleted := b.forgetting.Load(nt.Name); deleted {
+				return nil, errForgetting
+			}
+			create := c.CreateTopic
+			if internalTopic(nt.Name) {
+				create = func(nt cluster.NewTopic, s *cluster.BrokerSettings, newID func() [16]byte) (record.Command, *cluster.Topic, error) {
+					return c.CreateInternal(nt.Name, s, newID)
+				}
+			}
+			cmd, _, err := create(nt, b.cfg.Settings, newUUID)
+			return cmd, err
+		})
+		if errors.Is(err, errForgetting) {
+			if err = b.forgetOffsets(ctx); err == nil {
+				continue
 			}
 		}
-		cmd, _, err := create(nt, b.cfg.Settings, newUUID)
-		return cmd, err
-	})
-	if err != nil {
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
+		t, ok := b.view().Topic(nt.Name)
+		if !ok {
+			return nil, fmt.Errorf("topic %q was deleted meanwhile: %w", nt.Name, kerr.UnknownTopicOrPartition)
+		}
+		return t, b.openPartitions(ctx, t)
 	}
-	t, ok := b.view().Topic(nt.Name)
-	if !ok {
-		return nil, fmt.Errorf("topic %q was deleted meanwhile: %w", nt.Name, kerr.UnknownTopicOrPartition)
-	}
-	return t, b.openPartitions(ctx, t)
 }
+
+// errForgetting is a topic whose name was that of another not long ago.
+var errForgetting = errors.New("offsets committed for a deleted topic of that name are still there")
 
 func (b *Broker) CreateTopics(ctx context.Context, topics []kafka.NewTopic, validateOnly bool) []kafka.CreatedTopic {
 	created := make([]kafka.CreatedTopic, len(topics))
@@ -202,20 +214,23 @@ func (b *Broker) DeleteTopics(ctx context.Context, names []string) []error {
 	errs := make([]error, len(names))
 	for i, name := range names {
 		errs[i] = b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) {
-			cmd, _, err := c.DeleteTopic(name, b.cfg.Settings)
+			cmd, t, err := c.DeleteTopic(name, b.cfg.Settings)
+			if err == nil {
+				b.forgetting.Store(t.Name, t.ID)
+			}
 			return cmd, err
 		})
 	}
 	if err := b.reconcile(ctx); err != nil {
-		// The topics are gone for clients; the reconciler goes on closing.
+		// The topics are gone for clients; the reconciler goes on with the rest.
 		b.cfg.Logger.Warn("closing partitions of deleted topics", "cause", err)
 	}
 	return errs
 }
 
-func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, validateOnly bool) error {
+func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error {
 	add := func(c *cluster.Controller) (record.Command, error) {
-		cmd, _, err := c.AddPartitions(topic, total)
+		cmd, _, err := c.AddPartitions(topic, total, assignment)
 		return cmd, err
 	}
 	if validateOnly {
@@ -282,16 +297,21 @@ func (b *Broker) openPartitions(ctx context.Context, t *cluster.Topic) error {
 		var open []partitionChange
 		for n, p := range t.Partitions {
 			if p.Shard == s.id && !s.isOpen(p.ID) {
-				open = append(open, partitionChange{p.ID, partition.OpenCommand(t.ID, int32(n))})
+				open = append(open, b.opening(t, n))
 			}
 		}
 		return open
 	})
 }
 
-// reconcile makes the partitions that are open in the data shards led here those
-// of the metadata: it opens what a crash left unopened and closes what is deleted.
+// reconcile makes the data shards led here what the metadata says: it opens the
+// partitions that a crash left unopened, closes those of deleted topics, and
+// deletes what groups have committed for them.
 func (b *Broker) reconcile(ctx context.Context) error {
+	return errors.Join(b.reconcilePartitions(ctx), b.forgetOffsets(ctx))
+}
+
+func (b *Broker) reconcilePartitions(ctx context.Context) error {
 	return b.inShards(ctx, func(s *Shard) []partitionChange {
 		open := s.openPartitionIDs() // before the metadata: what is opened later is in it
 		v := b.view()
@@ -304,7 +324,7 @@ func (b *Broker) reconcile(ctx context.Context) error {
 				}
 				want[p.ID] = true
 				if !open[p.ID] {
-					changes = append(changes, partitionChange{p.ID, partition.OpenCommand(t.ID, int32(n))})
+					changes = append(changes, b.opening(t, n))
 				}
 			}
 		}
@@ -312,17 +332,29 @@ func (b *Broker) reconcile(ctx context.Context) error {
 			// An id that the metadata has not handed out yet, as far as this node knows,
 			// belongs to a topic that it will hear of.
 			if !want[id] && id < v.NextPartitionID() {
-				changes = append(changes, partitionChange{id, partition.CloseCommand()})
+				changes = append(changes, partitionChange{id: id, command: partition.CloseCommand()})
 			}
 		}
 		return changes
 	})
 }
 
-// partitionChange is a command about one partition.
+// partitionChange is a command about one partition. If moot is set and says so in
+// the loop, the command is dropped.
 type partitionChange struct {
 	id      record.PartitionID
 	command record.Command
+	moot    func() bool
+}
+
+// opening opens partition n of a topic, unless the topic is deleted by then: a
+// partition is never opened behind its end. Opening one that is open is harmless.
+func (b *Broker) opening(t *cluster.Topic, n int) partitionChange {
+	id := t.Partitions[n].ID
+	return partitionChange{id, partition.OpenCommand(t.ID, int32(n)), func() bool {
+		_, _, there := b.view().Partition(id)
+		return !there
+	}}
 }
 
 // inShards proposes to every data shard led here what changes says, all of a shard
@@ -372,10 +404,14 @@ func (it *partitionItem) refusable() bool { return false }
 func (it *partitionItem) end(err error)   { it.done(err) }
 
 func (it *partitionItem) decide(_ *leading, e *pending) (verdict, error) {
+	v := verdict{inFlight: e.newest()}
 	for _, c := range it.changes {
-		e.addCommand(c.id, c.command)
+		if c.moot == nil || !c.moot() {
+			e.addCommand(c.id, c.command)
+			v.added = true
+		}
 	}
-	return verdict{added: true}, nil
+	return v, nil
 }
 
 func (s *Shard) isOpen(p record.PartitionID) bool {

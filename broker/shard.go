@@ -249,6 +249,7 @@ func (s *Shard) Failed(err error) {
 	err = fmt.Errorf("shard %d: %w: %w", s.id, kerr.KafkaStorageError, err)
 	s.queue.close(err)
 	s.abandon(err, everything)
+	s.watch.wakeAll()
 }
 
 func (s *Shard) setStatus(change func(*status)) {
@@ -318,6 +319,9 @@ func (s *Shard) applyCommand(p record.Part) error {
 	case record.OwnerGroup:
 		return s.groups.Apply(c, s.time)
 	case record.OwnerTxn:
+		if _, open := s.partitions.Bounds(p.Partition); !open {
+			return nil // its topic was deleted while it was on its way
+		}
 		return s.halves.Apply(p.Partition, c, s.time)
 	case record.OwnerCluster:
 		v, err := s.cluster.Load().Apply(c, s.time)
@@ -336,23 +340,34 @@ type commandItem struct {
 	about   record.PartitionID
 	command func(l *leading, e *pending) (record.Command, error)
 	done    func(error)
+	refused error
 }
 
 func (it *commandItem) size() int       { return 256 }
 func (it *commandItem) early() bool     { return false }
 func (it *commandItem) refusable() bool { return false }
-func (it *commandItem) end(err error)   { it.done(err) }
+
 func (it *commandItem) decide(l *leading, e *pending) (verdict, error) {
 	c, err := it.command(l, e)
 	if err != nil || c == nil {
-		return verdict{}, err
+		// What this was decided on may be in flight: it is true when that is applied.
+		it.refused = err
+		return verdict{inFlight: e.newest()}, nil
 	}
 	e.addCommand(it.about, c)
 	return verdict{added: true}, nil
 }
 
+func (it *commandItem) end(err error) {
+	if err == nil {
+		err = it.refused
+	}
+	it.done(err)
+}
+
 // propose submits a command and waits until it is applied. A nil command means
-// that there is nothing to change.
+// that there is nothing to change; it returns when all that was decided before, and
+// an error of the command too rests on, is applied.
 func (s *Shard) propose(ctx context.Context, about record.PartitionID, command func(l *leading, e *pending) (record.Command, error)) error {
 	done := make(chan error, 1)
 	it := &commandItem{about: about, command: command, done: func(err error) { done <- err }}

@@ -80,17 +80,25 @@ func (c *Coordinator) expired(o *Offset, since int64) bool {
 	return c.now-max(since, o.Committed) >= c.cfg.OffsetsRetention.Milliseconds()
 }
 
-// TopicDeleted deletes all offsets committed for a topic that is no more: a new
-// topic of the same name must not be read from where the old one was left.
-func (c *Coordinator) TopicDeleted(now int64, topic string) []Effect {
+// TopicsDeleted deletes all offsets committed for topics that are gone: a new topic
+// of the same name must not be read from where the old one was left. It sees what
+// is applied; no commit for such a topic may be in flight or come later.
+func (c *Coordinator) TopicsDeleted(now int64, gone func(topic string) bool) []Effect {
 	c.begin(now)
 	for _, id := range slices.Sorted(maps.Keys(c.groups)) {
 		gs := c.state.groups[id]
-		if gs == nil || gs.topics[topic] == nil {
+		if gs == nil {
 			continue
 		}
-		x := topicPartitions{topic, slices.Sorted(maps.Keys(gs.topics[topic].partitions))}
-		c.persist(c.groups[id], deleteOffsetsCommand(id, []topicPartitions{x}), func(*kerr.Error) {})
+		var offsets []topicPartitions
+		for _, topic := range slices.Sorted(maps.Keys(gs.topics)) {
+			if gone(topic) {
+				offsets = append(offsets, topicPartitions{topic, slices.Sorted(maps.Keys(gs.topics[topic].partitions))})
+			}
+		}
+		if len(offsets) > 0 {
+			c.persist(c.groups[id], deleteOffsetsCommand(id, offsets), func(*kerr.Error) {})
+		}
 	}
 	return c.end()
 }

@@ -237,7 +237,7 @@ func (s *stage) do(a args) error {
 	case "delete":
 		s.effects(s.c.Delete(s.now, s.next(), strings.Split(a.object, ",")))
 	case "topic-deleted":
-		s.effects(s.c.TopicDeleted(s.now, a.object))
+		s.effects(s.c.TopicsDeleted(s.now, func(topic string) bool { return topic == a.object }))
 	case "forget":
 		n, _ := strconv.Atoi(a.object)
 		s.effects(s.c.Forget(s.now, Token(n)))

@@ -60,6 +60,7 @@ type program struct {
 // commands is the table of all there is.
 func (p *program) commands() []*cobra.Command {
 	return []*cobra.Command{
+		p.demoCommand(),
 		p.serveCommand(),
 		p.topicCommand(),
 		p.produceCommand(),
