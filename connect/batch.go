@@ -59,7 +59,7 @@ type Section struct {
 	Time   []int64  // a row: when it happened, milliseconds since 1970, the record's timestamp
 	Place  []Place  // a row
 	// Origin is what the value says of where the row comes from, Debezium's source
-	// block. Without it the value is the row alone.
+	// block. Without it the value is the row alone, and null where the row went.
 	Origin *Origin
 }
 

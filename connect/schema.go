@@ -82,15 +82,47 @@ type Field struct {
 	Nullable bool
 }
 
-// Schema is what the rows of a table look like. It is not changed once a Section
-// refers to it.
+// Decimals is how records have the values of Decimal fields.
+type Decimals uint8
+
+const (
+	DecimalsPrecise Decimals = iota // the unscaled number: big endian, two's complement, base64
+	DecimalsString                  // its digits as text
+	DecimalsDouble                  // the nearest 64-bit number
+)
+
+var decimalsNames = []string{"precise", "string", "double"}
+
+// String is the mode's name, the value of Debezium's decimal.handling.mode.
+func (d Decimals) String() string {
+	if int(d) < len(decimalsNames) {
+		return decimalsNames[d]
+	}
+	return fmt.Sprintf("Decimals(%d)", uint8(d))
+}
+
+// ParseDecimals is the inverse of String.
+func ParseDecimals(name string) (Decimals, bool) {
+	i := slices.Index(decimalsNames, name)
+	return Decimals(max(i, 0)), i >= 0
+}
+
+// Schema is what the rows of a table look like, and how records have them. It is
+// not changed once a Section refers to it.
 type Schema struct {
 	// ID names the schema in headers and in the topic of schemas: a hash of all
 	// that is below. Empty until the schema is registered.
-	ID     string
-	Name   string // of the table, as in Debezium's schema names: prefix.database.table
-	Fields []Field
-	Key    []int // the primary key: indexes into Fields, in the key's order; empty without one
+	ID       string
+	Name     string // of the table, as in Debezium's schema names: prefix.database.table
+	Fields   []Field
+	Key      []int // the primary key: indexes into Fields, in the key's order; empty without one
+	Decimals Decimals
+	// Bare is whether a record's value is the row alone, without Debezium's envelope.
+	// Set when the schema is registered, for sections without an Origin.
+	Bare bool
+	// LastID is the highest ID that a field of the topic ever had. 0 until the schema
+	// is registered.
+	LastID int
 }
 
 // Index finds a field by name; -1 if there is none.
@@ -98,10 +130,11 @@ func (s *Schema) Index(name string) int {
 	return slices.IndexFunc(s.Fields, func(f Field) bool { return f.Name == name })
 }
 
-// SameRows is whether rows of both schemas read the same: names, types, order and
-// key. IDs do not matter.
+// SameRows is whether rows of both schemas read the same: names, types, order, key
+// and the way they are written. IDs do not matter.
 func (s *Schema) SameRows(other *Schema) bool {
 	return s.Name == other.Name && slices.Equal(s.Key, other.Key) &&
+		s.Decimals == other.Decimals && s.Bare == other.Bare &&
 		slices.EqualFunc(s.Fields, other.Fields, func(a, b Field) bool {
 			return a.Name == b.Name && a.Nullable == b.Nullable && a.Type.Equal(b.Type)
 		})

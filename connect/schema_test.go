@@ -12,13 +12,15 @@ func TestSchemasHaveTheSameRowsOnlyIfEverythingReadsTheSame(t *testing.T) {
 		change(s)
 		return s
 	}
-	same := orders(func(s *Schema) { s.ID, s.Fields[1].ID = "registered", 7 })
+	same := orders(func(s *Schema) { s.ID, s.Fields[1].ID, s.LastID = "registered", 7, 9 })
 	if !same.SameRows(orders(func(*Schema) {})) {
 		t.Error("a registered schema differs from itself before")
 	}
 	for name, change := range map[string]func(s *Schema){
 		"table":    func(s *Schema) { s.Name = "shop.carts" },
 		"key":      func(s *Schema) { s.Key = nil },
+		"decimals": func(s *Schema) { s.Decimals = DecimalsString },
+		"form":     func(s *Schema) { s.Bare = true },
 		"name":     func(s *Schema) { s.Fields[0].Name = "no" },
 		"nullable": func(s *Schema) { s.Fields[0].Nullable = true },
 		"kind":     func(s *Schema) { s.Fields[0].Type.Kind = Uint64 },
@@ -30,6 +32,17 @@ func TestSchemasHaveTheSameRowsOnlyIfEverythingReadsTheSame(t *testing.T) {
 		if same.SameRows(orders(change)) {
 			t.Errorf("another %s makes no difference", name)
 		}
+	}
+}
+
+func TestEveryWayToWriteDecimalsHasAName(t *testing.T) {
+	for d := DecimalsPrecise; d <= DecimalsDouble; d++ {
+		if back, ok := ParseDecimals(d.String()); !ok || back != d {
+			t.Errorf("%d is called %q, which is read as %v", d, d.String(), back)
+		}
+	}
+	if _, ok := ParseDecimals("exact"); ok {
+		t.Error("exact is one")
 	}
 }
 
