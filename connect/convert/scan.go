@@ -27,8 +27,15 @@ const (
 	memberTwice
 	unknownField
 	noObject
+	noKey
+	badOp
+	badImage
+	badTime
+	noBlock
 	trailing
 )
+
+func (f fault) Error() string { return faults[f] }
 
 var faults = [...]string{
 	truncated:      "the text ends too early",
@@ -45,6 +52,11 @@ var faults = [...]string{
 	memberTwice:    "it is there twice",
 	unknownField:   "the schema has no such field",
 	noObject:       "an object is missing",
+	noKey:          "the row went, and neither it nor a key is there to say which",
+	badOp:          "the op is none of r, c, u, d and t",
+	badImage:       "there is a row after the change that took it away, or none after another one",
+	badTime:        "the text is not a time in the form 2006-01-02T15:04:05Z",
+	noBlock:        "there is no schema block in front",
 	trailing:       "something follows the value",
 }
 
