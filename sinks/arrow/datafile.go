@@ -11,12 +11,6 @@ import (
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
-// encoder turns columns into the bytes of a file, which it writes to an outlet.
-type encoder interface {
-	chunk(columns []connect.Column) error
-	finish() error // writes what ends the file
-}
-
 // outlet keeps what an encoder writes until the file gets it: so the encoders of
 // Arrow's library, some of which panic on an error, never see one. The buffer is
 // shared by all files, since it is empty between two calls of an encoder.

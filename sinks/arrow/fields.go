@@ -7,8 +7,11 @@ import (
 	"github.com/splashdam/splashdam/connect"
 )
 
-// schemaMetadata is the key under which a file has its rows' schema.
-const schemaMetadata = "splashdam.schema"
+// Keys under which a file has its rows' schema, as the topic of schemas has it.
+const (
+	schemaMetadata   = "splashdam.schema"
+	schemaIDMetadata = "splashdam.schema.id"
+)
 
 // The columns that follow those of the table. Their IDs are above all that a
 // schema ever gives.

@@ -3,6 +3,7 @@ package arrow
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	apache "github.com/apache/arrow/go/v15/arrow"
@@ -30,8 +31,11 @@ type parquetEncoder struct {
 
 // newParquetEncoder decides by the first chunk which columns get a dictionary:
 // those with few values, since the others pay three times their encoding for it.
-func newParquetEncoder(out *outlet, fields []connect.Field, first []connect.Column, document []byte, compression string, values *parquetValues) (*parquetEncoder, error) {
-	nodes := make(schema.FieldList, len(fields))
+func newParquetEncoder(out *outlet, fields []connect.Field, first []connect.Column, meta map[string]string, compression string, values *parquetValues) (*parquetEncoder, error) {
+	root, err := parquetRoot(fields)
+	if err != nil {
+		return nil, err
+	}
 	properties := []parquet.WriterProperty{
 		// Levels of version 1 are written in quadratic time by v15.
 		parquet.WithDataPageVersion(parquet.DataPageV2),
@@ -44,28 +48,33 @@ func newParquetEncoder(out *outlet, fields []connect.Field, first []connect.Colu
 		properties = append(properties, parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCompressionLevel(zstdLevel))
 	}
 	for i, f := range fields {
+		switch {
+		case fewValues(&first[i]):
+			properties = append(properties, parquet.WithDictionaryFor(f.Name, true))
+		case f.ID == offsetField.ID || f.ID == timestampField.ID:
+			properties = append(properties, parquet.WithEncodingFor(f.Name, parquet.Encodings.DeltaBinaryPacked))
+		}
+	}
+	pairs := metadata.NewKeyValueMetadata()
+	for _, key := range slices.Sorted(maps.Keys(meta)) {
+		if err := pairs.Append(key, meta[key]); err != nil {
+			return nil, err
+		}
+	}
+	writer := file.NewParquetWriter(out, root, file.WithWriterProps(parquet.NewWriterProperties(properties...)), file.WithWriteMetadata(pairs))
+	return &parquetEncoder{writer, values}, nil
+}
+
+func parquetRoot(fields []connect.Field) (*schema.GroupNode, error) {
+	nodes := make(schema.FieldList, len(fields))
+	for i, f := range fields {
 		node, err := parquetNode(f)
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", f.Name, err)
 		}
 		nodes[i] = node
-		switch {
-		case fewValues(&first[i]):
-			properties = append(properties, parquet.WithDictionaryFor(node.Path(), true))
-		case f.ID == offsetField.ID || f.ID == timestampField.ID:
-			properties = append(properties, parquet.WithEncodingFor(node.Path(), parquet.Encodings.DeltaBinaryPacked))
-		}
 	}
-	root, err := schema.NewGroupNode(parquet.DefaultRootName, parquet.Repetitions.Required, nodes, -1)
-	if err != nil {
-		return nil, err
-	}
-	meta := metadata.NewKeyValueMetadata()
-	if err := meta.Append(schemaMetadata, string(document)); err != nil {
-		return nil, err
-	}
-	writer := file.NewParquetWriter(out, root, file.WithWriterProps(parquet.NewWriterProperties(properties...)), file.WithWriteMetadata(meta))
-	return &parquetEncoder{writer, values}, nil
+	return schema.NewGroupNode(parquet.DefaultRootName, parquet.Repetitions.Repeated, nodes, -1)
 }
 
 // parquetNode is what a field is in Parquet.

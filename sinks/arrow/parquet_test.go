@@ -19,7 +19,7 @@ import (
 func encodeParquet(t testing.TB, fields []connect.Field, chunks [][]connect.Column, compression string) []byte {
 	t.Helper()
 	out := &outlet{buffer: new(bytes.Buffer)}
-	e, err := newParquetEncoder(out, fields, chunks[0], []byte(`{}`), compression, &parquetValues{})
+	e, err := newParquetEncoder(out, fields, chunks[0], map[string]string{"a": "b"}, compression, &parquetValues{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,3 +27,8 @@ func (p *places) raise(place connect.Place) {
 	}
 	(*p)[i] = place
 }
+
+func (p places) knows(task uint32) bool {
+	_, known := p.find(task)
+	return known
+}

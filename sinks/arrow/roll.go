@@ -21,6 +21,7 @@ const (
 	maxChunkBytes = 32 << 20
 	maxSinkBytes  = 256 << 20 // in the chunks of all partitions
 	minChunkBytes = 64 << 10  // however many they are
+	maxParsed     = 4096      // records between two looks at the limits
 )
 
 // chunkBytes is how much one of so many partitions may hold back, as columns.
