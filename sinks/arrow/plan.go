@@ -107,11 +107,14 @@ type plans map[schemaName]*filePlan
 
 type schemaName struct{ topic, id string }
 
-// planFor finds the plan for a record.
+// errNoSchema blames a record.
+var errNoSchema = errors.New("it has no header " + connect.SchemaHeader + ", so nobody knows its columns")
+
+// planFor finds the plan for a record; errNoSchema if that is the record's fault.
 func (s *Sink) planFor(ctx context.Context, topic string, r *connect.Record) (*filePlan, error) {
 	id, ok := headerOf(r, connect.SchemaHeader)
 	if !ok {
-		return nil, errors.New("it has no header " + connect.SchemaHeader + ", so nobody knows its columns")
+		return nil, errNoSchema
 	}
 	name := schemaName{topic, string(id)}
 	if p := s.plans[name]; p != nil {

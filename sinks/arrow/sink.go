@@ -114,6 +114,9 @@ func (s *Sink) take(ctx context.Context, p *partition, records []connect.Record,
 	}
 	if p.plan == nil || !p.plan.Reads(&records[0]) {
 		plan, err := s.planFor(ctx, p.id.Topic, &records[0])
+		if errors.Is(err, errNoSchema) {
+			err = p.blame(&records[0], err)
+		}
 		if err != nil {
 			return 0, err
 		}
