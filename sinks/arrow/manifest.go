@@ -72,12 +72,10 @@ func (m *manifest) load() error {
 	}
 	m.number = newest(names)
 	m.last = entry{Base: connect.StoredOffset, Next: connect.StoredOffset}
-	// A former owner may have died between a change and its fsync. What is built on
-	// from here on must stay.
-	for _, dir := range []string{m.data, m.dir} {
-		if err := m.fs.SyncDir(dir); err != nil {
-			return fmt.Errorf("syncing %s: %w", dir, err)
-		}
+	// A former owner may have died between a link and its fsync. What is built on from
+	// here on must stay.
+	if err := m.fs.SyncDir(m.dir); err != nil {
+		return fmt.Errorf("syncing %s: %w", m.dir, err)
 	}
 	if m.number > 0 {
 		name := path.Join(m.dir, entryName(m.number))

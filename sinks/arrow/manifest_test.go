@@ -121,6 +121,37 @@ func TestCommitsSurviveACrashAtEveryCall(t *testing.T) {
 	}
 }
 
+// A process is killed before any call, the next one finds all that it did, synced
+// or not, and then the power goes before any call of its own.
+func TestWhatAKilledOwnerLeftIsMadeDurableBeforeItIsBuiltOn(t *testing.T) {
+	for n := 1; ; n++ {
+		var finished bool
+		for k := 1; ; k++ {
+			mem := vfs.NewMem()
+			committed, err := commitThree(vfs.NewFault(mem, vfs.CrashAt(n)))
+			finished = err == nil
+			_, err = open(vfs.NewFault(mem, vfs.CrashAt(k)), "second")
+			for seed := range uint64(4) {
+				left := mem.Crash(rand.New(rand.NewPCG(uint64(n*1000+k), seed)))
+				m, err := open(left, "later")
+				if err != nil {
+					t.Fatalf("killed at call %d, crash at call %d: %v", n, k, err)
+				}
+				files := len(visible(t, left))
+				if files != committed && files != committed+1 || m.last.Next != int64(10*files) && files > 0 {
+					t.Fatalf("killed at call %d, crash at call %d: %d committed, %d visible, next %d", n, k, committed, files, m.last.Next)
+				}
+			}
+			if err == nil {
+				break
+			}
+		}
+		if finished {
+			return
+		}
+	}
+}
+
 func commitThree(fsys vfs.FS) (committed int, err error) {
 	m, err := open(fsys, "a")
 	for err == nil && committed < 3 {

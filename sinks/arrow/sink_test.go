@@ -66,6 +66,25 @@ func TestEveryRowIsInTheFilesOnce(t *testing.T) {
 	}
 }
 
+func TestWhatCameBeforeARestartIsDroppedBehindIt(t *testing.T) {
+	mem, w := vfs.NewMem(), topic{}
+	for i := range 10 {
+		w.add(0, 0, connect.Create, i, i, "")
+		w[0][i].Headers[0] = header(connect.PlaceHeader, connect.Place{Task: uint32(i % 3), End: uint64(i)}.String())
+	}
+	first := &runner{sink: newSink(t, mem), topic: w}
+	must(t, first.open(0))
+	must(t, first.drain(100))
+	w.again(0, 10)
+	second := &runner{sink: newSink(t, mem), topic: w}
+	must(t, second.open(0))
+	must(t, second.drain(100))
+	checkAll(t, w, mem, second.next, "all twice")
+	if got := spans(t, mem); got != "0-10" || second.durable[0] != 20 {
+		t.Errorf("files: %s, durable %d", got, second.durable[0])
+	}
+}
+
 func TestAFileEndsAtItsRows(t *testing.T) {
 	mem, w := vfs.NewMem(), topic{}
 	for i := range 25 {
