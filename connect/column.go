@@ -101,6 +101,36 @@ func (c *Column) Reset() {
 	c.rows, c.nulls, c.absents = 0, 0, 0
 }
 
+// Truncate drops the rows behind the first so many, and text without an end.
+func (c *Column) Truncate(rows int) {
+	for row := rows; row < c.rows; row++ {
+		if c.IsNull(row) {
+			c.nulls--
+		}
+		if c.IsAbsent(row) {
+			c.absents--
+		}
+	}
+	c.rows = min(rows, c.rows)
+	if c.Valid = c.Valid[:0]; c.nulls > 0 {
+		c.Valid = cutBits(c.Valid[:(c.rows+7)/8], c.rows)
+	}
+	if c.Absent = c.Absent[:0]; c.absents > 0 {
+		c.Absent = cutBits(c.Absent[:(c.rows+7)/8], c.rows)
+	}
+	switch {
+	case c.layout == BitLayout:
+		c.Data = cutBits(c.Data[:(c.rows+7)/8], c.rows)
+	case c.layout != TextLayout:
+		c.Data = c.Data[:c.rows*c.layout.Width()]
+	case c.rows == 0:
+		c.Data, c.Ends = c.Data[:0], c.Ends[:0]
+	default:
+		c.Ends = c.Ends[:c.rows+1]
+		c.Data = c.Data[:c.Ends[c.rows]]
+	}
+}
+
 // IsNull is whether the row has no value: null, or absent.
 func (c *Column) IsNull(row int) bool { return c.nulls > 0 && !bit(c.Valid, row) }
 
@@ -292,6 +322,15 @@ func pushBit(bits []byte, i int, v bool) []byte {
 	}
 	if v {
 		bits[i>>3] |= 1 << (i & 7)
+	}
+	return bits
+}
+
+// cutBits clears what is behind the first n bits in the last byte of them, where
+// pushBit expects zeros.
+func cutBits(bits []byte, n int) []byte {
+	if n&7 != 0 {
+		bits[n>>3] &= 1<<(n&7) - 1
 	}
 	return bits
 }

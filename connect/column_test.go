@@ -22,7 +22,14 @@ func TestColumnAgreesWithASliceOfValues(t *testing.T) {
 			c.Reset()
 			var model []string
 			for range rapid.IntRange(0, 40).Draw(t, "rows") {
-				switch v := rapid.Uint64().Draw(t, "value"); rapid.IntRange(0, 3).Draw(t, "what") {
+				switch v := rapid.Uint64().Draw(t, "value"); rapid.IntRange(0, 4).Draw(t, "what") {
+				case 4:
+					n := rapid.IntRange(0, len(model)).Draw(t, "left")
+					if c.Layout() == TextLayout {
+						c.Data = append(c.Data, "without an end"...)
+					}
+					c.Truncate(n)
+					model = model[:n]
 				case 0:
 					c.AppendNull()
 					model = append(model, "null")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -83,9 +84,7 @@ func appendDecimalText(to []byte, c *connect.Column, row int) []byte {
 	low, high := c.Bits128(row)
 	if int64(high) < 0 {
 		to = append(to, '-')
-		var borrow uint64
-		low, borrow = bits.Sub64(0, low, 0)
-		high, _ = bits.Sub64(0, high, borrow)
+		low, high = negate128(low, high)
 	}
 	// Below 2^127 the upper half is less than chunkBase, so the quotient fits.
 	head, tail := bits.Div64(high, low, chunkBase)
@@ -178,4 +177,194 @@ func negate(number []byte) {
 			carry = 0
 		}
 	}
+}
+
+// parseDecimal reads a decimal number's text, which may have an exponent.
+func parseDecimal(c *connect.Column, text []byte, into *Rows) fault {
+	if end, f := scanNumber(text, 0); f != 0 || end != len(text) {
+		return wrongType
+	}
+	number, negative := bytes.CutPrefix(text, []byte{'-'})
+	shift := c.Type.Scale // how many digits the number has less behind the point than the type
+	if i := bytes.IndexAny(number, "eE"); i >= 0 {
+		shift += exponent(number[i+1:])
+		number = number[:i]
+	}
+	digits := into.scratch[:0]
+	behind := false
+	for _, d := range number {
+		switch {
+		case d == '.':
+			behind = true
+			continue
+		case behind:
+			shift--
+		}
+		if len(digits) > 0 || d != '0' {
+			digits = append(digits, d)
+		}
+	}
+	into.scratch = digits
+	switch {
+	case len(digits) == 0:
+	case shift < 0:
+		cut := max(len(digits)+shift, 0)
+		for _, d := range digits[cut:] {
+			if d != '0' {
+				return tooFine
+			}
+		}
+		digits = digits[:cut]
+	case len(digits)+shift > c.Type.Precision:
+		return outOfRange
+	default:
+		for range shift {
+			digits = append(digits, '0')
+		}
+		into.scratch = digits
+	}
+	return appendDigits(c, digits, negative)
+}
+
+// exponent reads a number's exponent. Where it is so high or low that no type has
+// such values, it may be another such one.
+func exponent(text []byte) (n int) {
+	digits := bytes.TrimLeft(text, "+-")
+	for _, d := range digits {
+		n = min(n*10+int(d-'0'), 1<<20)
+	}
+	if text[0] == '-' {
+		return -n
+	}
+	return n
+}
+
+// appendDigits appends a decimal whose digits, without zeros in front, end with
+// the last one of its scale.
+func appendDigits(c *connect.Column, digits []byte, negative bool) fault {
+	if len(digits) > c.Type.Precision {
+		return outOfRange
+	}
+	negative = negative && len(digits) > 0
+	if c.Layout() == connect.TextLayout {
+		if negative {
+			c.Data = append(c.Data, '-')
+		}
+		start := len(c.Data)
+		if c.Data = append(c.Data, digits...); len(digits) == 0 {
+			c.Data = append(c.Data, '0')
+		}
+		c.Data = insertPoint(c.Data, start, c.Type.Scale)
+		c.EndText()
+		return 0
+	}
+	var low, high uint64
+	for _, d := range digits {
+		carry, product := bits.Mul64(low, 10)
+		var c uint64
+		low, c = bits.Add64(product, uint64(d-'0'), 0)
+		high = high*10 + carry + c
+	}
+	if negative {
+		low, high = negate128(low, high)
+	}
+	c.Append16(low, high)
+	return 0
+}
+
+func negate128(low, high uint64) (uint64, uint64) {
+	low, borrow := bits.Sub64(0, low, 0)
+	high, _ = bits.Sub64(0, high, borrow)
+	return low, high
+}
+
+// maxUnscaled bounds a decimal's number, in bytes: more than maxPrecision has.
+const maxUnscaled = 512
+
+// parseUnscaled reads what appendUnscaled128 and appendUnscaledText write.
+func parseUnscaled(c *connect.Column, text []byte, into *Rows) fault {
+	number, f := decodeBase64(into.scratch[:0], text)
+	into.scratch = number
+	if f != 0 {
+		return f
+	}
+	if len(number) == 0 || len(number) > maxUnscaled {
+		return outOfRange
+	}
+	if number = minimal(number); c.Layout() == connect.TextLayout {
+		return parseWide(c, number, into)
+	}
+	if len(number) > 16 {
+		return outOfRange
+	}
+	var word [16]byte
+	negative := number[0] >= 0x80
+	if negative {
+		binary.BigEndian.PutUint64(word[:], math.MaxUint64)
+		binary.BigEndian.PutUint64(word[8:], math.MaxUint64)
+	}
+	copy(word[16-len(number):], number)
+	high, low := binary.BigEndian.Uint64(word[:]), binary.BigEndian.Uint64(word[8:])
+	magnitudeLow, magnitudeHigh := low, high
+	if negative {
+		magnitudeLow, magnitudeHigh = negate128(low, high)
+	}
+	limit := &powers[c.Type.Precision]
+	if _, below := bits.Sub64(magnitudeLow, limit.low, 0); magnitudeHigh > limit.high || magnitudeHigh == limit.high && below == 0 {
+		return outOfRange
+	}
+	c.Append16(low, high)
+	return 0
+}
+
+// powers of 10, as 128 bits each.
+var powers = func() (p [connect.MaxDecimal128 + 1]struct{ low, high uint64 }) {
+	p[0].low = 1
+	for i := 1; i < len(p); i++ {
+		carry, low := bits.Mul64(p[i-1].low, 10)
+		p[i].low, p[i].high = low, p[i-1].high*10+carry
+	}
+	return p
+}()
+
+// parseWide appends a number of any length to a column of text.
+func parseWide(c *connect.Column, number []byte, into *Rows) fault {
+	negative := number[0] >= 0x80
+	if negative {
+		negate(number)
+	}
+	var space [maxUnscaled / 8]uint64
+	words := space[:0] // lowest first
+	for end := len(number); end > 0; end -= 8 {
+		var word [8]byte
+		begin := max(end-8, 0)
+		copy(word[8-(end-begin):], number[begin:end])
+		words = append(words, binary.BigEndian.Uint64(word[:]))
+	}
+	var chunks [maxUnscaled*8/63 + 1]uint64 // of 19 digits, lowest first; each has more than 63 bits
+	n := 0
+	for {
+		for len(words) > 0 && words[len(words)-1] == 0 {
+			words = words[:len(words)-1]
+		}
+		if len(words) == 0 {
+			break
+		}
+		var rest uint64
+		for i := range slices.Backward(words) {
+			words[i], rest = bits.Div64(rest, words[i], chunkBase)
+		}
+		chunks[n] = rest
+		n++
+	}
+	digits := into.scratch[:0]
+	for i := range slices.Backward(chunks[:n]) {
+		if i == n-1 {
+			digits = strconv.AppendUint(digits, chunks[i], 10)
+		} else {
+			digits = appendPadded(digits, chunks[i], chunk)
+		}
+	}
+	into.scratch = digits
+	return appendDigits(c, digits, negative)
 }

@@ -1,7 +1,10 @@
 package convert
 
 import (
+	"bytes"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/splashdam/splashdam/connect"
 	"pgregory.net/rapid"
@@ -48,3 +51,87 @@ func drawSchema(t *rapid.T) *connect.Schema {
 
 // describe is a schema as text, to compare and to show.
 func describe(s *connect.Schema) string { return fmt.Sprintf("%+v", *s) }
+
+// drawValue appends a value to a column, in the one form in which it is read back.
+func drawValue(t *rapid.T, c *connect.Column, decimals connect.Decimals) {
+	switch kind := c.Type; kind.Kind {
+	case connect.Bool:
+		c.AppendBool(rapid.Bool().Draw(t, "bool"))
+	case connect.Float32:
+		f := rapid.Float32().Draw(t, "float")
+		if rapid.IntRange(0, 9).Draw(t, "special") == 0 {
+			f = rapid.SampledFrom([]float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))}).Draw(t, "which")
+		}
+		c.Append4(math.Float32bits(f))
+	case connect.Float64:
+		f := rapid.Float64().Draw(t, "float")
+		if rapid.IntRange(0, 9).Draw(t, "special") == 0 {
+			f = rapid.SampledFrom([]float64{math.NaN(), math.Inf(1), math.Inf(-1)}).Draw(t, "which")
+		}
+		c.Append8(math.Float64bits(f))
+	case connect.Decimal:
+		digits := kind.Precision
+		if decimals == connect.DecimalsDouble {
+			digits = min(digits, 15)
+		}
+		appendDecimalValue(c, drawUnscaled(t, digits))
+	case connect.String, connect.JSON, connect.Enum, connect.Set:
+		c.AppendText(bytes.ToValidUTF8(drawText(t, "text"), nil))
+	case connect.Bytes:
+		c.AppendText(rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(t, "bytes"))
+	case connect.Geometry:
+		c.AppendText(rapid.SliceOfN(rapid.Byte(), 4, 30).Draw(t, "geometry"))
+	case connect.Bits:
+		length := (kind.Length + 7) / 8
+		value := rapid.SliceOfN(rapid.Byte(), length, length).Draw(t, "bits")
+		value[length-1] &= 0xff >> (8*length - kind.Length)
+		c.AppendText(value)
+	case connect.DateTime, connect.Timestamp:
+		unit := int64(1) // the values are multiples of
+		for range 6 - kind.Precision {
+			unit *= 10
+		}
+		if kind.Kind == connect.DateTime {
+			unit = min(unit, 1000)
+			if kind.Precision > 3 {
+				unit = 1
+			}
+		}
+		at := rapid.Int64Range(-9_223_372_036_000_000_000, 9_223_372_036_000_000_000).Draw(t, "time")
+		c.Append8(uint64(floorDiv(at, unit) * unit))
+	default:
+		appendInteger(c, rapid.Uint64().Draw(t, "integer"))
+	}
+}
+
+// drawSection makes a section with a few rows of all kinds.
+func drawSection(t *rapid.T) *connect.Section {
+	schema := drawSchema(t)
+	s := &connect.Section{
+		Topic: "shop.app.t", Schema: schema, Before: connect.NewColumns(schema.Fields), After: connect.NewColumns(schema.Fields),
+	}
+	if rapid.Bool().Draw(t, "origin") {
+		s.Origin = orders().Origin
+	}
+	row := func(columns []connect.Column, exists bool) {
+		for i := range columns {
+			switch what := rapid.IntRange(0, 5).Draw(t, "what"); {
+			case !exists:
+				columns[i].AppendNull()
+			case what == 0 && !slices.Contains(schema.Key, i):
+				columns[i].AppendAbsent()
+			case what == 1 && schema.Fields[i].Nullable:
+				columns[i].AppendNull()
+			default:
+				drawValue(t, &columns[i], schema.Decimals)
+			}
+		}
+	}
+	for range rapid.IntRange(0, 6).Draw(t, "rows") {
+		op := rapid.SampledFrom([]connect.Op{connect.Read, connect.Create, connect.Update, connect.Delete, connect.Truncate}).Draw(t, "op")
+		s.Op = append(s.Op, op)
+		row(s.Before, op.HasBefore())
+		row(s.After, op.HasAfter())
+	}
+	return s
+}

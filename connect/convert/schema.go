@@ -21,6 +21,7 @@ const schemaVersion = 1
 const (
 	maxFields    = 10_000
 	maxPrecision = 1_000
+	maxBits      = 1 << 16
 )
 
 // document is the value of a record in the topic of schemas, for example
@@ -145,8 +146,8 @@ func checkType(t connect.Type) error {
 			return fmt.Errorf("a second's fraction of %d digits is out of bounds (0 to 6)", t.Precision)
 		}
 	case connect.Bits:
-		if t.Length < 1 {
-			return fmt.Errorf("%d bits are out of bounds", t.Length)
+		if t.Length < 1 || t.Length > maxBits {
+			return fmt.Errorf("%d bits are out of bounds (1 to %d)", t.Length, maxBits)
 		}
 	}
 	if t.Length < 0 {
