@@ -12,8 +12,8 @@ import (
 	"github.com/splashdam/splashdam/connect"
 )
 
-// patience bounds every wait of the suite.
-const patience = 20 * time.Second
+// patience bounds every wait of the suite. Only its own tests have less.
+var patience = 20 * time.Second
 
 // maxUnacknowledged is more batches than a source may hand out without an ack.
 const maxUnacknowledged = 10_000
@@ -213,7 +213,7 @@ func (c SourceCase) keep(t *testing.T) {
 	}
 	before := describeBatch(first)
 	acks := []func(error){firstAck}
-	for range 3 {
+	for range 100 {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		_, ack, err := r.source.Read(ctx)
 		cancel()
