@@ -12,13 +12,15 @@ import (
 
 	"github.com/splashdam/splashdam/connect"
 	"github.com/splashdam/splashdam/connect/runtime"
+	"github.com/splashdam/splashdam/internal/vfs"
+	"github.com/splashdam/splashdam/sinks/arrow"
 	"github.com/splashdam/splashdam/sources/generator"
 )
 
 // connectors are all that pipelines can name.
 var (
 	sourceConnectors = []connect.SourceConnector{generator.Connector}
-	sinkConnectors   = []connect.SinkConnector{}
+	sinkConnectors   = []connect.SinkConnector{arrow.Connector(vfs.OS())}
 )
 
 // pipelineFile reads one pipeline from YAML:

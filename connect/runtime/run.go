@@ -118,6 +118,9 @@ func (r *Runtime) runSink(ctx context.Context, p Pipeline, log *slog.Logger) err
 	t := &sinkTask{stop: stop, open: map[place]connect.Partition{}, starts: map[place]int64{}}
 	client, err := kgo.NewClient(slices.Concat(r.config.Cluster, t.groupOptions(), []kgo.Opt{
 		kgo.ConsumerGroup("connect-" + p.Name),
+		// A sink that was killed is replaced at once by the one that goes on in its
+		// place, and one that only seemed dead is fenced (KIP-345).
+		kgo.InstanceID("connect-" + p.Name + "-0"),
 		kgo.ConsumeTopics(p.Sink.topics...),
 	})...)
 	if err != nil {
