@@ -308,7 +308,7 @@ func TestAZombieWritesNothing(t *testing.T) {
 
 func TestAFullDiskStopsTheSinkUntilThereIsRoom(t *testing.T) {
 	w := workload()
-	for capacity := int64(0); capacity < 40_000; capacity += 777 {
+	for capacity := int64(0); capacity < 1_000_000; capacity += 1777 {
 		mem := vfs.NewMem()
 		mem.SetCapacity(capacity)
 		r := &runner{sink: newSink(t, mem, smallFiles...), topic: w}
