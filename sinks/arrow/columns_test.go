@@ -67,6 +67,15 @@ func appendRandom(rnd *rand.Rand, c *connect.Column) {
 	case connect.Float64:
 		c.Append8(math.Float64bits(rnd.NormFloat64()))
 		return
+	case connect.JSON:
+		c.AppendText(fmt.Appendf(nil, `{"n":%d}`, int64(bits)))
+		return
+	case connect.Bits:
+		c.AppendText([]byte{byte(bits), byte(bits>>8) & 0xf})
+		return
+	case connect.Geometry:
+		c.AppendText(fmt.Appendf([]byte{1, 2, 0, 0}, "\x01%d", bits))
+		return
 	case connect.Enum:
 		c.AppendText([]byte(c.Type.Values[rnd.IntN(len(c.Type.Values))]))
 		return

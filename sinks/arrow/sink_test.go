@@ -188,6 +188,10 @@ func TestOnlyRowsOfOneSchemaShareAFile(t *testing.T) {
 	}
 }
 
+// smallFiles are of a format that takes less time; to what is tested it makes no
+// difference.
+var smallFiles = []string{settingRows, "4", settingFormat, formatArrow}
+
 // Whatever call the machine dies before, the files hold every row below the
 // manifest's offset once, and that is not below what Flush said; and the next sink
 // goes on to the end.
@@ -197,10 +201,9 @@ func TestACrashAtEveryCallLosesAndDoublesNothing(t *testing.T) {
 	if os.Getenv("SPLASHDAM_TEST_LONG") != "" {
 		seeds = 30
 	}
-	settings := []string{settingRows, "4", settingFormat, formatArrow} // which makes no difference, and takes less time
 	for n := 1; ; n++ {
 		mem := vfs.NewMem()
-		r := &runner{sink: newSink(t, vfs.NewFault(mem, vfs.CrashAt(n)), settings...), topic: w}
+		r := &runner{sink: newSink(t, vfs.NewFault(mem, vfs.CrashAt(n)), smallFiles...), topic: w}
 		failed := r.session()
 		checkVisible(t, w, mem, fmt.Sprintf("call %d, as a process that was killed", n))
 		for seed := range seeds {
@@ -210,7 +213,7 @@ func TestACrashAtEveryCallLosesAndDoublesNothing(t *testing.T) {
 			}
 			when := fmt.Sprintf("call %d, seed %d", n, seed)
 			checkVisible(t, w, left, when)
-			again := &runner{sink: newSink(t, left, settings...), topic: w}
+			again := &runner{sink: newSink(t, left, smallFiles...), topic: w}
 			must(t, again.open(0, 1, 2))
 			checkAll(t, w, left, again.next, when)
 			for p, durable := range r.durable {
@@ -261,7 +264,7 @@ func TestAFailureOfEveryCallLosesAndDoublesNothing(t *testing.T) {
 	for n := 1; ; n++ {
 		mem := vfs.NewMem()
 		fault := vfs.NewFault(mem, vfs.FailAt(n, broken))
-		r := &runner{sink: newSink(t, fault, settingRows, "4"), topic: w}
+		r := &runner{sink: newSink(t, fault, smallFiles...), topic: w}
 		failed := r.session()
 		if failed == nil && fault.Calls() < n {
 			return
@@ -277,7 +280,7 @@ func TestAFailureOfEveryCallLosesAndDoublesNothing(t *testing.T) {
 		}
 		must(t, r.sink.Close(context.Background()))
 		checkVisible(t, w, mem, fmt.Sprintf("call %d", n))
-		again := &runner{sink: newSink(t, mem, settingRows, "4"), topic: w}
+		again := &runner{sink: newSink(t, mem, smallFiles...), topic: w}
 		must(t, again.open(0, 1, 2))
 		must(t, again.drain(7))
 		checkAll(t, w, mem, map[int32]int64{0: w.end(0), 1: w.end(1), 2: w.end(2)}, fmt.Sprintf("call %d", n))
@@ -305,10 +308,10 @@ func TestAZombieWritesNothing(t *testing.T) {
 
 func TestAFullDiskStopsTheSinkUntilThereIsRoom(t *testing.T) {
 	w := workload()
-	for capacity := int64(0); capacity < 40_000; capacity += 777 {
+	for capacity := int64(0); capacity < 1_000_000; capacity += 1777 {
 		mem := vfs.NewMem()
 		mem.SetCapacity(capacity)
-		r := &runner{sink: newSink(t, mem, settingRows, "4"), topic: w}
+		r := &runner{sink: newSink(t, mem, smallFiles...), topic: w}
 		err := r.session()
 		if err == nil {
 			return
@@ -319,7 +322,7 @@ func TestAFullDiskStopsTheSinkUntilThereIsRoom(t *testing.T) {
 		}
 		must(t, r.sink.Close(context.Background()))
 		mem.SetCapacity(-1)
-		again := &runner{sink: newSink(t, mem, settingRows, "4"), topic: w}
+		again := &runner{sink: newSink(t, mem, smallFiles...), topic: w}
 		must(t, again.open(0, 1, 2))
 		for n, durable := range r.durable {
 			if again.next[n] < durable {
