@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/splashdam/splashdam/connect"
+	"pgregory.net/rapid"
 )
 
 // modelRow reads a bare row by encoding/json, math/big and time, into columns of
@@ -438,5 +439,97 @@ func FuzzRow(f *testing.F) {
 			t.Skip() // the model counts the row's own depth
 		}
 		checkRow(t, plans[int(mode)%len(plans)], text)
+	})
+}
+
+// modelEnvelope reads a value in Debezium's envelope.
+func modelEnvelope(s *connect.Schema, key, value []byte) (op string, columns []connect.Column, ok bool) {
+	members, ok := modelMembers(value)
+	if !ok || !strictlyValid(value) {
+		return "", nil, false
+	}
+	of := map[string]string{}
+	for _, m := range members {
+		switch m.name {
+		case "before", "after", "op":
+			if _, twice := of[m.name]; twice {
+				return "", nil, false
+			}
+			of[m.name] = string(m.value)
+		}
+	}
+	image := func(name string) string { return strings.TrimSuffix(of[name], "null") }
+	switch op = of["op"]; {
+	case op == `"r"` || op == `"c"` || op == `"u"`:
+		columns, ok = modelRow(s, []byte(image("after")))
+	case op != `"d"` && op != `"t"` || image("after") != "":
+		return "", nil, false
+	case op == `"t"`:
+		columns, ok = modelRow(s, []byte("{}"))
+	case image("before") != "":
+		columns, ok = modelRow(s, []byte(image("before")))
+	default:
+		columns, ok = modelRow(s, key)
+	}
+	return strings.Trim(op, `"`), columns, ok
+}
+
+func checkEnvelope(t interface{ Errorf(string, ...any) }, p *Plan, key, value []byte) {
+	op, want, valid := modelEnvelope(p.Schema, key, value)
+	var rows Rows
+	_, err := p.Parse([]connect.Record{{Key: key, Value: value}}, &rows)
+	switch {
+	case valid != (err == nil):
+		t.Errorf("%q with key %q: valid %v, but %v", value, key, valid, err)
+	case valid && (rows.Len() != 1 || string(rows.Op[0]) != op || showRow(rows.Columns, 0) != showRow(want, 0)):
+		t.Errorf("%q with key %q: read %d rows, %s %s instead of %s %s", value, key, rows.Len(), rows.Op, showRow(rows.Columns, 0), op, showRow(want, 0))
+	}
+}
+
+// Envelopes out of parts that fit together, and of some that do not.
+func TestEnvelopesAreTakenIfTheModelTakesThem(t *testing.T) {
+	p := NewPlan(accounts(false))
+	row := func(t *rapid.T, name string) string {
+		return rapid.SampledFrom([]string{
+			`{"id":1,"näme":"x","on":true}`, `{"id":2}`, `{ "on" : false, "id" : -5 }`, `{}`, `null`, `{"id":"1"}`, `{"id":1,"id":1}`, `[]`, `{"x":1}`,
+		}).Draw(t, name)
+	}
+	taken := 0
+	rapid.Check(t, func(t *rapid.T) {
+		members := []string{
+			`"before":` + row(t, "before"), `"after":` + row(t, "after"), `"op":"` + rapid.SampledFrom([]string{"c", "r", "u", "d", "t", "x", "", "cc"}).Draw(t, "op") + `"`,
+			`"source":{"version":"1.0","ts_ms":1,"nested":[{"a":[]},null]}`, `"transaction":null`, `"ts_ms":1700000000000`, `"op2":1`,
+		}
+		members = rapid.Permutation(members).Draw(t, "order")
+		members = members[:rapid.IntRange(1, len(members)).Draw(t, "members")]
+		if rapid.IntRange(0, 9).Draw(t, "twice") == 0 {
+			members = append(members, members[0])
+		}
+		value := []byte("{" + strings.Join(members, rapid.SampledFrom([]string{",", ", ", "\n,\t"}).Draw(t, "comma")) + "}")
+		key := []byte(row(t, "key"))
+		checkEnvelope(t, p, key, value)
+		if _, _, ok := modelEnvelope(p.Schema, key, value); ok {
+			taken++
+		}
+	})
+	if taken == 0 {
+		t.Error("no envelope was taken")
+	}
+}
+
+func FuzzEnvelope(f *testing.F) {
+	p := NewPlan(accounts(false))
+	j := begun(orders())
+	for row, op := range orders().Op {
+		f.Add([]byte(`{"id":1}`), j.Value(nil, 0, row, op))
+	}
+	f.Add([]byte(`{"id":1}`), []byte(`{"before":{"id":1},"after":null,"source":{"a":[1.5e3,"\u00e9"]},"op":"d"}`))
+	f.Add([]byte(`{"id":1}`), []byte(`{"op":"d","before":null}`))
+	f.Add([]byte(nil), []byte(`{"op":"u","after":{"id":1,"on":false}}`))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		if bytes.Count(value, []byte("{"))+bytes.Count(value, []byte("[")) > maxDepth-2 {
+			t.Skip() // the model counts from the outside
+		}
+		checkEnvelope(t, p, key, value)
 	})
 }
