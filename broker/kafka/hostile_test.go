@@ -216,11 +216,22 @@ func TestHostileLengthsInsideAnyRequestAreRefusedAndTakeNoMemory(t *testing.T) {
 					t.Fatalf("%s v%d: %x: the answer: %v", a.key.Name(), v, spoilt, err)
 				}
 			}
-			after := heap()
-			if after-before > mostPerRequest {
-				t.Fatalf("%s v%d: %x: %d bytes were allocated", a.key.Name(), v, spoilt, after-before)
+			took := heap() - before
+			// Others allocate meanwhile; the request is to blame if it does so again.
+			for range 2 {
+				if took <= mostPerRequest {
+					break
+				}
+				before = heap()
+				if _, err := serve(s, append(slices.Clone(frame[:body]), spoilt...)); err != nil && !errors.Is(err, ErrRequest) {
+					t.Fatalf("%s v%d: %x: %v", a.key.Name(), v, spoilt, err)
+				}
+				took = min(took, heap()-before)
 			}
-			before = after
+			if took > mostPerRequest {
+				t.Fatalf("%s v%d: %x: %d bytes were allocated", a.key.Name(), v, spoilt, took)
+			}
+			before = heap()
 		})
 		if len(events.panicked) > 0 {
 			t.Fatalf("%s v%d: %v", a.key.Name(), v, events.panicked)
