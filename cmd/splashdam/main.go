@@ -66,6 +66,7 @@ func (p *program) commands() []*cobra.Command {
 		p.consumeCommand(),
 		p.groupCommand(),
 		p.healthCommand(),
+		p.arrowCommand(),
 		p.dumpCommand(),
 		p.verifyCommand(),
 		p.versionCommand(),
