@@ -68,6 +68,7 @@ func (p *program) commands() []*cobra.Command {
 		p.groupCommand(),
 		p.connectCommand(),
 		p.healthCommand(),
+		p.arrowCommand(),
 		p.dumpCommand(),
 		p.verifyCommand(),
 		p.versionCommand(),

@@ -242,7 +242,7 @@ func TestWhatIsNoFileOfOursIsRefused(t *testing.T) {
 		"no Parquet": {func(mem *vfs.Mem, file string) {
 			n := fileName{span{900, 901}, 0xc98ff501, formatParquet}
 			must(t, writeFile(mem, "lake/orders/p=0/"+n.String(), []byte("hello, files")))
-		}, "magic bytes"},
+		}, "smaller than"},
 		"two sinks' files": {func(mem *vfs.Mem, file string) {
 			must(t, mem.Link(file, "lake/orders/p=0/"+fileName{span{1, 3}, 0, formatParquet}.String()))
 		}, "files of two sinks"},
