@@ -169,14 +169,21 @@ func (p *Plan) parseEnvelope(b []byte, i int, into *Rows) (op connect.Op, before
 	const sawBefore, sawAfter, sawOp = 1, 2, 4
 	seen, after := 0, false
 	before = -1
+	into.repeats.next = 0
 	i, more, f := openObject(b, i)
 	for more && f == 0 {
-		var name []byte
 		start, twice := i, 0
+		var again bool
+		if i, more, again = into.repeats.skipAgain(b, i); again {
+			continue
+		}
+		var name []byte
 		if name, i, f = scanKey(b, i, into); f != 0 {
 			break
 		}
 		switch string(name) {
+		case "source":
+			i, f = into.repeats.skipObject(b, i)
 		case "before":
 			twice = seen & sawBefore
 			seen |= sawBefore
@@ -205,7 +212,8 @@ func (p *Plan) parseEnvelope(b []byte, i int, into *Rows) (op connect.Op, before
 			}
 			i += 3
 		default:
-			i, f = skipValue(b, i)
+			i, more, f = into.repeats.skipMember(b, start)
+			continue
 		}
 		switch {
 		case f != 0:

@@ -25,6 +25,7 @@ type Rows struct {
 
 	plan    *Plan
 	begun   bool
+	repeats repeats
 	text    int    // what the records had, in bytes
 	scratch []byte // a value on its way
 	key     []byte // a member's name that had escapes
