@@ -6,13 +6,13 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,30 +37,40 @@ type recordedEvent struct {
 	bytes []byte // without header and checksum
 }
 
-// recordings gives the test every recording of the name: from the live servers
-// if live, with make changing tables in splashdam_test, else out of testdata.
-func recordings(t *testing.T, name string, live bool, make func(t *testing.T, s *liveServer, conn *sql.Conn), use func(t *testing.T, r recording)) {
-	if live {
-		for _, s := range liveServers(t) {
-			t.Run(s.folder(), func(t *testing.T) {
-				r := s.record(t, make)
-				if r.events == nil {
-					t.Skipf("%s has nothing of the kind", s.version)
-				}
-				if *rewrite {
-					r.write(t, name, s.folder())
-				}
-				use(t, r)
-			})
-		}
-		return
-	}
+// recorded gives the test every recording of the name.
+func recorded(t *testing.T, name string, use func(t *testing.T, r recording)) {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", "*", name+".events"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("testdata has no recording %s: %v", name, err)
+		t.Fatalf("testdata has no recording %s (%v): make it with -rewrite (live_test.go)", name, err)
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { use(t, readRecording(t, file)) })
+	}
+}
+
+// live gives the test what each live server sends while make changes tables in
+// splashdam_test, and with -rewrite makes it the recording of the name, if
+// it has one. Kind is
+// "mysql" or "mariadb" where the other one has nothing of the kind.
+func live(t *testing.T, kind, name string, make func(t *testing.T, s *liveServer, conn *sql.Conn), use func(t *testing.T, r recording)) {
+	t.Helper()
+	ran := false
+	for _, s := range liveServers(t) {
+		if kind == "mysql" && s.mariadb || kind == "mariadb" && !s.mariadb {
+			continue
+		}
+		ran = true
+		t.Run(s.folder(), func(t *testing.T) {
+			r := s.record(t, make)
+			if *rewrite && name != "" {
+				r.write(t, name, s.folder())
+			}
+			use(t, r)
+		})
+	}
+	if !ran {
+		t.Skipf("SPLASHDAM_TEST_MYSQL names no server that is %s", kind)
 	}
 }
 
@@ -78,8 +88,8 @@ func (r recording) write(t *testing.T, name, folder string) {
 	t.Helper()
 	var file bytes.Buffer
 	fmt.Fprintf(&file, "server %s\n", r.version)
-	for table, d := range r.declarations {
-		for _, c := range d.columns {
+	for _, table := range slices.Sorted(maps.Keys(r.declarations)) {
+		for _, c := range r.declarations[table].columns {
 			fmt.Fprintf(&file, "column %s %s %s %d\n", table, c.name, c.dataType, c.fraction)
 		}
 	}
@@ -97,9 +107,6 @@ func (r recording) write(t *testing.T, name, folder string) {
 func readRecording(t testing.TB, file string) recording {
 	t.Helper()
 	text, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("%v: record it with -rewrite (live_test.go)", err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
