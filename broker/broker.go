@@ -241,7 +241,7 @@ func (b *Broker) bootstrap(ctx context.Context) error {
 		want = max(have, 1)
 	}
 	if want < have {
-		return fmt.Errorf("%w: --shards %d, but the cluster has %d", ErrFewerShards, want, have)
+		return fmt.Errorf("%w: the cluster has %d, %d are asked for: ask for as many or more, or leave the number open", ErrFewerShards, have, want)
 	}
 	if b.view().ClusterID() == "" {
 		id := newClusterID()
