@@ -252,6 +252,22 @@ func TestAConnectionThatAwaitsAnAnswerIsNotIdle(t *testing.T) {
 	})
 }
 
+func TestTheTimeUntilIdleBeginsWithTheLastAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFake()
+		f.wait = make(chan struct{})
+		w := dialer(t, serverOf(t, f, Limits{}, Events{}))()
+		req := at(kmsg.NewPtrJoinGroupRequest(), 5)
+		id := w.send(req)
+		time.Sleep(9 * time.Minute)
+		close(f.wait)
+		w.receive(req, id)
+		time.Sleep(9 * time.Minute)
+		ask[*kmsg.MetadataResponse](w, at(kmsg.NewPtrMetadataRequest(), 12))
+		w.leave()
+	})
+}
+
 func TestAPauseInsideARequestIsLimited(t *testing.T) {
 	for name, begun := range map[string][]byte{
 		"inside the length": {0, 0},
@@ -425,8 +441,14 @@ func serverWith(t *testing.T, e Events, listeners ...net.Listener) *Server {
 func TestAFailedAcceptIsTriedAgainLaterAndLater(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var seen recorded
+		events := seen.events()
+		tell := events.Disconnected
+		events.Disconnected = func(p Peer, err error) {
+			time.Sleep(time.Second) // the end of a connection takes its time
+			tell(p, err)
+		}
 		l := newScripted()
-		s := serverWith(t, seen.events(), l)
+		s := serverWith(t, events, l)
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error)
 		go func() { ended <- s.Run(ctx) }()
@@ -450,6 +472,9 @@ func TestAFailedAcceptIsTriedAgainLaterAndLater(t *testing.T) {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+		if len(seen.disconnected) != 1 {
+			t.Error("the server has ended before its connection")
 		}
 		if _, _, err := w.frame(); err == nil {
 			t.Error("the connection outlives the server")
