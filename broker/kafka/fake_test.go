@@ -30,7 +30,8 @@ type fake struct {
 	// changed says that a batch on hold did not stay as it was.
 	changed error
 	// refuse, if set, is the outcome of every append.
-	refuse *Appended
+	refuse  *Appended
+	fetches int // calls of Fetch
 	// watching, if set, runs when a watch is about to begin.
 	watching func()
 	// wait, if set, is what joining a group waits for.
@@ -265,6 +266,7 @@ func (f *fake) Append(req AppendRequest, done func(Appended)) {
 func (f *fake) Fetch(req FetchRequest, dst []byte) Fetched {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.fetches++
 	out := Fetched{Records: dst, DivergingEpoch: -1, DivergingEnd: -1, HighWatermark: -1, LastStable: -1, LogStart: -1}
 	l, err := f.log(req.Topic, req.Partition)
 	if err != nil {
