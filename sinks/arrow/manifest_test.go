@@ -38,7 +38,7 @@ func commitFile(m *manifest, n int64) error {
 	return m.commit(e)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
