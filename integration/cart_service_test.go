@@ -22,6 +22,9 @@ const (
 	cartGroup = "cart-service"
 	// cartSession is how long the cart of a killed instance waits for another.
 	cartSession = time.Second
+	// cartPause is how long a cart service hangs before it is killed: long enough for
+	// the SDK, which commits offsets every second, to commit one that it must not.
+	cartPause = 1200 * time.Millisecond
 )
 
 // The steps of the cart service.

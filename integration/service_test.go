@@ -41,11 +41,12 @@ type plan struct {
 type step string
 
 // halt is what is to happen, once, when the service reaches a step of an order. Kill:
-// it kills itself. Otherwise it says where it is, and waits.
+// it kills itself, after a pause. Otherwise it says where it is, and waits.
 type halt struct {
 	Step  step
 	Order string // any if empty
 	Kill  bool
+	Pause time.Duration
 }
 
 // report is what a service says.
@@ -127,7 +128,8 @@ func (s *stage) reach(at step, order string) {
 			panic(err)
 		}
 	}
-	if slices.ContainsFunc(now, func(h halt) bool { return h.Kill }) {
+	if i := slices.IndexFunc(now, func(h halt) bool { return h.Kill }); i >= 0 {
+		time.Sleep(now[i].Pause)
 		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
 			panic(err)
 		}
