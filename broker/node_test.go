@@ -130,7 +130,7 @@ type node struct {
 	end   func() error
 }
 
-// open opens a node on a wire and runs it. It is perhaps not ready yet. The test
+// open opens a node, on a wire if no listeners are given, and runs it. It is perhaps not ready yet. The test
 // ends it; one that fails before leaves that to the cleanup.
 func open(t *testing.T, cfg Config) (*node, error) {
 	n := &node{wire: newWire(), log: &journal{}, ended: make(chan error, 1)}
@@ -138,8 +138,12 @@ func open(t *testing.T, cfg Config) (*node, error) {
 	if cfg.NodeID == 0 {
 		cfg.NodeID = 1
 	}
-	cfg.Dir = "data"
-	cfg.Listeners = []Listener{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Net: n.wire, Host: "node", Port: 9092}}
+	if cfg.Dir == "" {
+		cfg.Dir = "data"
+	}
+	if cfg.Listeners == nil {
+		cfg.Listeners = []Listener{{Name: "PLAINTEXT", Protocol: "PLAINTEXT", Net: n.wire, Host: "node", Port: 9092}}
+	}
 	var err error
 	if n.Broker, err = Open(cfg); err != nil {
 		return nil, err
