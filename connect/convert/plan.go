@@ -27,7 +27,7 @@ type Plan struct {
 // member is a field of the row.
 type member struct {
 	field  *connect.Field
-	quoted string // its name as it is written as a rule
+	quoted string // its name and the colon, as they are written as a rule
 	form   form
 	limit  uint64 // of integers: the highest magnitude, one more for negative ones
 }
@@ -47,7 +47,7 @@ func newPlan(s *connect.Schema, forms []form, prefix []byte) *Plan {
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		p.members[i] = member{
-			field: f, quoted: string(appendString(nil, []byte(f.Name))), form: forms[i], limit: limitOf(f.Type),
+			field: f, quoted: string(appendString(nil, []byte(f.Name))) + ":", form: forms[i], limit: limitOf(f.Type),
 		}
 		p.byName[f.Name] = i
 	}
@@ -113,7 +113,7 @@ func (p *Plan) parseRecord(r *connect.Record, into *Rows) error {
 			placed = true
 		}
 	}
-	into.field = -1
+	into.field, into.said = -1, 0
 	op, part, at, f := p.parseValue(r, into)
 	if f != 0 {
 		return p.blame(r, into, part, at, f)
@@ -278,19 +278,16 @@ func (p *Plan) parseRow(b []byte, i int, into *Rows) (int, fault) {
 	for more && f == 0 {
 		at, start := next, i
 		if at < len(p.members) && hasPrefix(b[i:], p.members[at].quoted) {
-			i, f = skipColon(b, i+len(p.members[at].quoted))
-			i = skipSpace(b, i)
+			i = skipSpace(b, i+len(p.members[at].quoted))
 		} else {
 			var name []byte
-			if name, i, f = scanKey(b, i, into); f == 0 {
-				var known bool
-				if at, known = p.byName[string(name)]; !known {
-					return start, unknownField
-				}
+			if name, i, f = scanKey(b, i, into); f != 0 {
+				break
 			}
-		}
-		if f != 0 {
-			break
+			var known bool
+			if at, known = p.byName[string(name)]; !known {
+				return start, unknownField
+			}
 		}
 		m, c := &p.members[at], &into.Columns[at]
 		if c.Rows() > row {
@@ -301,6 +298,7 @@ func (p *Plan) parseRow(b []byte, i int, into *Rows) (int, fault) {
 			break
 		}
 		next = at + 1
+		into.said++
 		i, more, f = skipComma(b, i)
 	}
 	return i, f
