@@ -92,10 +92,10 @@ func (p *Plan) Parse(records []connect.Record, into *Rows) (int, error) {
 			return n, nil
 		}
 		length := len(r.Key) + len(r.Value) + p.padding
-		if into.text += length; into.text > maxText && len(into.Op) > 0 {
-			into.text -= length
+		if into.text+length > maxText && len(into.Op) > 0 {
 			return n, nil
 		}
+		into.text += length
 		if err := p.parseRecord(r, into); err != nil {
 			into.undo()
 			return n, err

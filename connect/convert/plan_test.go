@@ -180,6 +180,21 @@ func TestEnvelopesAreReadHoweverTheyAreWritten(t *testing.T) {
 	}
 }
 
+// What is remembered of a record's source block must not change what the next one
+// may look like.
+func TestSpacesAfterWhatTheLastRecordHadToo(t *testing.T) {
+	p := NewPlan(accounts(false))
+	var rows Rows
+	for _, source := range []string{
+		`{"a":1,"b":2}`, `{"a":1, "b":2}`, `{"a":1,"b":2 }`, `{ "a":1,"b":2}`, `{"a":1}`, `{"a":12,"b":2}`, `{"a":1,"b":2,"c":3}`, `{"b":2,"a":1}`,
+	} {
+		r := connect.Record{Value: []byte(`{"source":` + source + `,"op":"u","after":{"id":1}}`)}
+		if _, err := p.Parse([]connect.Record{r}, &rows); err != nil {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
+
 func TestWhatIsNoEnvelopeIsAFaultWithItsPlace(t *testing.T) {
 	p := NewPlan(accounts(false))
 	for _, test := range []struct {
