@@ -255,7 +255,7 @@ func modelDecimal(t connect.Type, text []byte, decimals connect.Decimals) (*big.
 	return r.Num(), r.IsInt() && r.Num().CmpAbs(limit) < 0
 }
 
-var modelTime = regexp.MustCompile(`^(\d{4}|[+-]\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))$`)
+var modelTime = regexp.MustCompile(`^(\d{4}|[+-]\d{4,7})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))$`)
 
 func modelTimestamp(t connect.Type, text []byte) (int64, bool) {
 	s, ok := modelInto[string](text)
@@ -269,7 +269,7 @@ func modelTimestamp(t connect.Type, text []byte) (int64, bool) {
 		return n
 	}
 	year, month, day, hour, minute, second := number(1), number(2), number(3), number(4), number(5), number(6)
-	if !ok || year > 1e7 || year < -1e7 {
+	if !ok {
 		return 0, false
 	}
 	at := time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)

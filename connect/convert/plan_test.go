@@ -180,6 +180,21 @@ func TestEnvelopesAreReadHoweverTheyAreWritten(t *testing.T) {
 	}
 }
 
+// What is remembered of a record's source block must not change what the next one
+// may look like.
+func TestSpacesAfterWhatTheLastRecordHadToo(t *testing.T) {
+	p := NewPlan(accounts(false))
+	var rows Rows
+	for _, source := range []string{
+		`{"a":1,"b":2}`, `{"a":1, "b":2}`, `{"a":1,"b":2 }`, `{ "a":1,"b":2}`, `{"a":1}`, `{"a":12,"b":2}`, `{"a":1,"b":2,"c":3}`, `{"b":2,"a":1}`,
+	} {
+		r := connect.Record{Value: []byte(`{"source":` + source + `,"op":"u","after":{"id":1}}`)}
+		if _, err := p.Parse([]connect.Record{r}, &rows); err != nil {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
+
 func TestWhatIsNoEnvelopeIsAFaultWithItsPlace(t *testing.T) {
 	p := NewPlan(accounts(false))
 	for _, test := range []struct {
@@ -342,6 +357,24 @@ func TestParseStopsWhenThereIsNoMoreRoom(t *testing.T) {
 	rows.Reset()
 	if n, err := p.Parse([]connect.Record{r, r}, &rows); n != 2 || err != nil {
 		t.Errorf("read %d records, %v", n, err)
+	}
+}
+
+// Few bytes of a record can be much text: 1e999 has a thousand digits.
+func TestTextThatIsLongerThanItsRecordCounts(t *testing.T) {
+	schema := accounts(true)
+	schema.Decimals = connect.DecimalsDouble
+	schema.Fields = []connect.Field{
+		{Name: "id", Type: connect.Type{Kind: connect.Decimal, Precision: 1000}}, {Name: "bits", Type: connect.Type{Kind: connect.Bits, Length: 4000}},
+	}
+	p := NewPlan(schema)
+	r := connect.Record{Value: []byte(`{"id":-9e999,"bits":""}`)}
+	var rows Rows
+	if n, err := p.Parse([]connect.Record{r, r, r}, &rows); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	if has := len(rows.Columns[0].Data) + len(rows.Columns[1].Data); has < 4000 || rows.text < has {
+		t.Errorf("%d bytes of text were counted as %d", has, rows.text)
 	}
 }
 

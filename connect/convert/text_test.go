@@ -14,7 +14,7 @@ import (
 // escapes, all widths of UTF-8, and what is no UTF-8.
 func drawText(t *rapid.T, name string) []byte {
 	parts := []string{
-		"a", "plain text that is longer than a word", `"`, `\`, "\n", "\x00", "\x1f", "\x7f", "<&>", "é", "日本", "𝄞", "\u2028", "\ufffd",
+		"a", "plain text that is longer than a word", `"`, `\`, "\n", "\x00", "\x1f", "\x7f", "<&>", "é", "日本", "𝄞", "\u2028", "\u2029", "\ufffd",
 		"\xff", "\xc3", "\xed\xa0\x80", "\xf0\x9d\x84", "12345678", "\b\f\r\t",
 	}
 	return []byte(strings.Join(rapid.SliceOfN(rapid.SampledFrom(parts), 0, 12).Draw(t, name), ""))
