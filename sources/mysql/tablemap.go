@@ -170,8 +170,11 @@ func (m *tableMap) build(name string) error {
 			return fmt.Errorf("column %s: %w", m.names[i], err)
 		}
 	}
-	if m.declared.rowEnd != "" {
-		m.table.rowEnd = schema.Index(m.declared.rowEnd)
+	if i := schema.Index(m.declared.rowEnd); i >= 0 {
+		switch schema.Fields[i].Type.Kind {
+		case connect.Timestamp, connect.Uint64: // a time, or a transaction's number
+			m.table.rowEnd = i
+		}
 	}
 	key, err := m.key()
 	for _, i := range key {

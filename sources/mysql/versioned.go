@@ -51,7 +51,7 @@ func (t *table) isValid(columns []connect.Column, row int) bool {
 		end := c.Int(row)
 		return end == math.MaxInt32*second+second-1 || end == math.MaxUint32*second+second-1
 	}
-	return c.Bits(row) == math.MaxUint64 // a transaction's number
+	return c.Bits(row) == math.MaxUint64
 }
 
 func copyImage(to, from []connect.Column, row int, has bool) {
