@@ -105,26 +105,34 @@ func parseRows(eventType byte, event []byte, f *inflater) (rowsEvent, error) {
 
 // decode takes up to most rows out of the event and appends them to the section:
 // what happened, and the images. Columns that the section does not have yet are
-// made; those that it has are of the table's schema. After an error the section is
-// of no use.
-func (t *table) decode(e *rowsEvent, s *connect.Section, most int) (rows int, err error) {
-	if e.columns != len(t.readers) {
-		return 0, fmt.Errorf("row event of %s: it has %d columns, and the TABLE_MAP event before it %d", t.schema.Name, e.columns, len(t.readers))
+// made; those that it has are of the table's schema. Rows are left if the event
+// still has images then. After an error the section is of no use.
+func (t *table) decode(e *rowsEvent, s *connect.Section, most int) error {
+	if t.rowEnd >= 0 {
+		return t.decodeVersioned(e, s, most)
 	}
-	t.before.use(e.before, e.columns)
-	t.after.use(e.after, e.columns)
+	return t.decodeRows(e, s, most)
+}
+
+func (t *table) decodeRows(e *rowsEvent, s *connect.Section, most int) error {
+	if e.columns != len(t.columns) {
+		return fmt.Errorf("row event of %s: it has %d columns, and the TABLE_MAP event before it %d", t.schema.Name, e.columns, len(t.columns))
+	}
+	t.before.use(e.before, t.columns)
+	t.after.use(e.after, t.columns)
 	s.Before = t.columnsFor(e.before, s.Before, s.Rows())
 	s.After = t.columnsFor(e.after, s.After, s.Rows())
-	for ; rows < most && len(e.images) > 0; rows++ {
+	for rows := 0; rows < most && len(e.images) > 0; rows++ {
+		var err error
 		if e.images, err = t.read(e.images, e.before, &t.before, s.Before); err == nil {
 			e.images, err = t.read(e.images, e.after, &t.after, s.After)
 		}
 		if err != nil {
-			return rows, fmt.Errorf("row event of %s, %c, after %d rows: %w", t.schema.Name, e.op, rows, err)
+			return fmt.Errorf("row event of %s, %c, after %d rows: %w", t.schema.Name, e.op, rows, err)
 		}
 		s.Op = append(s.Op, e.op)
 	}
-	return rows, nil
+	return nil
 }
 
 // columnsFor makes the columns of images that the section did not have so far,
@@ -161,41 +169,57 @@ func (t *table) read(b, bitmap []byte, im *image, to []connect.Column) ([]byte, 
 		return nil, errShort
 	}
 	nulls, b := b[:bitmapSize], b[bitmapSize:]
-	for place, i := range im.present {
+	for place, c := range im.present {
 		if nulls[place>>3]&(1<<(place&7)) != 0 {
-			to[i].AppendNull()
+			if c.field >= 0 {
+				to[c.field].AppendNull()
+			}
 			continue
 		}
-		n, err := t.readers[i](b, &to[i])
+		column := &t.hidden
+		if c.field >= 0 {
+			column = &to[c.field]
+		}
+		n, err := c.read(b, column)
 		if err != nil {
-			return nil, fmt.Errorf("column %s: %w", t.schema.Fields[i].Name, err)
+			return nil, t.inColumn(c, err)
 		}
 		b = b[n:]
 	}
-	for _, i := range im.absent {
-		to[i].AppendAbsent()
+	for _, field := range im.absent {
+		to[field].AppendAbsent()
 	}
+	t.hidden.Reset()
 	return b, nil
 }
 
-// image is which columns the images of an event have, by their indexes. The next
-// event has mostly the same.
-type image struct {
-	bitmap          []byte
-	present, absent []int
+func (t *table) inColumn(c column, err error) error {
+	if c.field < 0 {
+		return fmt.Errorf("a hidden column: %w", err)
+	}
+	return fmt.Errorf("column %s: %w", t.schema.Fields[c.field].Name, err)
 }
 
-func (im *image) use(bitmap []byte, columns int) {
+// image is which columns the images of an event have. The next event has mostly
+// the same.
+type image struct {
+	bitmap  []byte
+	present []column
+	absent  []int // fields
+}
+
+func (im *image) use(bitmap []byte, columns []column) {
 	if bitmap == nil || bytes.Equal(im.bitmap, bitmap) {
 		return
 	}
 	im.bitmap = append(im.bitmap[:0], bitmap...)
 	im.present, im.absent = im.present[:0], im.absent[:0]
-	for i := range columns {
-		if bitmap[i>>3]&(1<<(i&7)) != 0 {
-			im.present = append(im.present, i)
-		} else {
-			im.absent = append(im.absent, i)
+	for i, c := range columns {
+		switch {
+		case bitmap[i>>3]&(1<<(i&7)) != 0:
+			im.present = append(im.present, c)
+		case c.field >= 0:
+			im.absent = append(im.absent, c.field)
 		}
 	}
 }

@@ -162,3 +162,74 @@ func checkZip(t *testing.T, r recording) {
 
 func TestCompressedEventsRead(t *testing.T)     { recorded(t, "zip", checkZip) }
 func TestCompressedEventsReadLive(t *testing.T) { live(t, "mariadb", "zip", makeZip, checkZip) }
+
+// makeVersioned changes tables that keep their history: with and without a
+// declared period, and without a key.
+func makeVersioned(t *testing.T, _ *liveServer, conn *sql.Conn) {
+	const explicit = "a timestamp(6) generated always as row start invisible, b timestamp(6) generated always as row end invisible, period for system_time(a,b)"
+	for _, columns := range []string{"implicit (id int primary key, v int)", "explicit (id int primary key, v int, " + explicit + ")", "keyless (id int, v int)"} {
+		name, _, _ := strings.Cut(columns, " ")
+		execute(t, conn, "CREATE TABLE "+name+"_history "+strings.TrimPrefix(columns, name)+" WITH SYSTEM VERSIONING",
+			"INSERT INTO "+name+"_history (id, v) VALUES (1,1), (2,2)", "UPDATE "+name+"_history SET v=v+10", "DELETE FROM "+name+"_history WHERE id=1",
+			"SET SESSION binlog_row_image=MINIMAL", "UPDATE "+name+"_history SET v=v+10", "DELETE FROM "+name+"_history", "SET SESSION binlog_row_image=FULL")
+	}
+}
+
+func checkVersioned(t *testing.T, r recording) {
+	for _, name := range []string{"implicit_history", "explicit_history", "keyless_history"} {
+		sections := decodeAll(t, r, name)
+		if len(sections) != 1 {
+			t.Fatalf("%d schemas", len(sections))
+		}
+		s := sections[0]
+		if wantKey := name != "keyless_history"; len(s.Schema.Key) != map[bool]int{true: 1}[wantKey] || len(s.Schema.Fields) != 4 {
+			t.Errorf("%s has %d fields and the key %v", name, len(s.Schema.Fields), s.Schema.Key)
+		}
+		var got strings.Builder
+		for row, op := range s.Op {
+			fmt.Fprintf(&got, "%c", op)
+			if op.HasBefore() {
+				fmt.Fprintf(&got, " id=%s v=%s", show(&s.Before[0], row), show(&s.Before[1], row))
+			}
+			if op.HasAfter() {
+				fmt.Fprintf(&got, " -> id=%s v=%s", show(&s.After[0], row), show(&s.After[1], row))
+			}
+			got.WriteString("\n")
+		}
+		want := "c -> id=1 v=1\nc -> id=2 v=2\nu id=1 v=1 -> id=1 v=11\nu id=2 v=2 -> id=2 v=12\nd id=1 v=11\n"
+		if name == "keyless_history" { // of which even a minimal image before a change has all columns
+			want += "u id=2 v=12 -> id=2 v=22\nd id=2 v=22\n"
+		} else {
+			want += "u id=2 v=absent -> id=2 v=22\nd id=2 v=absent\n"
+		}
+		if got.String() != want {
+			t.Errorf("rows of %s are\n%swant\n%s", name, got.String(), want)
+		}
+	}
+}
+
+func TestHistoryOfVersionedTablesIsLeftOut(t *testing.T) { recorded(t, "versioned", checkVersioned) }
+func TestHistoryOfVersionedTablesIsLeftOutLive(t *testing.T) {
+	live(t, "mariadb", "versioned", makeVersioned, checkVersioned)
+}
+
+// makeHash changes a table with a unique index that MariaDB keeps by a hash, in a
+// column that it shows to nobody.
+func makeHash(t *testing.T, _ *liveServer, conn *sql.Conn) {
+	execute(t, conn, "CREATE TABLE hash (a text unique, b int)",
+		"INSERT INTO hash VALUES ('x', 1), (NULL, 2)", "UPDATE hash SET b=b+10", "DELETE FROM hash")
+}
+
+func checkHash(t *testing.T, r recording) {
+	wantRows(t, r, "hash", `
+		c -> a=x b=1
+		c -> a=null b=2
+		u a=x b=1 -> a=x b=11
+		u a=null b=2 -> a=null b=12
+		d a=x b=11
+		d a=null b=12
+	`)
+}
+
+func TestAHiddenColumnIsLeftOut(t *testing.T)     { recorded(t, "hash", checkHash) }
+func TestAHiddenColumnIsLeftOutLive(t *testing.T) { live(t, "mariadb", "hash", makeHash, checkHash) }

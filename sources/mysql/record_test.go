@@ -89,6 +89,9 @@ func (r recording) write(t *testing.T, name, folder string) {
 	var file bytes.Buffer
 	fmt.Fprintf(&file, "server %s\n", r.version)
 	for _, table := range slices.Sorted(maps.Keys(r.declarations)) {
+		if end := r.declarations[table].rowEnd; end != "" {
+			fmt.Fprintf(&file, "end %s %s\n", table, end)
+		}
 		for _, c := range r.declarations[table].columns {
 			fmt.Fprintf(&file, "column %s %s %s %d\n", table, c.name, c.dataType, c.fraction)
 		}
@@ -119,6 +122,10 @@ func readRecording(t testing.TB, file string) recording {
 		case "server":
 			r.version = words[1]
 			r.server.mariadb = strings.Contains(r.version, "MariaDB")
+		case "end":
+			d := r.declarations[words[1]]
+			d.rowEnd = words[2]
+			r.declarations[words[1]] = d
 		case "column":
 			fraction, err := strconv.Atoi(words[4])
 			if err != nil {

@@ -21,10 +21,18 @@ type server struct {
 // is used by one goroutine at a time, as it has buffers.
 type table struct {
 	schema  *connect.Schema
-	readers []reader // of the schema's fields
-	event   []byte   // the event behind the table's number, to compare
-	before  image    // of the last event's rows
+	columns []column       // as they follow one another in row events
+	hidden  connect.Column // takes the values that no field is for
+	event   []byte         // the event behind the table's number, to compare
+	before  image          // of the last event's rows
 	after   image
+	rowEnd  int // the field that tells history from rows that are valid; -1 if all are
+}
+
+// column is where a column's values go.
+type column struct {
+	read  reader
+	field int // of the schema; -1 if none
 }
 
 // tableHeader is the number and flags that every TABLE_MAP and row event begins with.
@@ -82,8 +90,9 @@ func (t *table) same(event []byte) bool {
 
 // parseTableMap understands an event, without its header and checksum. The
 // schema's name begins with the prefix. The declaration tells what the event does
-// not: of MariaDB uuid, inet4, inet6 and vector from binary strings, and the
-// fractions of times that are stored as its version 5.3 did. MySQL needs none.
+// not: of MariaDB uuid, inet4, inet6 and vector from binary strings, the fractions
+// of times that are stored as its version 5.3 did, and which rows of a table with
+// system versioning are history. MySQL needs none.
 // What does not fit the event, as after an ALTER TABLE, is not used.
 func parseTableMap(event []byte, prefix string, s server, declared declaration) (*table, error) {
 	c := cursor{rest: event}
@@ -154,15 +163,26 @@ func (m *tableMap) build(name string) error {
 	if err := m.readMeta(); err != nil {
 		return err
 	}
-	schema := &connect.Schema{Name: name, Fields: make([]connect.Field, len(m.columns))}
-	m.table = &table{schema: schema, readers: make([]reader, len(m.columns))}
+	schema := &connect.Schema{Name: name}
+	m.table = &table{schema: schema, columns: make([]column, len(m.columns)), rowEnd: -1}
 	for i, w := range m.columns {
 		if err := m.buildColumn(i, w); err != nil {
 			return fmt.Errorf("column %s: %w", m.names[i], err)
 		}
 	}
+	if i := schema.Index(m.declared.rowEnd); i >= 0 {
+		switch schema.Fields[i].Type.Kind {
+		case connect.Timestamp, connect.Uint64: // a time, or a transaction's number
+			m.table.rowEnd = i
+		}
+	}
 	key, err := m.key()
-	schema.Key = key
+	for _, i := range key {
+		// The end is in MariaDB's key, since history has the same otherwise.
+		if field := m.table.columns[i].field; field >= 0 && field != m.table.rowEnd {
+			schema.Key = append(schema.Key, field)
+		}
+	}
 	return err
 }
 
@@ -186,8 +206,14 @@ func (m *tableMap) buildColumn(i int, w wire) error {
 	if err != nil {
 		return err
 	}
-	m.table.schema.Fields[i] = f
-	m.table.readers[i] = w.reader(t, f.Type, cs)
+	to := &m.table.columns[i]
+	*to = column{w.reader(t, f.Type, cs), -1}
+	if m.declared.hides(f.Name) {
+		m.table.hidden = connect.NewColumn(f.Type)
+		return nil
+	}
+	to.field = len(m.table.schema.Fields)
+	m.table.schema.Fields = append(m.table.schema.Fields, f)
 	return nil
 }
 
@@ -312,7 +338,9 @@ func (m *tableMap) key() ([]int, error) {
 		if c.err == nil && (i >= uint64(len(m.columns)) || slices.Contains(key, int(i))) {
 			return nil, fmt.Errorf("the primary key has column %d, of %d", i+1, len(m.columns))
 		}
-		key = append(key, int(i))
+		if c.err == nil {
+			key = append(key, int(i))
+		}
 	}
 	if c.err != nil {
 		return nil, fmt.Errorf("the primary key: %w", c.err)

@@ -314,7 +314,7 @@ func decodeAll(t testing.TB, r recording, name string) []*connect.Section {
 		if len(sections) == 0 || !sections[len(sections)-1].Schema.SameRows(table.schema) {
 			sections = append(sections, &connect.Section{Schema: table.schema})
 		}
-		if _, err := table.decode(&rows, sections[len(sections)-1], math.MaxInt); err != nil {
+		if err := table.decode(&rows, sections[len(sections)-1], math.MaxInt); err != nil {
 			t.Fatal(err)
 		}
 	}
