@@ -23,12 +23,12 @@ func small(t *testing.T, fs vfs.FS) Config {
 	return Config{FS: fs, Settings: set, Shards: 2}
 }
 
-// live runs a node on fs through the workload, whatever happens, and ends it.
-// before, if set, is called before the end.
-func live(t *testing.T, fs vfs.FS, before func(*workload)) (*workload, error) {
+// live runs a node through the workload, whatever happens, and ends it. before, if
+// set, is called before the end.
+func live(t *testing.T, cfg Config, before func(*workload)) (*workload, error) {
 	w := &workload{ledger: newLedger(), producer: -1}
 	var err error
-	if w.n, err = open(t, small(t, fs)); err != nil {
+	if w.n, err = open(t, cfg); err != nil {
 		return w, err
 	}
 	if err = promptly(t, "to start", w.n.up); err == nil {
@@ -60,8 +60,8 @@ func promptly(t *testing.T, what string, do func() error) error {
 
 // revive starts a node on what is left, and demands that it has what the ledger
 // says and goes on.
-func (w *workload) revive(t *testing.T, fs vfs.FS) error {
-	n, err := open(t, small(t, fs))
+func (w *workload) revive(t *testing.T, cfg Config) error {
+	n, err := open(t, cfg)
 	if err != nil {
 		return err
 	}
@@ -81,47 +81,80 @@ func (w *workload) revive(t *testing.T, fs vfs.FS) error {
 }
 
 // calls is how many calls of the file system the workload makes.
-func calls(t *testing.T) (total int) {
+func calls(t *testing.T, configure func(*testing.T, vfs.FS) Config) (total int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		fs := vfs.NewFault(vfs.NewMem(), nil)
-		w, err := live(t, fs, nil)
+		w, err := live(t, configure(t, fs), nil)
 		must(t, errors.Join(err, errors.Join(w.failed...)))
 		total = fs.Calls()
 	})
 	return total
 }
 
-// forEach runs a test in a bubble of its own for each call up to the total.
-func forEach(t *testing.T, total int, test func(t *testing.T, n int)) {
+// point is a call of the file system at which something happens, in one of several
+// rounds: what is left to chance differs from round to round.
+type point struct{ call, round int }
+
+// forEach runs a test for calls up to the total, in a bubble each: for every third
+// one, or for all, ten times, where tests may take long.
+func forEach(t *testing.T, total int, test func(t *testing.T, at point)) (points int) {
 	t.Helper()
-	for n := 1; n <= total && !t.Failed(); n++ {
-		synctest.Test(t, func(t *testing.T) { test(t, n) })
+	stride, rounds := 3, 1
+	if long {
+		stride, rounds = 1, 10
 	}
+	for round := range rounds {
+		for call := 1; call <= total && !t.Failed(); call += stride {
+			synctest.Test(t, func(t *testing.T) { test(t, point{call, round}) })
+			points++
+		}
+	}
+	t.Logf("%d calls, %d points", total, points)
+	return points
 }
 
 // crash is what a power loss leaves: now the least that it may, now a bit more.
-func crash(mem *vfs.Mem, n int) *vfs.Mem {
-	if n%2 == 0 {
+func (at point) crash(mem *vfs.Mem) *vfs.Mem {
+	if (at.call+at.round)%2 == 0 {
 		return mem.CrashClean()
 	}
-	return mem.Crash(rand.New(rand.NewPCG(1, uint64(n))))
+	return mem.Crash(rand.New(rand.NewPCG(uint64(at.round), uint64(at.call))))
 }
 
 func TestACrashAtAnyCallLosesNothing(t *testing.T) {
 	t.Parallel()
-	total := calls(t)
-	forEach(t, total, func(t *testing.T, n int) {
+	forEach(t, calls(t, small), func(t *testing.T, at point) {
 		mem := vfs.NewMem()
-		w, err := live(t, vfs.NewFault(mem, vfs.CrashAt(n)), nil)
+		w, err := live(t, small(t, vfs.NewFault(mem, vfs.CrashAt(at.call))), nil)
 		if err != nil && !errors.Is(err, vfs.ErrCrashed) {
-			t.Fatalf("crash at call %d: the node ended with %v", n, err)
+			t.Fatalf("crash at call %d: the node ended with %v", at.call, err)
 		}
-		if err := w.revive(t, crash(mem, n)); err != nil {
-			t.Fatalf("crash at call %d: %v", n, err)
+		if err := w.revive(t, small(t, at.crash(mem))); err != nil {
+			t.Fatalf("crash at call %d: %v", at.call, err)
 		}
 	})
-	t.Logf("%d calls", total)
+}
+
+// TestTheDeathOfAProcessLosesNothingThatIsWritten: a node that acknowledges what is
+// written and syncs it later loses something with the power only.
+func TestTheDeathOfAProcessLosesNothingThatIsWritten(t *testing.T) {
+	t.Parallel()
+	async := func(t *testing.T, fs vfs.FS) Config {
+		cfg := small(t, fs)
+		cfg.Settings.FlushSync = false
+		return cfg
+	}
+	forEach(t, calls(t, async), func(t *testing.T, at point) {
+		mem := vfs.NewMem()
+		w, err := live(t, async(t, vfs.NewFault(mem, vfs.CrashAt(at.call))), nil)
+		if err != nil && !errors.Is(err, vfs.ErrCrashed) {
+			t.Fatalf("death at call %d: the node ended with %v", at.call, err)
+		}
+		if err := w.revive(t, async(t, mem)); err != nil {
+			t.Fatalf("death at call %d: %v", at.call, err)
+		}
+	})
 }
 
 // TestACrashWhileStartingAgainLosesNothing crashes the second life of a node, in its
@@ -130,12 +163,12 @@ func TestACrashWhileStartingAgainLosesNothing(t *testing.T) {
 	t.Parallel()
 	again := func(t *testing.T, hook func(vfs.Op) error) (w *workload, mem *vfs.Mem, fs *vfs.Fault, err error) {
 		mem = vfs.NewMem()
-		w, err = live(t, mem, nil)
+		w, err = live(t, small(t, mem), nil)
 		must(t, errors.Join(err, errors.Join(w.failed...)))
 		// A crash, so that there is something to repair.
 		mem = mem.Crash(rand.New(rand.NewPCG(2, 2)))
 		fs = vfs.NewFault(mem, hook)
-		return w, mem, fs, w.revive(t, fs)
+		return w, mem, fs, w.revive(t, small(t, fs))
 	}
 	var total int
 	synctest.Test(t, func(t *testing.T) {
@@ -143,13 +176,12 @@ func TestACrashWhileStartingAgainLosesNothing(t *testing.T) {
 		must(t, err)
 		total = fs.Calls()
 	})
-	forEach(t, total, func(t *testing.T, n int) {
-		w, mem, _, _ := again(t, vfs.CrashAt(n))
-		if err := w.revive(t, crash(mem, n)); err != nil {
-			t.Fatalf("crash at call %d of the second life: %v", n, err)
+	forEach(t, total, func(t *testing.T, at point) {
+		w, mem, _, _ := again(t, vfs.CrashAt(at.call))
+		if err := w.revive(t, small(t, at.crash(mem))); err != nil {
+			t.Fatalf("crash at call %d of the second life: %v", at.call, err)
 		}
 	})
-	t.Logf("%d calls", total)
 }
 
 // TestAnErrorOfAnyCallLosesNothing lets one call fail. The node may fence itself or
@@ -157,40 +189,39 @@ func TestACrashWhileStartingAgainLosesNothing(t *testing.T) {
 // same disk, and after a power loss behind that.
 func TestAnErrorOfAnyCallLosesNothing(t *testing.T) {
 	t.Parallel()
-	total := calls(t)
 	fenced := 0
-	forEach(t, total, func(t *testing.T, n int) {
+	points := forEach(t, calls(t, small), func(t *testing.T, at point) {
 		mem := vfs.NewMem()
 		var over atomic.Bool
 		fs := vfs.NewFault(mem, func(op vfs.Op) error {
-			if op.N == n && !over.Load() {
+			if op.N == at.call && !over.Load() {
 				return vfs.ShortWrite(op.Bytes/2, syscall.EIO)
 			}
 			return nil
 		})
-		w, err := live(t, fs, func(w *workload) {
+		w, err := live(t, small(t, fs), func(w *workload) {
 			over.Store(true)
 			if err := w.checkRead(w.ask); err != nil {
-				t.Errorf("error at call %d: %v", n, err)
+				t.Errorf("error at call %d: %v", at.call, err)
 			}
 			if len(w.n.log.find("the shard is fenced")) > 0 {
 				fenced++
 			}
 		})
 		if err != nil && !errors.Is(err, syscall.EIO) {
-			t.Fatalf("error at call %d: the node ended with %v", n, err)
+			t.Fatalf("error at call %d: the node ended with %v", at.call, err)
 		}
-		if err := w.revive(t, mem); err != nil {
-			t.Fatalf("error at call %d: %v", n, err)
+		if err := w.revive(t, small(t, mem)); err != nil {
+			t.Fatalf("error at call %d: %v", at.call, err)
 		}
-		if err := w.revive(t, crash(mem, n)); err != nil {
-			t.Fatalf("error at call %d, and a crash later: %v", n, err)
+		if err := w.revive(t, small(t, at.crash(mem))); err != nil {
+			t.Fatalf("error at call %d, and a crash later: %v", at.call, err)
 		}
 	})
-	if fenced < total/4 {
-		t.Errorf("of %d errors only %d fenced a shard", total, fenced)
+	if fenced < points/4 {
+		t.Errorf("of %d errors only %d fenced a shard", points, fenced)
 	}
-	t.Logf("%d calls, %d of them fenced a shard", total, fenced)
+	t.Logf("%d errors fenced a shard", fenced)
 }
 
 // TestAFullDiskAtAnyCallIsWaitedOut fills the disk for ten calls. Until the node is
@@ -199,36 +230,35 @@ func TestAnErrorOfAnyCallLosesNothing(t *testing.T) {
 // shard, whatever the cause.
 func TestAFullDiskAtAnyCallIsWaitedOut(t *testing.T) {
 	t.Parallel()
-	total := calls(t)
 	waited := 0
-	forEach(t, total, func(t *testing.T, n int) {
+	points := forEach(t, calls(t, small), func(t *testing.T, at point) {
 		mem := vfs.NewMem()
 		fs := vfs.NewFault(mem, func(op vfs.Op) error {
 			switch op.Kind {
 			case vfs.OpWrite, vfs.OpCreate, vfs.OpRename, vfs.OpMkdirAll, vfs.OpTruncate:
-				if op.N >= n && op.N < n+10 {
+				if op.N >= at.call && op.N < at.call+10 {
 					return vfs.ShortWrite(op.Bytes/2, vfs.ErrNoSpace)
 				}
 			}
 			return nil
 		})
-		w, err := live(t, fs, func(w *workload) {
+		w, err := live(t, small(t, fs), func(w *workload) {
 			if err := errors.Join(w.check(w.ask), w.unknowns()); err != nil {
-				t.Errorf("disk full at call %d: %v; before there was %v", n, err, errors.Join(w.failed...))
+				t.Errorf("disk full at call %d: %v; before there was %v", at.call, err, errors.Join(w.failed...))
 			}
 			if len(w.n.log.find("the disk is full")) > 0 {
 				waited++
 			}
 		})
 		if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
-			t.Fatalf("disk full at call %d: the node ended with %v", n, err)
+			t.Fatalf("disk full at call %d: the node ended with %v", at.call, err)
 		}
-		if err := w.revive(t, crash(mem, n)); err != nil {
-			t.Fatalf("disk full at call %d, and a crash later: %v", n, err)
+		if err := w.revive(t, small(t, at.crash(mem))); err != nil {
+			t.Fatalf("disk full at call %d, and a crash later: %v", at.call, err)
 		}
 	})
-	if waited < total/4 {
-		t.Errorf("of %d times the disk was full only %d were noticed", total, waited)
+	if waited < points/4 {
+		t.Errorf("of %d times the disk was full only %d were noticed", points, waited)
 	}
-	t.Logf("%d calls, %d of them met the full disk", total, waited)
+	t.Logf("%d times the full disk was met", waited)
 }

@@ -484,6 +484,33 @@ func TestWhatIsDecidedIsNotAskedAbout(t *testing.T) {
 	})
 }
 
+// TestQuestionsThatAreDueAtAStartWaitForAllShards: the shard that holds the message
+// is open long before the one that the question goes to.
+func TestQuestionsThatAreDueAtAStartWaitForAllShards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(t, 3)
+		at := time.Now()
+		for p := range int32(2) {
+			s.prepare(fmt.Sprint(p), p)
+		}
+		s.n.shut(t)
+		time.Sleep(10 * time.Second)
+		s.cfg.FS = vfs.NewFault(s.cfg.FS, func(op vfs.Op) error {
+			if op.Kind == vfs.OpOpenWrite && strings.HasSuffix(op.Name, "/manifest") {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		})
+		s.start()
+		c := s.instance()
+		if asked := s.questions(c, at, 5*time.Second); len(asked) != 2 {
+			t.Errorf("asked: %+v", asked)
+		}
+		c.Close()
+		s.n.shut(t)
+	})
+}
+
 // TestNobodyAnswers: after the last question the message is parked, and can still be
 // decided; when the retention time of its topic has passed it is rolled back.
 func TestNobodyAnswers(t *testing.T) {

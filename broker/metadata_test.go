@@ -3,6 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,6 +119,78 @@ func TestTheDeletionOfATopicLeavesNothing(t *testing.T) {
 		}
 		time.Sleep(time.Minute) // nobody asks about them
 	})
+}
+
+// TestTopicsThatComeAndGoLeaveNothing has clients create, delete and use the same few
+// topics at the same time.
+func TestTopicsThatComeAndGoLeaveNothing(t *testing.T) {
+	cfg := Config{FS: vfs.NewMem(), Shards: 3}
+	names := []string{"a", "b", "c"}
+	empty := func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		t.Helper()
+		for _, s := range n.shards {
+			for id := range s.openPartitionIDs() {
+				if topic, _, ok := n.view().Partition(id); !ok {
+					t.Errorf("shard %d: partition %v of no topic is open", s.id, id)
+				} else if topic.Name == "a" || topic.Name == "b" || topic.Name == "c" {
+					t.Errorf("topic %s is still there", topic.Name)
+				}
+			}
+			if known := s.halves.Len(); known != 0 {
+				t.Errorf("shard %d: %d half messages of no topic are known", s.id, known)
+			}
+		}
+		must(t, ask.awaitCoordinator(ctx, readers))
+		for _, name := range names {
+			if got, err := ask.committed(ctx, readers, name, 0); err != nil || got != -1 {
+				t.Errorf("%d is committed for topic %s, which is not there: %v", got, name, err)
+			}
+		}
+	}
+	within(t, cfg, func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		must(t, ask.awaitCoordinator(ctx, readers))
+		var all sync.WaitGroup
+		kinds := []string{"create", "delete", "prepare", "prepare", "commit", "commit offset"}
+		done := make([]atomic.Int32, len(kinds)) // how often each succeeded
+		for worker := range uint64(6) {
+			rnd := rand.New(rand.NewPCG(worker, 1))
+			ask := n.asker(t)
+			all.Go(func() {
+				for i := range 150 {
+					name, kind := names[rnd.IntN(len(names))], rnd.IntN(len(kinds))
+					id := fmt.Sprint(worker, i/5)
+					var err error
+					switch kinds[kind] {
+					case "create":
+						err = ask.createTopic(ctx, name, 3, "message.type", "transaction")
+					case "delete":
+						err = ask.deleteTopic(ctx, name)
+					case "commit offset":
+						err = ask.commit(ctx, readers, name, 0, 1)
+					default:
+						_, err = ask.produce(ctx, name, 0, half(id, kinds[kind], "service", "x"))
+					}
+					if err == nil {
+						done[kind].Add(1)
+					}
+				}
+			})
+		}
+		all.Wait()
+		for kind := range done {
+			if n := done[kind].Load(); n < 5 {
+				t.Errorf("%s: only %d succeeded", kinds[kind], n)
+			}
+		}
+		for _, name := range names {
+			if err := ask.deleteTopic(ctx, name); err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+				t.Error(err)
+			}
+		}
+		synctest.Wait()
+		empty(ctx, t, n, ask)
+	})
+	within(t, cfg, empty)
 }
 
 func TestADuplicateIsAnsweredAsTheOriginalWas(t *testing.T) {

@@ -347,7 +347,7 @@ func (h *Host) write(ctx context.Context, work []appendWork) (int, error) {
 				if err := flushPending(); err != nil {
 					return size, err
 				}
-				if err := h.cfg.Log.TruncateSuffix(first - 1); err != nil {
+				if err := h.retrying(ctx, func() error { return h.cfg.Log.TruncateSuffix(first - 1) }); err != nil {
 					return size, err
 				}
 			}
