@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
@@ -87,6 +89,15 @@ func (b *Broker) Close() error {
 	return errors.Join(append(errs, b.meta.log.Close(), b.dir.Close())...)
 }
 
+// closeListeners turns away who waits for a node that will never be ready.
+func (b *Broker) closeListeners() error {
+	var errs []error
+	for _, l := range b.cfg.Listeners {
+		errs = append(errs, l.Net.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // Ready is closed when the node answers clients.
 func (b *Broker) Ready() <-chan struct{} { return b.ready }
 
@@ -103,7 +114,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 		Settings:    settings,
 		Flush:       flushPolicy(settings),
 		Groups:      groupConfig(settings),
-		Halves:      txn.DefaultPolicy(),
+		Halves:      halfPolicy(settings),
 		RetentionOf: b.retentionOf,
 		Logger:      b.cfg.Logger,
 	})
@@ -168,11 +179,33 @@ func (b *Broker) serverConfig() kafka.Config {
 	return cfg
 }
 
-// begin leads the metadata shard, makes the cluster what the configuration asks
-// for, and opens the data shards. start runs a shard.
+// begin makes the node ready to serve, within startTimeout. start runs a shard.
 func (b *Broker) begin(ctx context.Context, start func(*Shard)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the node's shards have no leader after %v", startTimeout))
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	err := b.prepare(ctx, start)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("not ready after %v: %w", startTimeout, err)
+		if b.full() {
+			err = fmt.Errorf("there is no room for a node to start in %s: make some: %w", b.cfg.Dir, err)
+		}
+	}
+	return err
+}
+
+// full reports whether a write of one of the node's shards waits for room.
+func (b *Broker) full() bool {
+	for _, s := range b.shards {
+		if s.status.Load().full {
+			return true
+		}
+	}
+	return b.meta.status.Load().full
+}
+
+// prepare leads the metadata shard, makes the cluster what the configuration asks
+// for, and opens the data shards.
+func (b *Broker) prepare(ctx context.Context, start func(*Shard)) error {
 	start(b.meta)
 	if err := b.meta.awaitLead(ctx); err != nil {
 		return err
@@ -208,7 +241,7 @@ func (b *Broker) bootstrap(ctx context.Context) error {
 		want = max(have, 1)
 	}
 	if want < have {
-		return fmt.Errorf("%w: --shards %d, but the cluster has %d", ErrFewerShards, want, have)
+		return fmt.Errorf("%w: the cluster has %d, %d are asked for: ask for as many or more, or leave the number open", ErrFewerShards, have, want)
 	}
 	if b.view().ClusterID() == "" {
 		id := newClusterID()
@@ -243,9 +276,14 @@ func (b *Broker) bootstrap(ctx context.Context) error {
 }
 
 // changeMetadata proposes what decide says to the metadata shard and returns when
-// it is applied. A nil command means that nothing needs to change.
+// it is applied. A nil command means that nothing needs to change. It errors with
+// kerr.NotController where another node leads the shard.
 func (b *Broker) changeMetadata(ctx context.Context, decide func(*cluster.Controller) (record.Command, error)) error {
-	return b.meta.propose(ctx, 0, func(l *leading, _ *pending) (record.Command, error) { return decide(l.cluster) })
+	err := b.meta.propose(ctx, 0, func(l *leading, _ *pending) (record.Command, error) { return decide(l.cluster) })
+	if errors.Is(err, kerr.NotLeaderForPartition) {
+		err = fmt.Errorf("%w: %w", kerr.NotController, err)
+	}
+	return err
 }
 
 // newClusterID makes an id as Kafka does: 16 random bytes in URL-safe base64.
@@ -276,7 +314,7 @@ func (s *Shard) awaitLead(ctx context.Context) error {
 		select {
 		case <-wake:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting to lead shard %d: %w", s.id, context.Cause(ctx))
+			return fmt.Errorf("waiting to lead shard %d: %w", s.id, ctx.Err())
 		}
 	}
 }

@@ -28,7 +28,7 @@ func small(t *testing.T, fs vfs.FS) Config {
 func live(t *testing.T, fs vfs.FS, before func(*workload)) (*workload, error) {
 	w := &workload{ledger: newLedger(), producer: -1}
 	var err error
-	if w.n, err = open(small(t, fs)); err != nil {
+	if w.n, err = open(t, small(t, fs)); err != nil {
 		return w, err
 	}
 	if err = promptly(t, "to start", w.n.up); err == nil {
@@ -61,7 +61,7 @@ func promptly(t *testing.T, what string, do func() error) error {
 // revive starts a node on what is left, and demands that it has what the ledger
 // says and goes on.
 func (w *workload) revive(t *testing.T, fs vfs.FS) error {
-	n, err := open(small(t, fs))
+	n, err := open(t, small(t, fs))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,12 +25,11 @@ const (
 
 // Errors of a data directory, for who starts the node.
 var (
-	ErrInUse         = errors.New("the data directory is in use by another process")
-	ErrNewerVersion  = errors.New("the data directory was written by a newer version of splashdam")
-	ErrOtherNode     = errors.New("the data directory belongs to another node")
-	ErrDamagedDir    = errors.New("the data directory is damaged")
-	ErrFewerShards   = errors.New("shards cannot be taken away")
-	errIdentityShape = errors.New("not a node's identity")
+	ErrInUse        = errors.New("the data directory is in use by another process")
+	ErrNewerVersion = errors.New("the data directory was written by a newer version of splashdam")
+	ErrOtherNode    = errors.New("the data directory belongs to another node")
+	ErrDamagedDir   = errors.New("the data directory is damaged")
+	ErrFewerShards  = errors.New("shards cannot be taken away")
 )
 
 // identity is what node.json says.
@@ -118,25 +116,40 @@ func (d *dataDir) identify(nodeID int32) error {
 			return fmt.Errorf("listing %s: %w", d.path, err)
 		}
 		if len(names) > 0 {
-			return fmt.Errorf("%w: %s is missing, but there are shards", ErrDamagedDir, name)
+			return fmt.Errorf("%w: %s is missing, but there are shards: restore it from a backup of the directory", ErrDamagedDir, name)
 		}
 		return d.writeIdentity(identity{formatVersion, nodeID})
 	}
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
-	var id identity
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&id); err != nil || id.Version < 1 {
-		return fmt.Errorf("%w: %s: %w", ErrDamagedDir, name, errors.Join(errIdentityShape, err))
-	}
-	if id.Version > formatVersion {
-		return fmt.Errorf("%s: %w: its format is version %d, this one understands %d", d.path, ErrNewerVersion, id.Version, formatVersion)
+	id, err := parseIdentity(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if id.NodeID != nodeID {
 		return fmt.Errorf("%s: %w: it is of node %d, this is node %d", d.path, ErrOtherNode, id.NodeID, nodeID)
 	}
 	return d.syncIdentity()
+}
+
+// parseIdentity looks at the version before it blames what it does not understand.
+func parseIdentity(data []byte) (identity, error) {
+	var of struct {
+		Version int `json:"version"`
+	}
+	err := json.Unmarshal(data, &of)
+	if err == nil && of.Version > formatVersion {
+		return identity{}, fmt.Errorf("%w: its format is version %d, this one understands %d: start that version", ErrNewerVersion, of.Version, formatVersion)
+	}
+	var id identity
+	if err == nil {
+		err = json.Unmarshal(data, &id)
+	}
+	if err != nil || id.Version < 1 || id.NodeID < 1 {
+		return identity{}, errors.Join(fmt.Errorf("%w: not a node's identity: restore it from a backup of the directory", ErrDamagedDir), err)
+	}
+	return id, nil
 }
 
 func (d *dataDir) writeIdentity(id identity) error {

@@ -54,7 +54,6 @@ func TestAGroupOutlivesItsNode(t *testing.T) {
 		})
 		ask := now.Load().asker(t)
 		must(t, ask.createTopic(context.Background(), orders, 2))
-		ask.close()
 
 		var moved atomic.Int32 // partitions that were given and taken
 		count := func(_ context.Context, _ *kgo.Client, ps map[string][]int32) { moved.Add(int32(len(ps[orders]))) }
@@ -86,7 +85,6 @@ func TestAGroupOutlivesItsNode(t *testing.T) {
 			t.Errorf("the next member reads %q", got)
 		}
 		other.Close()
-		producer.Close()
 		now.Load().shut(t)
 	})
 }
@@ -143,13 +141,11 @@ func TestOffsetsOfADeletedTopicGoWithIt(t *testing.T) {
 			}
 		}
 		check()
-		ask.close()
 		n.shut(t)
 		n = run(t, cfg)
 		ask = n.asker(t)
 		must(t, ask.awaitCoordinator(ctx, readers))
 		check()
-		ask.close()
 		n.shut(t)
 	})
 }
@@ -191,8 +187,6 @@ func TestACommitInFlightIsDeletedWithItsTopic(t *testing.T) {
 		if got, err := ask.committed(ctx, group, topic, 0); err != nil || got != -1 {
 			t.Errorf("%d is committed for the new topic, want -1: %v", got, err)
 		}
-		ask.close()
-		other.close()
 		n.shut(t)
 	})
 }
@@ -218,7 +212,6 @@ func TestATopicIsNotCreatedWhileOffsetsOfItsNameAreLeft(t *testing.T) {
 		if got, err := ask.committed(ctx, readers, doomed, 0); err != nil || got != -1 {
 			t.Errorf("%d is committed for the new topic, want -1: %v", got, err)
 		}
-		ask.close()
 		must(t, n.end())
 	})
 }
@@ -243,7 +236,6 @@ func TestNothingIsCommittedForATopicThatIsGone(t *testing.T) {
 		if got, err := ask.committed(ctx, readers, doomed, 0); err != nil || got != -1 {
 			t.Errorf("%d is committed, want -1: %v", got, err)
 		}
-		ask.close()
 		n.shut(t)
 	})
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/txn"
@@ -16,6 +18,14 @@ import (
 // This file carries out what is due about undecided half messages. A question is
 // written first and noted afterwards, so that it is put at least once whatever
 // crashes in between.
+
+func halfPolicy(s *cluster.BrokerSettings) txn.Policy {
+	p := txn.DefaultPolicy()
+	p.Immunity = time.Duration(s.HalfMessageImmunityMs) * time.Millisecond
+	p.Interval = time.Duration(s.HalfMessageCheckIntervalMs) * time.Millisecond
+	p.Checks = s.HalfMessageCheckMax
+	return p
+}
 
 // actOnHalves does one lot of due actions and returns when each has succeeded or
 // failed. What failed is due again.
@@ -26,7 +36,7 @@ func (b *Broker) actOnHalves(ctx context.Context, s *Shard, actions []txn.Action
 	for _, a := range actions {
 		if a.Kind == txn.Ask {
 			asking++
-			b.ask(s, a, func(err error) { results <- askedResult{a, err} })
+			b.ask(ctx, s, a, func(err error) { results <- askedResult{a, err} })
 		} else {
 			done = append(done, a)
 		}
@@ -67,8 +77,11 @@ func (s *Shard) giveBack(ctx context.Context, a txn.Action) {
 
 // ask appends the question to the group's check topic: the message as it was
 // prepared, and the headers that say what to answer and where.
-func (b *Broker) ask(s *Shard, a txn.Action, done func(error)) {
+func (b *Broker) ask(ctx context.Context, s *Shard, a txn.Action, done func(error)) {
 	q, group, err := b.question(s, a)
+	if err == nil {
+		err = b.ensureCheckTopic(ctx, group) // it may have been deleted
+	}
 	if err != nil {
 		done(err)
 		return

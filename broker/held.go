@@ -270,6 +270,9 @@ func (it *heldItem) end(err error) {
 	if len(it.ops) == 1 && it.ops[0].state == txn.Commit {
 		if h, ok := it.shard.halves.Get(it.ops[0].key); ok {
 			a.BaseOffset = h.Offset
+			if it.stamp {
+				a.LogAppendTime = h.Ended // also where this is the commit for the second time
+			}
 		}
 	}
 	if b, ok := it.shard.partitions.Bounds(it.target); ok {
@@ -285,15 +288,32 @@ func (b *Broker) ensureCheckTopics(ops []heldOp) error {
 		if ops[i].state != txn.Prepare {
 			continue
 		}
-		name := txn.CheckTopic(ops[i].prepare.Group)
-		if _, ok := b.view().Topic(name); ok {
-			continue
+		if err := b.ensureCheckTopic(context.Background(), ops[i].prepare.Group); err != nil {
+			return err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), changeTimeout)
-		defer cancel()
-		if err := b.ensureTopic(ctx, checkTopic(name)); err != nil {
-			return fmt.Errorf("creating %q, to which questions about half messages go: %w", name, err)
-		}
+	}
+	return nil
+}
+
+// ensureCheckTopic creates a group's check topic unless it is there. One that a
+// consumer's subscription has made may have too few partitions, and gets the rest.
+func (b *Broker) ensureCheckTopic(ctx context.Context, group string) error {
+	name := txn.CheckTopic(group)
+	enough := func() bool {
+		t, ok := b.view().Topic(name)
+		return ok && len(t.Partitions) >= txn.CheckPartitions
+	}
+	if enough() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	err := b.ensureTopic(ctx, checkTopic(name))
+	if err == nil && !enough() {
+		err = b.CreatePartitions(ctx, name, txn.CheckPartitions, nil, false)
+	}
+	if err != nil && !enough() {
+		return fmt.Errorf("creating %q, to which questions about half messages go: %w", name, err)
 	}
 	return nil
 }

@@ -297,7 +297,7 @@ func (b *Broker) openPartitions(ctx context.Context, t *cluster.Topic) error {
 		var open []partitionChange
 		for n, p := range t.Partitions {
 			if p.Shard == s.id && !s.isOpen(p.ID) {
-				open = append(open, partitionChange{p.ID, partition.OpenCommand(t.ID, int32(n))})
+				open = append(open, b.opening(t, n))
 			}
 		}
 		return open
@@ -324,7 +324,7 @@ func (b *Broker) reconcilePartitions(ctx context.Context) error {
 				}
 				want[p.ID] = true
 				if !open[p.ID] {
-					changes = append(changes, partitionChange{p.ID, partition.OpenCommand(t.ID, int32(n))})
+					changes = append(changes, b.opening(t, n))
 				}
 			}
 		}
@@ -332,17 +332,29 @@ func (b *Broker) reconcilePartitions(ctx context.Context) error {
 			// An id that the metadata has not handed out yet, as far as this node knows,
 			// belongs to a topic that it will hear of.
 			if !want[id] && id < v.NextPartitionID() {
-				changes = append(changes, partitionChange{id, partition.CloseCommand()})
+				changes = append(changes, partitionChange{id: id, command: partition.CloseCommand()})
 			}
 		}
 		return changes
 	})
 }
 
-// partitionChange is a command about one partition.
+// partitionChange is a command about one partition. If moot is set and says so in
+// the loop, the command is dropped.
 type partitionChange struct {
 	id      record.PartitionID
 	command record.Command
+	moot    func() bool
+}
+
+// opening opens partition n of a topic, unless the topic is deleted by then: a
+// partition is never opened behind its end. Opening one that is open is harmless.
+func (b *Broker) opening(t *cluster.Topic, n int) partitionChange {
+	id := t.Partitions[n].ID
+	return partitionChange{id, partition.OpenCommand(t.ID, int32(n)), func() bool {
+		_, _, there := b.view().Partition(id)
+		return !there
+	}}
 }
 
 // inShards proposes to every data shard led here what changes says, all of a shard
@@ -392,10 +404,14 @@ func (it *partitionItem) refusable() bool { return false }
 func (it *partitionItem) end(err error)   { it.done(err) }
 
 func (it *partitionItem) decide(_ *leading, e *pending) (verdict, error) {
+	v := verdict{inFlight: e.newest()}
 	for _, c := range it.changes {
-		e.addCommand(c.id, c.command)
+		if c.moot == nil || !c.moot() {
+			e.addCommand(c.id, c.command)
+			v.added = true
+		}
 	}
-	return verdict{added: true}, nil
+	return v, nil
 }
 
 func (s *Shard) isOpen(p record.PartitionID) bool {

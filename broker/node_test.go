@@ -127,10 +127,12 @@ type node struct {
 	log   *journal
 	stop  context.CancelFunc
 	ended chan error // what Run returned
+	end   func() error
 }
 
-// open opens a node on a wire and runs it. It is perhaps not ready yet.
-func open(cfg Config) (*node, error) {
+// open opens a node on a wire and runs it. It is perhaps not ready yet. The test
+// ends it; one that fails before leaves that to the cleanup.
+func open(t *testing.T, cfg Config) (*node, error) {
 	n := &node{wire: newWire(), log: &journal{}, ended: make(chan error, 1)}
 	cfg.Logger = slog.New(n.log)
 	if cfg.NodeID == 0 {
@@ -145,6 +147,11 @@ func open(cfg Config) (*node, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
 	go func() { n.ended <- n.Run(ctx) }()
+	n.end = sync.OnceValue(func() error {
+		n.stop()
+		return errors.Join(<-n.ended, n.Close())
+	})
+	t.Cleanup(func() { _ = n.end() })
 	return n, nil
 }
 
@@ -159,23 +166,16 @@ func (n *node) up() error {
 	}
 }
 
-// end stops and closes the node.
-func (n *node) end() error {
-	n.stop()
-	return errors.Join(<-n.ended, n.Close())
-}
-
-// run opens a node and waits until it is ready. The test ends it, and a node that
-// works has nothing to say.
+// run opens a node and waits until it is ready.
 func run(t *testing.T, cfg Config) *node {
 	t.Helper()
-	n, err := open(cfg)
+	n, err := open(t, cfg)
 	must(t, err)
 	must(t, n.up())
 	return n
 }
 
-// shut ends a node of which nothing unusual was asked.
+// shut ends a node of which nothing unusual was asked, and that had nothing to say.
 func (n *node) shut(t *testing.T) {
 	t.Helper()
 	must(t, n.end())
@@ -184,12 +184,13 @@ func (n *node) shut(t *testing.T) {
 	}
 }
 
-// client is a client of the node. Close it before the bubble ends.
+// client is a client of the node.
 func (n *node) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	c, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers("node:9092"), kgo.Dialer(n.wire.dial), kgo.MetadataMinAge(100 * time.Millisecond),
 	}, opts...)...)
 	must(t, err)
+	t.Cleanup(c.Close)
 	return c
 }

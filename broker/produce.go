@@ -38,7 +38,7 @@ func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 	}
 	it.base, it.stampedAt = d.BaseOffset, -1
 	if it.stamp {
-		it.stampedAt = d.Timestamp
+		it.stampedAt = d.Timestamp // of a duplicate, when the original came
 	}
 	if d.Duplicate {
 		return verdict{inFlight: d.InFlight}, nil

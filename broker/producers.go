@@ -2,8 +2,11 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/record"
@@ -32,6 +35,10 @@ func (b *Broker) InitProducerID(ctx context.Context) (int64, int16, error) {
 			cmd, from, to, err = c.AllocateProducerIDs(b.cfg.NodeID, producerIDBlock)
 			return cmd, err
 		})
+		if errors.Is(err, kerr.NotController) {
+			// Clients ask any node, and try again: as in Kafka.
+			err = fmt.Errorf("%w: %w", kerr.CoordinatorLoadInProgress, err)
+		}
 		if err != nil {
 			return -1, -1, fmt.Errorf("taking a block of producer ids: %w", err)
 		}

@@ -9,17 +9,23 @@ import (
 
 // Run serves until the context ends: then it stops taking connections, answers
 // what is in flight, and stores what was handed over. It returns what failed, nil
-// after an orderly end. Close comes after it.
+// after an orderly end, also of a node that was not ready yet. The listeners are
+// closed then. Close comes after it.
 func (b *Broker) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var ts tasks
 	err := b.begin(ctx, func(s *Shard) { ts.start(func() error { return s.run(running) }) })
-	if err == nil {
+	switch {
+	case err == nil:
 		ts.start(func() error { b.keepReconciled(running); return nil })
 		ts.start(func() error { b.createTopics(running); return nil })
 		close(b.ready)
 		err = b.server.Run(ctx)
+	case errors.Is(err, context.Canceled):
+		err = b.closeListeners()
+	default:
+		err = errors.Join(err, b.closeListeners())
 	}
 	stop()
 	return errors.Join(err, ts.wait())

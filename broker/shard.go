@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -133,6 +134,9 @@ func (l *leading) dropped(at record.Index) {
 // openShard recovers the shard in cfg.Dir, or makes it.
 func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 	log, err := commitlog.Open(cfg.FS, cfg.Dir, commitlog.Options{})
+	if errors.Is(err, commitlog.ErrFutureVersion) {
+		err = fmt.Errorf("%w: start that version: %w", ErrNewerVersion, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of shard %d in %s: %w", id, cfg.Dir, err)
 	}

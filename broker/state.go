@@ -111,7 +111,7 @@ func (s *Shard) writeSnapshot(ctx context.Context, c capture) error {
 // are empty: so begins a new shard.
 func (s *Shard) restore(snap *commitlog.Snapshot) error {
 	if snap.Level > level {
-		return fmt.Errorf("the state is of level %d, this version understands %d: start a newer splashdam", snap.Level, level)
+		return fmt.Errorf("%w: start that version: the state is of level %d, this one understands %d", ErrNewerVersion, snap.Level, level)
 	}
 	s.partitions, s.groups, s.halves = partition.NewTable(), group.NewState(), txn.NewHalves()
 	s.cluster.Store(cluster.Empty())

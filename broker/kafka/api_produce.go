@@ -89,10 +89,11 @@ func (p *production) topic(t *kmsg.ProduceRequestTopic) (Topic, error) {
 	default:
 		return Topic{}, fmt.Errorf("acks=%d, which is none of -1, 0 and 1: %w", p.req.Acks, kerr.InvalidRequiredAcks)
 	}
-	if p.req.Version >= 13 {
-		return p.backend.TopicByID(t.TopicID)
+	topic, err := p.topicNamed(t.Topic, t.TopicID, p.req.Version >= 13)
+	if err == nil && topic.Internal {
+		err = fmt.Errorf("topic %q is internal, the broker alone writes to it: %w", topic.Name, kerr.InvalidTopicException)
 	}
-	return p.backend.Topic(t.Topic)
+	return topic, err
 }
 
 // append checks what the request alone can tell and passes the batch on.
@@ -101,9 +102,6 @@ func (p *production) append(n int, records []byte) {
 	batch, err := checkRecords(records, p.req.Version)
 	if err == nil {
 		err = checkBatch(batch, r.topic.Config, p.entered.UnixMilli())
-	}
-	if err == nil && (r.partition < 0 || int(r.partition) >= len(r.topic.Partitions)) {
-		err = fmt.Errorf("topic %q has %d partitions, there is no partition %d: %w", r.topic.Name, len(r.topic.Partitions), r.partition, kerr.UnknownTopicOrPartition)
 	}
 	if err != nil {
 		p.settle(n, Appended{Err: err})

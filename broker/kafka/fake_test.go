@@ -27,6 +27,13 @@ type fake struct {
 	watchers  map[chan<- struct{}][]TopicPartition
 	// hold, if set, takes the completions of appends instead of running them.
 	hold func(complete func())
+	// changed says that a batch on hold did not stay as it was.
+	changed error
+	// refuse, if set, is the outcome of every append.
+	refuse  *Appended
+	fetches int // calls of Fetch
+	// watching, if set, runs when a watch is about to begin.
+	watching func()
 	// wait, if set, is what joining a group waits for.
 	wait chan struct{}
 	// panics makes InitProducerID meet a bug.
@@ -144,6 +151,10 @@ func (f *fake) CreateTopics(_ context.Context, topics []NewTopic, validateOnly b
 			out = append(out, CreatedTopic{Err: fmt.Errorf("topic %q: %w", n.Name, kerr.TopicAlreadyExists)})
 			continue
 		}
+		if n.Partitions > 100 {
+			out = append(out, CreatedTopic{Err: fmt.Errorf("%d partitions: %w", n.Partitions, kerr.InvalidPartitions)})
+			continue
+		}
 		t := f.addLocked(n.Name, max(int(n.Partitions), 1, len(n.Assignment)))
 		if validateOnly {
 			delete(f.topics, n.Name)
@@ -170,7 +181,7 @@ func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, _ 
 	if t == nil {
 		return kerr.UnknownTopicOrPartition
 	}
-	if int(total) <= len(t.logs) {
+	if int(total) <= len(t.logs) || total > 100 {
 		return fmt.Errorf("topic %q has %d partitions: %w", topic, len(t.logs), kerr.InvalidPartitions)
 	}
 	for len(t.logs) < int(total) {
@@ -215,9 +226,13 @@ func (f *fake) log(topic string, p int32) (*fakeLog, error) {
 func (f *fake) Append(req AppendRequest, done func(Appended)) {
 	f.mu.Lock()
 	l, err := f.log(req.Topic, req.Partition)
-	if err != nil {
+	if f.refuse != nil || err != nil {
 		f.mu.Unlock()
-		done(Appended{Err: err})
+		if f.refuse != nil {
+			done(*f.refuse)
+			return
+		}
+		done(Appended{BaseOffset: -1, Err: err})
 		return
 	}
 	b := slices.Clone(req.Batch)
@@ -242,7 +257,7 @@ func (f *fake) Append(req AppendRequest, done func(Appended)) {
 	}
 	hold(func() {
 		if err := req.Batch.Validate(); err != nil {
-			a.Err = fmt.Errorf("the batch changed while it was the backend's: %w", err)
+			f.changed = fmt.Errorf("the batch changed while it was the backend's: %w", err)
 		}
 		done(a)
 	})
@@ -251,6 +266,7 @@ func (f *fake) Append(req AppendRequest, done func(Appended)) {
 func (f *fake) Fetch(req FetchRequest, dst []byte) Fetched {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.fetches++
 	out := Fetched{Records: dst, DivergingEpoch: -1, DivergingEnd: -1, HighWatermark: -1, LastStable: -1, LogStart: -1}
 	l, err := f.log(req.Topic, req.Partition)
 	if err != nil {
@@ -275,6 +291,9 @@ func (f *fake) Fetch(req FetchRequest, dst []byte) Fetched {
 }
 
 func (f *fake) Watch(ps []TopicPartition, wake chan<- struct{}) func() {
+	if f.watching != nil {
+		f.watching()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.watchers[wake] = ps

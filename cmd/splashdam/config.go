@@ -15,7 +15,7 @@ import (
 type ServeConfig struct {
 	Data      string     // directory of everything durable
 	NodeID    int32      // of this node in its cluster, for good
-	Shards    int        // data shards of a new cluster
+	Shards    int        // data shards; 0 is what there is, or 1
 	Listeners []Listener // in the order given; the first is the one that is printed
 	// Advertise is where clients are sent, by listener. A listener that is not in
 	// it is advertised as it is bound.
@@ -78,10 +78,10 @@ var keys = []key{
 		},
 	},
 	{
-		name: "shards", def: "1", hint: "N",
-		help: "data shards of a new cluster; an existing one keeps its own",
+		name: "shards", def: "0", hint: "N",
+		help: "data shards: more than there are get added; 0 is what there is, and 1 in a new cluster",
 		set: func(c *ServeConfig, given []value) error {
-			n, err := number(given, 1, maxShards)
+			n, err := number(given, 0, maxShards)
 			c.Shards = n
 			return err
 		},

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -115,6 +117,8 @@ func (p *program) demo(ctx context.Context, o demoOptions, steps []demoStep) (er
 		}
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// Nobody who reads any more ends the demo in good order, too: head, for one.
+	signal.Ignore(syscall.SIGPIPE)
 
 	r := &report{p: p, json: o.json, started: time.Now()}
 	r.say("starting the platform in %s", dir)
@@ -122,10 +126,10 @@ func (p *program) demo(ctx context.Context, o demoOptions, steps []demoStep) (er
 	// until they begin an interrupt is the platform's own.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	mine := context.AfterFunc(ctx, end)
-	var outcome error
+	early := context.AfterFunc(ctx, end)
+	outcome := context.Canceled // unless the steps are reached
 	err = p.runNode(life, demoConfig(dir), func(node context.Context, _ string, on []BoundListener) error {
-		mine()
+		early()
 		defer end()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -133,7 +137,7 @@ func (p *program) demo(ctx context.Context, o demoOptions, steps []demoStep) (er
 		at := on[0].HostPort.String()
 		outcome = perform(ctx, &stage{report: r, brokers: []string{at}, dir: dir, mysql: o.mysql}, steps)
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, outcome != nil && !errors.Is(outcome, errUnwell):
 		case o.exit:
 			r.nextRuns()
 		default:
@@ -195,7 +199,11 @@ func perform(ctx context.Context, s *stage, steps []demoStep) error {
 func (s *stage) try(ctx context.Context, step demoStep) (figures, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, stepTimeout, fmt.Errorf("not done after %v", stepTimeout))
 	defer cancel()
-	return step.run(ctx, s)
+	f, err := step.run(ctx, s)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return f, err
 }
 
 // settleTimeout is how long a step waits for what must come. It is longer than a

@@ -82,7 +82,7 @@ func newOrderDatabase(dsn, dir string) orderDatabase {
 
 func (d orderDatabase) create(ctx context.Context, db *sql.DB) error {
 	if err := db.PingContext(ctx); err != nil {
-		return &problem{what: "the database of the orders, " + d.name + ", does not answer", cause: err, next: []string{
+		return &problem{what: "the database of the orders, " + d.name + ", cannot be used", cause: err, next: []string{
 			"--mysql takes user:password@tcp(host:port)/database, of a user who may create tables there",
 		}}
 	}

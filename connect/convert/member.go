@@ -1,0 +1,519 @@
+package convert
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"strconv"
+	"unsafe"
+
+	"github.com/splashdam/splashdam/connect"
+	"github.com/splashdam/splashdam/internal/invariant"
+)
+
+// form is how JSON has a field's values.
+type form uint8
+
+const (
+	asBool          form = iota + 1
+	asSigned             // an integer
+	asUnsigned           //
+	asFloat32            // a number, or one of three strings
+	asFloat64            //
+	asText               // a string
+	asBase64             // a string
+	asBits               // base64, lowest byte first
+	asUnscaled           // a decimal: base64 of a number in two's complement, big endian
+	asDecimalText        // a string
+	asDecimalNumber      // a number
+	asTimestamp          // a string, ISO 8601
+	asMillis             // an integer that becomes microseconds
+	asNanos              // an integer that becomes microseconds
+	asGeometry           // an object
+	asRaw                // any value, which is kept as JSON
+)
+
+// formOf is the form in which JSON writes values of a type.
+func formOf(t connect.Type, decimals connect.Decimals) form {
+	switch t.Kind {
+	case connect.Bool:
+		return asBool
+	case connect.Int8, connect.Int16, connect.Int32, connect.Int64, connect.Date, connect.Time, connect.Year:
+		return asSigned
+	case connect.Uint8, connect.Uint16, connect.Uint32, connect.Uint64:
+		return asUnsigned
+	case connect.Float32:
+		return asFloat32
+	case connect.Float64:
+		return asFloat64
+	case connect.Decimal:
+		return [...]form{asUnscaled, asDecimalText, asDecimalNumber}[decimals]
+	case connect.String, connect.JSON, connect.Enum, connect.Set:
+		return asText
+	case connect.Bytes:
+		return asBase64
+	case connect.Bits:
+		return asBits
+	case connect.DateTime:
+		if inMillis(t) {
+			return asMillis
+		}
+		return asSigned
+	case connect.Timestamp:
+		return asTimestamp
+	case connect.Geometry:
+		return asGeometry
+	}
+	invariant.That(false, "nobody said how JSON has a %v", t.Kind)
+	return 0
+}
+
+// limitOf is the highest integer that a column of the type holds.
+func limitOf(t connect.Type) uint64 {
+	unsigned := t.Kind >= connect.Uint8 && t.Kind <= connect.Uint64
+	width := 8 * t.Layout().Width()
+	switch {
+	case width == 0 || width > 64:
+		return 0
+	case unsigned:
+		return math.MaxUint64 >> (64 - width)
+	}
+	return math.MaxUint64 >> (65 - width)
+}
+
+// parse reads a value into a column.
+func (m *member) parse(b []byte, i int, c *connect.Column, into *Rows) (int, fault) {
+	if i == len(b) {
+		return i, truncated
+	}
+	if b[i] == 'n' {
+		end, f := scanWord(b, i, "null")
+		switch {
+		case f != 0:
+			return end, f
+		case !m.field.Nullable:
+			return i, unexpectedNull
+		}
+		c.AppendNull()
+		return end, 0
+	}
+	switch m.form {
+	case asBool:
+		word := "false"
+		if b[i] == 't' {
+			word = "true"
+		} else if b[i] != 'f' {
+			return i, wrongType
+		}
+		end, f := scanWord(b, i, word)
+		if f == 0 {
+			c.AppendBool(word == "true")
+		}
+		return end, f
+	case asSigned:
+		n, negative, end, f := scanInteger(b, i)
+		switch {
+		case f != 0:
+			return end, f
+		case !negative && n > m.limit || negative && n > m.limit+1:
+			return i, outOfRange
+		case negative:
+			n = -n
+		}
+		appendInteger(c, n)
+		return end, 0
+	case asUnsigned:
+		n, negative, end, f := scanInteger(b, i)
+		switch {
+		case f != 0:
+			return end, f
+		case negative || n > m.limit:
+			return i, outOfRange
+		}
+		appendInteger(c, n)
+		return end, 0
+	case asMillis, asNanos:
+		return m.parseScaled(b, i, c)
+	case asFloat32, asFloat64:
+		return m.parseFloat(b, i, c)
+	case asDecimalNumber:
+		end, f := scanNumber(b, i)
+		if f != 0 || end == i {
+			return i, wrongType
+		}
+		if f = parseDecimal(c, b[i:end], into); f != 0 {
+			return i, f
+		}
+		return end, 0
+	case asGeometry:
+		return parseGeometry(b, i, c, into)
+	case asRaw:
+		end, f := skipValue(b, i)
+		if f == 0 {
+			c.AppendText(b[i:end])
+		}
+		return end, f
+	}
+	if b[i] != '"' {
+		return i, wrongType
+	}
+	end, escaped, f := scanString(b, i+1)
+	if f != 0 {
+		return end, f
+	}
+	text := b[i+1 : end]
+	if m.form == asText {
+		if escaped {
+			c.Data = unescape(c.Data, text)
+			c.EndText()
+		} else {
+			c.AppendText(text)
+		}
+		return end + 1, 0
+	}
+	if escaped {
+		into.key = unescape(into.key[:0], text)
+		text = into.key
+	}
+	switch m.form {
+	case asBase64:
+		c.Data, f = decodeBase64(c.Data, text)
+		if f == 0 {
+			c.EndText()
+		}
+	case asBits:
+		f = parseBits(c, text)
+	case asUnscaled:
+		f = parseUnscaled(c, text, into)
+	case asDecimalText:
+		f = parseDecimal(c, text, into)
+	case asTimestamp:
+		f = parseTimestamp(c, text)
+	}
+	if f != 0 {
+		return i, f
+	}
+	return end + 1, 0
+}
+
+// appendInteger appends the lower bytes of a number that fits the column.
+func appendInteger(c *connect.Column, n uint64) {
+	switch c.Layout() {
+	case connect.Fix8Layout:
+		c.Append8(n)
+	case connect.Fix4Layout:
+		c.Append4(uint32(n))
+	case connect.Fix2Layout:
+		c.Append2(uint16(n))
+	default:
+		c.Append1(uint8(n))
+	}
+}
+
+// scanInteger reads an integer of up to 64 bits and its sign.
+func scanInteger(b []byte, i int) (n uint64, negative bool, end int, f fault) {
+	start := i
+	if b[i] == '-' {
+		negative = true
+		i++
+	}
+	first := i
+	for i < len(b) {
+		d := uint64(b[i] - '0')
+		if d > 9 {
+			break
+		}
+		if i-first >= 19 && n > (math.MaxUint64-d)/10 {
+			return 0, false, start, outOfRange
+		}
+		n = n*10 + d
+		i++
+	}
+	switch {
+	case i == len(b):
+		return 0, false, i, truncated
+	case i == first || b[i] == '.' || b[i]|0x20 == 'e':
+		return 0, false, start, wrongType
+	case b[first] == '0' && i > first+1:
+		return 0, false, start, badSyntax
+	}
+	return n, negative, i, 0
+}
+
+// parseScaled reads a time in another unit than microseconds.
+func (m *member) parseScaled(b []byte, i int, c *connect.Column) (int, fault) {
+	n, negative, end, f := scanInteger(b, i)
+	if f != 0 {
+		return end, f
+	}
+	if m.form == asNanos {
+		if n%1000 != 0 {
+			return i, tooFine
+		}
+		n /= 1000
+	} else {
+		var high uint64
+		if high, n = bits.Mul64(n, 1000); high != 0 {
+			return i, outOfRange
+		}
+	}
+	if !negative && n > m.limit || negative && n > m.limit+1 {
+		return i, outOfRange
+	}
+	if negative {
+		n = -n
+	}
+	c.Append8(n)
+	return end, 0
+}
+
+// parseFloat reads a number, or what appendFloat writes for something that is none.
+func (m *member) parseFloat(b []byte, i int, c *connect.Column) (int, fault) {
+	var value float64
+	end := i
+	if b[i] == '"' {
+		for _, special := range []struct {
+			text  string
+			value float64
+		}{{`"NaN"`, math.NaN()}, {`"Infinity"`, math.Inf(1)}, {`"-Infinity"`, math.Inf(-1)}} {
+			if hasPrefix(b[i:], special.text) {
+				value, end = special.value, i+len(special.text)
+			}
+		}
+		if end == i {
+			return i, wrongType
+		}
+	} else {
+		var f fault
+		if end, f = scanNumber(b, i); f != 0 {
+			if end == i {
+				f = wrongType
+			}
+			return end, f
+		}
+		size := 64
+		if m.form == asFloat32 {
+			size = 32
+		}
+		// The string does not outlive the call, and nobody writes to b meanwhile.
+		var err error
+		if value, err = strconv.ParseFloat(unsafe.String(&b[i], end-i), size); err != nil {
+			return i, outOfRange
+		}
+	}
+	if m.form == asFloat32 {
+		c.Append4(math.Float32bits(float32(value)))
+	} else {
+		c.Append8(math.Float64bits(value))
+	}
+	return end, 0
+}
+
+var strictBase64 = base64.StdEncoding.Strict()
+
+// decodeBase64 appends the bytes that a text stands for. The decoder passes over
+// the ends of lines, so a text with some is longer than it has to be.
+func decodeBase64(to, text []byte) ([]byte, fault) {
+	out, err := strictBase64.AppendDecode(to, text)
+	if err != nil || len(text) != strictBase64.EncodedLen(len(out)-len(to)) {
+		return to, badBase64
+	}
+	return out, 0
+}
+
+// parseBits fills up what is shorter than the type with zeros.
+func parseBits(c *connect.Column, text []byte) fault {
+	start := len(c.Data)
+	var f fault
+	if c.Data, f = decodeBase64(c.Data, text); f != 0 {
+		return f
+	}
+	length := (c.Type.Length + 7) / 8
+	unused := 8*length - c.Type.Length
+	value := c.Data[start:]
+	if len(value) > length || len(value) == length && value[length-1]>>(8-unused) != 0 {
+		return outOfRange
+	}
+	for range length - len(value) {
+		c.Data = append(c.Data, 0)
+	}
+	c.EndText()
+	return 0
+}
+
+// parseGeometry reads {"wkb":"…","srid":n}, in any order. No SRID is 0.
+func parseGeometry(b []byte, i int, c *connect.Column, into *Rows) (int, fault) {
+	start := len(c.Data)
+	c.Data = append(c.Data, 0, 0, 0, 0)
+	hasWKB, hasSRID := false, false
+	i, more, f := openObject(b, i)
+	if f == noObject {
+		f = wrongType
+	}
+	for more && f == 0 {
+		var name []byte
+		at := i
+		if name, i, f = scanKey(b, i, into); f != 0 {
+			break
+		}
+		switch string(name) {
+		case "wkb":
+			if hasWKB {
+				return at, memberTwice
+			}
+			hasWKB = true
+			if i == len(b) || b[i] != '"' {
+				return i, wrongType
+			}
+			end, escaped, f := scanString(b, i+1)
+			if f != 0 {
+				return end, f
+			}
+			text := b[i+1 : end]
+			if escaped {
+				into.key = unescape(into.key[:0], text)
+				text = into.key
+			}
+			if c.Data, f = decodeBase64(c.Data, text); f != 0 {
+				return i, f
+			}
+			i = end + 1
+		case "srid":
+			if hasSRID {
+				return at, memberTwice
+			}
+			hasSRID = true
+			if i < len(b) && b[i] == 'n' {
+				i, f = scanWord(b, i, "null")
+				break
+			}
+			if i == len(b) {
+				return i, truncated
+			}
+			n, negative, end, f := scanInteger(b, i)
+			if f != 0 {
+				return end, f
+			}
+			if negative || n > math.MaxUint32 {
+				return i, outOfRange
+			}
+			binary.LittleEndian.PutUint32(c.Data[start:], uint32(n))
+			i = end
+		default:
+			i, f = skipValue(b, i)
+		}
+		if f == 0 {
+			i, more, f = skipComma(b, i)
+		}
+	}
+	switch {
+	case f != 0:
+		return i, f
+	case !hasWKB:
+		return i, wrongType
+	}
+	c.EndText()
+	return i, 0
+}
+
+// parseTimestamp reads what appendTimestamp writes, and the same with another zone
+// or another number of digits of the second's fraction.
+func parseTimestamp(c *connect.Column, text []byte) fault {
+	t := timeText{text: text}
+	negative := t.take('-')
+	long := negative || t.take('+')
+	year := t.number(4)
+	for long && !t.bad && year < 1_000_000 && len(t.text) > 0 && t.text[0]-'0' <= 9 {
+		year = year*10 + int64(t.text[0]-'0')
+		t.text = t.text[1:]
+	}
+	if negative {
+		year = -year
+	}
+	t.need('-')
+	month := t.number(2)
+	t.need('-')
+	day := t.number(2)
+	t.need('T')
+	hour := t.number(2)
+	t.need(':')
+	minute := t.number(2)
+	t.need(':')
+	second := t.number(2)
+	var micros int64
+	if t.take('.') {
+		unit := int64(100_000)
+		digits := 0
+		for len(t.text) > 0 && t.text[0]-'0' <= 9 {
+			d := int64(t.text[0] - '0')
+			if d != 0 && digits >= c.Type.Precision {
+				return tooFine
+			}
+			micros += d * unit
+			unit /= 10
+			digits++
+			t.text = t.text[1:]
+		}
+		t.bad = t.bad || digits == 0
+	}
+	var zone int64
+	if !t.take('Z') {
+		west := t.take('-')
+		if !west {
+			t.need('+')
+		}
+		hours := t.number(2)
+		t.need(':')
+		minutes := t.number(2)
+		t.bad = t.bad || hours > 18 || minutes > 59
+		if zone = hours*3600 + minutes*60; west {
+			zone = -zone
+		}
+	}
+	if t.bad || len(t.text) > 0 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 {
+		return badTime
+	}
+	days := daysOf(year, month, day)
+	if _, _, back := civil(days); back != day { // the month is shorter
+		return badTime
+	}
+	seconds := days*86400 + hour*3600 + minute*60 + second - zone
+	const most = math.MaxInt64/secondMicros - 1
+	if seconds > most || seconds < -most {
+		return outOfRange
+	}
+	c.Append8(uint64(seconds*secondMicros + micros))
+	return 0
+}
+
+// timeText is a text that is read from its beginning. After something that is
+// not as it should be it is bad.
+type timeText struct {
+	text []byte
+	bad  bool
+}
+
+func (t *timeText) take(c byte) bool {
+	if len(t.text) == 0 || t.text[0] != c {
+		return false
+	}
+	t.text = t.text[1:]
+	return true
+}
+
+func (t *timeText) need(c byte) { t.bad = !t.take(c) || t.bad }
+
+func (t *timeText) number(digits int) (n int64) {
+	if len(t.text) < digits {
+		t.bad = true
+		return 0
+	}
+	for _, c := range t.text[:digits] {
+		d := c - '0'
+		t.bad = t.bad || d > 9
+		n = n*10 + int64(d)
+	}
+	t.text = t.text[digits:]
+	return n
+}
