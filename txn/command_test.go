@@ -82,6 +82,45 @@ func TestDamagedCommandsAreRefusedAndChangeNothing(t *testing.T) {
 	refused("no id", parkedCommand(""))
 }
 
+func TestOvertakenCommandsChangeNothing(t *testing.T) {
+	prepared, asked := sample[0].command, func(n int) record.Command { return askedCommand("id-1", n, 9000) }
+	committed, rolledBack := sample[3].command, sample[4].command
+	other := preparedCommand("id-1", PrepareRequest{Held: 6, Group: "h", Principal: "User:b"}, 8000)
+	for _, test := range []struct {
+		name   string
+		before []record.Command
+		late   record.Command
+	}{
+		{"a question too early", []record.Command{prepared}, asked(2)},
+		{"a question too late", []record.Command{prepared, asked(1), asked(2)}, askedCommand("id-1", 1, 10_000)},
+		{"a question to a parked one", []record.Command{prepared, parkedCommand("id-1")}, asked(1)},
+		{"a question to an ended one", []record.Command{prepared, committed}, asked(1)},
+		{"a question to nobody", nil, asked(1)},
+		{"parking an ended one", []record.Command{prepared, rolledBack}, parkedCommand("id-1")},
+		{"parking nobody", nil, parkedCommand("id-1")},
+		{"rolling back what is committed", []record.Command{prepared, committed}, rolledBack},
+		{"committing what is rolled back", []record.Command{prepared, rolledBack}, committed},
+		{"committing nobody", nil, committed},
+		{"preparing another one", []record.Command{prepared}, other},
+		{"preparing another one behind the end", []record.Command{prepared, committed}, other},
+		{"expiring an undecided one", []record.Command{prepared}, expiredCommand("id-1")},
+		{"expiring a parked one", []record.Command{prepared, parkedCommand("id-1")}, expiredCommand("id-1")},
+		{"expiring nobody", nil, expiredCommand("id-1")},
+	} {
+		h := NewHalves()
+		for i, c := range append(test.before, test.late) {
+			before := string(h.View().Encode())
+			if err := h.Apply(1, c, int64(1000*i)); err != nil {
+				t.Fatal(err)
+			}
+			changed := string(h.View().Encode()) != before
+			if last := i == len(test.before); changed == last {
+				t.Errorf("%s: command %d changed something: %v", test.name, i, changed)
+			}
+		}
+	}
+}
+
 func FuzzApply(f *testing.F) {
 	for _, c := range sample {
 		f.Add([]byte(c.command))

@@ -24,7 +24,7 @@ func TestRandomHalfMessages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		// The seed decides everything, so that all steps are equally likely; what
 		// rapid shrinks is their number.
-		steps := rapid.IntRange(100, 2000).Draw(t, "steps")
+		steps := rapid.IntRange(100, 1500).Draw(t, "steps")
 		w := newWorld(t, rapid.Uint64().Draw(t, "seed"))
 		for range steps {
 			w.step()

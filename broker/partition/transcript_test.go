@@ -67,6 +67,7 @@ type stage struct {
 	now      int64
 	next     record.Index
 	inFlight []part
+	queue    []part
 	mark     Mark
 	marked   int
 	out      strings.Builder
@@ -175,8 +176,20 @@ func (s *stage) do(a args) error {
 		}
 	case "expire":
 		for _, e := range s.l.ExpiredProducers(s.now, a.duration("after"), int(a.num("max", 100))) {
-			s.log(part{at: at, partition: e.Partition, command: e.Command})
+			x := part{at: at, partition: e.Partition, command: e.Command}
+			if slices.Contains(a.objects, "later") { // it waits in the queue
+				s.queue = append(s.queue, x)
+				s.printf("waiting: %v %s", x.partition, describe(x.command))
+			} else {
+				s.log(x)
+			}
 		}
+	case "propose":
+		for _, x := range s.queue {
+			x.at = at
+			s.log(x)
+		}
+		s.queue = nil
 	case "apply":
 		last := s.next - 1
 		if n := a.num("entries", 0); n > 0 {
