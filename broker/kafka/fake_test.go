@@ -22,6 +22,7 @@ type fake struct {
 	topics    map[string]*fakeTopic
 	auto      bool // topics may be created by asking for them
 	created   []string
+	changes   []string // of topics' settings
 	producers int64
 	offsets   map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
 	watchers  map[chan<- struct{}][]TopicPartition
@@ -205,9 +206,30 @@ func (f *fake) TopicConfigs(topic string) ([]ConfigEntry, error) {
 }
 func (f *fake) BrokerConfigs() []ConfigEntry { return settingsOfFake() }
 
-func (f *fake) AlterTopicConfigs(_ context.Context, topic string, _ []ConfigChange, _ bool) error {
-	_, err := f.Topic(topic)
-	return err
+func (f *fake) AlterTopicConfigs(_ context.Context, topic string, changes []ConfigChange, _ bool) error {
+	return f.noteChanges("alter", topic, changes)
+}
+
+func (f *fake) ReplaceTopicConfigs(_ context.Context, topic string, changes []ConfigChange, _ bool) error {
+	return f.noteChanges("replace", topic, changes)
+}
+
+func (f *fake) noteChanges(verb, topic string, changes []ConfigChange) error {
+	if _, err := f.Topic(topic); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	note := verb + " " + topic
+	for _, c := range changes {
+		value := "null"
+		if c.Value != nil {
+			value = *c.Value
+		}
+		note += fmt.Sprintf(" %s:%v=%s", c.Name, c.Op, value)
+	}
+	f.changes = append(f.changes, note)
+	return nil
 }
 
 func (f *fake) log(topic string, p int32) (*fakeLog, error) {
