@@ -22,7 +22,8 @@ type fake struct {
 	topics    map[string]*fakeTopic
 	auto      bool // topics may be created by asking for them
 	created   []string
-	changes   []string // of topics' settings
+	changes   []string  // of topics' settings
+	assigned  [][]int32 // to the partitions that were created last
 	producers int64
 	offsets   map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
 	watchers  map[chan<- struct{}][]TopicPartition
@@ -175,9 +176,10 @@ func (f *fake) DeleteTopics(_ context.Context, names []string) (errs []error) {
 	return errs
 }
 
-func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, _ [][]int32, _ bool) error {
+func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, assignment [][]int32, _ bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.assigned = assignment
 	t := f.topics[topic]
 	if t == nil {
 		return kerr.UnknownTopicOrPartition
@@ -201,8 +203,10 @@ func settingsOfFake() []ConfigEntry {
 }
 
 func (f *fake) TopicConfigs(topic string) ([]ConfigEntry, error) {
-	_, err := f.Topic(topic)
-	return settingsOfFake(), err
+	if _, err := f.Topic(topic); err != nil {
+		return nil, err
+	}
+	return settingsOfFake(), nil
 }
 func (f *fake) BrokerConfigs() []ConfigEntry { return settingsOfFake() }
 
