@@ -25,8 +25,10 @@ type fake struct {
 	changes   []string  // of topics' settings
 	assigned  [][]int32 // to the partitions that were created last
 	producers int64
-	offsets   map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
-	watchers  map[chan<- struct{}][]TopicPartition
+	// coordinator is the node that coordinates all groups.
+	coordinator int32
+	offsets     map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
+	watchers    map[chan<- struct{}][]TopicPartition
 	// hold, if set, takes the completions of appends instead of running them.
 	hold func(complete func())
 	// changed says that a batch on hold did not stay as it was.
@@ -54,10 +56,11 @@ type fakeLog struct {
 
 func newFake() *fake {
 	return &fake{
-		self:     []Node{{ID: 1, Host: "localhost", Port: 9092}},
-		topics:   make(map[string]*fakeTopic),
-		offsets:  make(map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition),
-		watchers: make(map[chan<- struct{}][]TopicPartition),
+		self:        []Node{{ID: 1, Host: "localhost", Port: 9092}},
+		coordinator: 1,
+		topics:      make(map[string]*fakeTopic),
+		offsets:     make(map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition),
+		watchers:    make(map[chan<- struct{}][]TopicPartition),
 	}
 }
 
@@ -342,6 +345,15 @@ func (f *fake) OffsetFor(topic string, p int32, ts int64, _ bool, _ int32) (int6
 	case ts == timestampEarliest:
 		return l.start, -1, 5, nil
 	}
+	if ts == timestampMax {
+		offset, newest := int64(-1), int64(-1)
+		for _, b := range l.batches {
+			if o, at, ok, err := b.MaxTimestampOffset(1 << 20); ok && err == nil && at > newest {
+				offset, newest = o, at
+			}
+		}
+		return offset, newest, 5, nil
+	}
 	for _, b := range l.batches {
 		if o, at, ok, err := b.OffsetForTime(ts, 1<<20); ok && err == nil {
 			return o, at, 5, nil
@@ -360,7 +372,7 @@ func (f *fake) EpochEnd(topic string, p int32, _, epoch int32) (int32, int64, er
 	return epoch, l.end, nil
 }
 
-func (f *fake) Coordinator(context.Context, string) (int32, error) { return f.self[0].ID, nil }
+func (f *fake) Coordinator(context.Context, string) (int32, error) { return f.coordinator, nil }
 
 func (f *fake) JoinGroup(ctx context.Context, c Client, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
 	resp := kmsg.NewPtrJoinGroupResponse()
