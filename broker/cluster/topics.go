@@ -322,6 +322,23 @@ func (c *Controller) AlterConfigs(name string, changes []ConfigChange, s *Broker
 	return cmd, t, nil
 }
 
+// ReplaceConfigs decides to make some settings all that a topic has: what it has
+// besides goes back to the broker's value. As AlterConfigs otherwise.
+func (c *Controller) ReplaceConfigs(name string, changes []ConfigChange, s *BrokerSettings) (record.Command, *Topic, error) {
+	t, err := c.existing(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := slices.Clone(changes)
+	for _, has := range slices.Sorted(maps.Keys(t.Configs)) {
+		kept := slices.ContainsFunc(changes, func(ch ConfigChange) bool { return ch.Name == has })
+		if _, known := topicSettingNamed(has); known && !kept {
+			all = append(all, ConfigChange{Name: has, Op: kmsg.IncrementalAlterConfigOpDelete})
+		}
+	}
+	return c.AlterConfigs(name, all, s)
+}
+
 // alter works out what changes make of a topic's settings.
 func (s *BrokerSettings) alter(t *Topic, changes []ConfigChange) (*setConfigs, error) {
 	configs := maps.Clone(t.Configs)

@@ -235,6 +235,35 @@ func TestPartitionIDsEnd(t *testing.T) {
 	wantKafka(t, err, kerr.InvalidPartitions)
 }
 
+func TestReplacedConfigsAreAllThatATopicHas(t *testing.T) {
+	c, s := lead(t, 1, 1), DefaultBrokerSettings()
+	r := plain("t", 1)
+	r.Configs = map[string]*string{"retention.ms": ptr("5"), "cleanup.policy": ptr("compact"), "segment.ms": ptr("7")}
+	mustCreate(t, c, r, ids())
+	set := func(name, value string) ConfigChange { return ConfigChange{Name: name, Value: &value} }
+	_, topic, err := c.ReplaceConfigs("t", []ConfigChange{set("retention.ms", "6"), set("max.message.bytes", "1000")}, s)
+	wantKafka(t, err, nil)
+	if want := map[string]string{"retention.ms": "6", "max.message.bytes": "1000"}; !maps.Equal(topic.Configs, want) {
+		t.Errorf("got %v, want %v", topic.Configs, want)
+	}
+	for name, changes := range map[string][]ConfigChange{
+		"an unknown setting": {set("nonsense", "1")},
+		"a wrong value":      {set("retention.ms", "soon")},
+		"twice the same":     {set("retention.ms", "1"), set("retention.ms", "2")},
+	} {
+		if _, _, err := c.ReplaceConfigs("t", changes, s); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	_, topic, err = c.ReplaceConfigs("t", nil, s)
+	wantKafka(t, err, nil)
+	if len(topic.Configs) > 0 {
+		t.Errorf("it still has %v", topic.Configs)
+	}
+	_, _, err = c.ReplaceConfigs("unknown", nil, s)
+	wantKafka(t, err, kerr.UnknownTopicOrPartition)
+}
+
 func TestAlterConfigsStepByStep(t *testing.T) {
 	const (
 		set  = kmsg.IncrementalAlterConfigOpSet

@@ -118,7 +118,10 @@ type Cluster interface {
 	// TopicConfigs and BrokerConfigs describe every setting, sorted by name.
 	TopicConfigs(topic string) ([]ConfigEntry, error)
 	BrokerConfigs() []ConfigEntry
+	// AlterTopicConfigs makes all of the changes or none. ReplaceTopicConfigs resets
+	// besides what the topic has set and no change names.
 	AlterTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
+	ReplaceTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
 }
 
 // CreatedTopic is the outcome for one NewTopic.

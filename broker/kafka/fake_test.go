@@ -22,9 +22,13 @@ type fake struct {
 	topics    map[string]*fakeTopic
 	auto      bool // topics may be created by asking for them
 	created   []string
+	changes   []string  // of topics' settings
+	assigned  [][]int32 // to the partitions that were created last
 	producers int64
-	offsets   map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
-	watchers  map[chan<- struct{}][]TopicPartition
+	// coordinator is the node that coordinates all groups.
+	coordinator int32
+	offsets     map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
+	watchers    map[chan<- struct{}][]TopicPartition
 	// hold, if set, takes the completions of appends instead of running them.
 	hold func(complete func())
 	// changed says that a batch on hold did not stay as it was.
@@ -52,10 +56,11 @@ type fakeLog struct {
 
 func newFake() *fake {
 	return &fake{
-		self:     []Node{{ID: 1, Host: "localhost", Port: 9092}},
-		topics:   make(map[string]*fakeTopic),
-		offsets:  make(map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition),
-		watchers: make(map[chan<- struct{}][]TopicPartition),
+		self:        []Node{{ID: 1, Host: "localhost", Port: 9092}},
+		coordinator: 1,
+		topics:      make(map[string]*fakeTopic),
+		offsets:     make(map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition),
+		watchers:    make(map[chan<- struct{}][]TopicPartition),
 	}
 }
 
@@ -174,9 +179,10 @@ func (f *fake) DeleteTopics(_ context.Context, names []string) (errs []error) {
 	return errs
 }
 
-func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, _ [][]int32, _ bool) error {
+func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, assignment [][]int32, _ bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.assigned = assignment
 	t := f.topics[topic]
 	if t == nil {
 		return kerr.UnknownTopicOrPartition
@@ -200,14 +206,37 @@ func settingsOfFake() []ConfigEntry {
 }
 
 func (f *fake) TopicConfigs(topic string) ([]ConfigEntry, error) {
-	_, err := f.Topic(topic)
-	return settingsOfFake(), err
+	if _, err := f.Topic(topic); err != nil {
+		return nil, err
+	}
+	return settingsOfFake(), nil
 }
 func (f *fake) BrokerConfigs() []ConfigEntry { return settingsOfFake() }
 
-func (f *fake) AlterTopicConfigs(_ context.Context, topic string, _ []ConfigChange, _ bool) error {
-	_, err := f.Topic(topic)
-	return err
+func (f *fake) AlterTopicConfigs(_ context.Context, topic string, changes []ConfigChange, _ bool) error {
+	return f.noteChanges("alter", topic, changes)
+}
+
+func (f *fake) ReplaceTopicConfigs(_ context.Context, topic string, changes []ConfigChange, _ bool) error {
+	return f.noteChanges("replace", topic, changes)
+}
+
+func (f *fake) noteChanges(verb, topic string, changes []ConfigChange) error {
+	if _, err := f.Topic(topic); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	note := verb + " " + topic
+	for _, c := range changes {
+		value := "null"
+		if c.Value != nil {
+			value = *c.Value
+		}
+		note += fmt.Sprintf(" %s:%v=%s", c.Name, c.Op, value)
+	}
+	f.changes = append(f.changes, note)
+	return nil
 }
 
 func (f *fake) log(topic string, p int32) (*fakeLog, error) {
@@ -316,6 +345,15 @@ func (f *fake) OffsetFor(topic string, p int32, ts int64, _ bool, _ int32) (int6
 	case ts == timestampEarliest:
 		return l.start, -1, 5, nil
 	}
+	if ts == timestampMax {
+		offset, newest := int64(-1), int64(-1)
+		for _, b := range l.batches {
+			if o, at, ok, err := b.MaxTimestampOffset(1 << 20); ok && err == nil && at > newest {
+				offset, newest = o, at
+			}
+		}
+		return offset, newest, 5, nil
+	}
 	for _, b := range l.batches {
 		if o, at, ok, err := b.OffsetForTime(ts, 1<<20); ok && err == nil {
 			return o, at, 5, nil
@@ -334,7 +372,7 @@ func (f *fake) EpochEnd(topic string, p int32, _, epoch int32) (int32, int64, er
 	return epoch, l.end, nil
 }
 
-func (f *fake) Coordinator(context.Context, string) (int32, error) { return f.self[0].ID, nil }
+func (f *fake) Coordinator(context.Context, string) (int32, error) { return f.coordinator, nil }
 
 func (f *fake) JoinGroup(ctx context.Context, c Client, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
 	resp := kmsg.NewPtrJoinGroupResponse()
