@@ -33,6 +33,7 @@ func TestTextOfAnyCharacterSetBecomesUTF8(t *testing.T) {
 		{"big5", "\xa7\x41\xa6\x6e", "你好"},
 		{"euckr", "\xc7\xd1\xb1\xdb", "한글"},
 		{"ujis", "\xa4\xa2\x8e\xb1\x8f\xb0\xa1\x8f", "あｱ丂?"},
+		{"gb18030", "\xa8\xbc\x81\x35\xf4\x37", "\u1e3f\ue7c7"},
 		{"gb18030", "\xc4\xe3\x81\x30\x81\x30\x90\x30\x81\x30\xe3\x32\x9a\x35\x84\x31\xa4\x39\x81", "你\u0080\U00010000\U0010ffff\uffff?"},
 	} {
 		c, err := findCharset(test.charset)

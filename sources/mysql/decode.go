@@ -31,7 +31,6 @@ const (
 // inflater's.
 type rowsEvent struct {
 	tableID uint64
-	flags   uint16
 	op      connect.Op
 	columns int
 	// before and after have a bit for each column that the images have, lowest
@@ -78,7 +77,8 @@ func parseRows(eventType byte, event []byte, f *inflater) (rowsEvent, error) {
 	}
 	e := rowsEvent{op: op}
 	c := cursor{rest: event}
-	e.tableID, e.flags = c.uint(6), uint16(c.uint(2))
+	e.tableID = c.uint(6)
+	c.uint(2) // flags
 	if version == 2 {
 		c.bytes(int(c.uint(2)) - 2) // what only partitions and NDB need
 	}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -233,3 +234,94 @@ func checkHash(t *testing.T, r recording) {
 
 func TestAHiddenColumnIsLeftOut(t *testing.T)     { recorded(t, "hash", checkHash) }
 func TestAHiddenColumnIsLeftOutLive(t *testing.T) { live(t, "mariadb", "hash", makeHash, checkHash) }
+
+// makePartial has MySQL log changes inside a document.
+func makePartial(t *testing.T, _ *liveServer, conn *sql.Conn) {
+	execute(t, conn, "CREATE TABLE partial_json (id int primary key, d json)", "INSERT INTO partial_json VALUES (1, JSON_OBJECT('a', REPEAT('x', 100), 'b', 1))",
+		"SET SESSION binlog_row_value_options=PARTIAL_JSON, binlog_row_image=MINIMAL", "UPDATE partial_json SET d = JSON_SET(d, '$.b', 2)")
+}
+
+func checkPartial(t *testing.T, r recording) {
+	var f inflater
+	e := r.events[len(r.events)-1]
+	_, err := parseRows(e.kind, e.bytes, &f)
+	var permanent *connect.PermanentError
+	if !errors.As(err, &permanent) || !strings.Contains(permanent.Next, "SET GLOBAL binlog_row_value_options=''") {
+		t.Errorf("an event of type %d gave %v", e.kind, err)
+	}
+}
+
+func TestChangesInsideADocumentAreRefused(t *testing.T) { recorded(t, "partial", checkPartial) }
+func TestChangesInsideADocumentAreRefusedLive(t *testing.T) {
+	live(t, "mysql", "partial", makePartial, checkPartial)
+}
+
+func TestRowsComeInPortionsAndInsertsMeetUpdates(t *testing.T) {
+	recorded(t, "types", func(t *testing.T, r recording) {
+		whole := decodeAll(t, r, "types")[0]
+		var portions connect.Section
+		var f inflater
+		var table *table
+		for _, e := range r.events {
+			if e.kind == eventTableMap {
+				var err error
+				if table, err = parseTableMap(e.bytes, "test", r.server, r.declarations["types"]); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			event, err := parseRows(e.kind, e.bytes, &f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for len(event.images) > 0 {
+				rows := portions.Rows()
+				if err := table.decode(&event, &portions, 2); err != nil {
+					t.Fatal(err)
+				}
+				if n := portions.Rows() - rows; n < 1 || n > 2 {
+					t.Fatalf("%d rows where at most 2 were wanted", n)
+				}
+			}
+		}
+		portions.Schema = whole.Schema
+		if rowsOf(&portions) != rowsOf(whole) {
+			t.Error("in portions the rows are others")
+		}
+	})
+}
+
+func TestRowsOfAnotherTableAreAnError(t *testing.T) {
+	r := readRecording(t, "testdata/mysql-9.7/images.events")
+	other := readRecording(t, "testdata/mysql-9.7/orders.events")
+	var f inflater
+	event, err := parseRows(other.events[1].kind, other.events[1].bytes, &f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := parseTableMap(r.events[0].bytes, "test", r.server, declaration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := table.decode(&event, &connect.Section{}, 1); err == nil || !strings.Contains(err.Error(), "10 columns") {
+		t.Errorf("10 columns of a table of 5 gave %v", err)
+	}
+	if _, err := parseRows(eventTableMap, r.events[0].bytes, &f); err == nil {
+		t.Error("a TABLE_MAP event has rows")
+	}
+}
+
+func TestAnErrorNamesTheTableAndTheColumn(t *testing.T) {
+	r := readRecording(t, "testdata/mysql-9.7/orders.events")
+	table := ordersTable(t, r)
+	var f inflater
+	event, err := parseRows(r.events[1].kind, r.events[1].bytes, &f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	event.images = event.images[:20]
+	err = table.decode(&event, &connect.Section{}, 1)
+	if err == nil || err.Error() != "row event of test.splashdam_test.orders, c, after 0 rows: column name: it is cut short" {
+		t.Errorf("error is %v", err)
+	}
+}
