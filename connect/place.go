@@ -1,9 +1,9 @@
 package connect
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -46,30 +46,32 @@ func (p Place) String() string { return string(p.Append(nil)) }
 // ParsePlace is the inverse of Append, and takes nothing else.
 func ParsePlace(text []byte) (Place, error) {
 	var numbers [5]uint64
-	bits := [5]int{32, 32, 64, 64, 64}
 	rest := text
-	for i := range numbers {
-		word, after, dot := bytes.Cut(rest, []byte{'.'})
-		n, err := parseUint(word, bits[i])
-		if err || dot != (i < 4) {
+	for i, highest := range [...]uint64{math.MaxUint32, math.MaxUint32, math.MaxUint64, math.MaxUint64, math.MaxUint64} {
+		n, length := parseUint(rest)
+		last := i == len(numbers)-1
+		if length == 0 || n > highest || last != (length == len(rest)) || !last && rest[length] != '.' {
 			return Place{}, fmt.Errorf("header %s: %.60q is not five numbers with dots between", PlaceHeader, text)
 		}
-		numbers[i], rest = n, after
+		numbers[i] = n
+		rest = rest[min(length+1, len(rest)):]
 	}
 	return Place{uint32(numbers[0]), uint32(numbers[1]), numbers[2], numbers[3], numbers[4]}, nil
 }
 
-// parseUint takes what AppendUint writes, without making a string of it.
-func parseUint(word []byte, bits int) (n uint64, bad bool) {
-	if len(word) == 0 || len(word) > 1 && word[0] == '0' || len(word) > 20 {
-		return 0, true
-	}
-	for _, c := range word {
-		d := uint64(c - '0')
-		if d > 9 || n > (1<<64-1-d)/10 {
-			return 0, true
+// parseUint reads what AppendUint writes, from the beginning of a text, without
+// making a string of it. Length is 0 if there is no such number.
+func parseUint(text []byte) (n uint64, length int) {
+	for length < len(text) {
+		d := uint64(text[length] - '0')
+		if d > 9 {
+			break
+		}
+		if length > 0 && n == 0 || length >= 19 && n > (math.MaxUint64-d)/10 {
+			return 0, 0
 		}
 		n = n*10 + d
+		length++
 	}
-	return n, bits < 64 && n>>bits != 0
+	return n, length
 }

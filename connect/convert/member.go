@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"math"
@@ -220,6 +219,12 @@ func scanInteger(b []byte, i int) (n uint64, negative bool, end int, f fault) {
 		i++
 	}
 	first := i
+	if i+8 <= len(b) {
+		if word := binary.LittleEndian.Uint64(b[i:]); eightDigits(word) {
+			n = ofEightDigits(word)
+			i += 8
+		}
+	}
 	for i < len(b) {
 		d := uint64(b[i] - '0')
 		if d > 9 {
@@ -240,6 +245,22 @@ func scanInteger(b []byte, i int) (n uint64, negative bool, end int, f fault) {
 		return 0, false, start, badSyntax
 	}
 	return n, negative, i, 0
+}
+
+// eightDigits is whether every byte of a word is a digit: its upper half is 3, and
+// stays 3 when 6 is added.
+func eightDigits(word uint64) bool {
+	const upper = 0xf0 * ones
+	return word&upper|(word+6*ones)&upper>>4 == 0x33*ones
+}
+
+// ofEightDigits adds up digits, of which the lowest byte is the first, by twos,
+// fours and eights.
+func ofEightDigits(word uint64) uint64 {
+	word -= '0' * ones
+	word = word*10 + word>>8
+	const pairs = 0x000000ff_000000ff
+	return ((word&pairs)*(100+1_000_000<<32) + (word>>16&pairs)*(1+10_000<<32)) >> 32
 }
 
 // parseScaled reads a time in another unit than microseconds.
@@ -313,11 +334,11 @@ func (m *member) parseFloat(b []byte, i int, c *connect.Column) (int, fault) {
 
 var strictBase64 = base64.StdEncoding.Strict()
 
-// decodeBase64 appends the bytes that a text stands for. The decoder would pass
-// over the ends of lines.
+// decodeBase64 appends the bytes that a text stands for. The decoder passes over
+// the ends of lines, so a text with some is longer than it has to be.
 func decodeBase64(to, text []byte) ([]byte, fault) {
 	out, err := strictBase64.AppendDecode(to, text)
-	if err != nil || bytes.ContainsAny(text, "\r\n") {
+	if err != nil || len(text) != strictBase64.EncodedLen(len(out)-len(to)) {
 		return to, badBase64
 	}
 	return out, 0
@@ -421,65 +442,38 @@ func parseGeometry(b []byte, i int, c *connect.Column, into *Rows) (int, fault) 
 // parseTimestamp reads what appendTimestamp writes, and the same with another zone
 // or another number of digits of the second's fraction.
 func parseTimestamp(c *connect.Column, text []byte) fault {
-	t := timeText{text: text}
-	negative := t.take('-')
-	long := negative || t.take('+')
-	year := t.number(4)
-	for long && !t.bad && year < 1_000_000 && len(t.text) > 0 && t.text[0]-'0' <= 9 {
-		year = year*10 + int64(t.text[0]-'0')
-		t.text = t.text[1:]
+	year, rest, ok := parseYear(text)
+	const clock = len("-01-02T15:04:05")
+	if !ok || len(rest) <= clock || rest[0] != '-' || rest[3] != '-' || rest[6] != 'T' || rest[9] != ':' || rest[12] != ':' {
+		return badTime
 	}
-	if negative {
-		year = -year
+	month, day := twoDigits(rest[1:]), twoDigits(rest[4:])
+	hour, minute, second := twoDigits(rest[7:]), twoDigits(rest[10:]), twoDigits(rest[13:])
+	if month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+		return badTime
 	}
-	t.need('-')
-	month := t.number(2)
-	t.need('-')
-	day := t.number(2)
-	t.need('T')
-	hour := t.number(2)
-	t.need(':')
-	minute := t.number(2)
-	t.need(':')
-	second := t.number(2)
+	rest = rest[clock:]
 	var micros int64
-	if t.take('.') {
-		unit := int64(100_000)
-		digits := 0
-		for len(t.text) > 0 && t.text[0]-'0' <= 9 {
-			d := int64(t.text[0] - '0')
-			if d != 0 && digits >= c.Type.Precision {
+	if rest[0] == '.' {
+		digits := scanDigits(rest, 1) - 1
+		if digits == 0 {
+			return badTime
+		}
+		unit := int64(secondMicros)
+		for i, d := range rest[1 : digits+1] {
+			if d != '0' && i >= c.Type.Precision {
 				return tooFine
 			}
-			micros += d * unit
 			unit /= 10
-			digits++
-			t.text = t.text[1:]
+			micros += int64(d-'0') * unit
 		}
-		t.bad = t.bad || digits == 0
+		rest = rest[digits+1:]
 	}
-	var zone int64
-	if !t.take('Z') {
-		west := t.take('-')
-		if !west {
-			t.need('+')
-		}
-		hours := t.number(2)
-		t.need(':')
-		minutes := t.number(2)
-		t.bad = t.bad || hours > 18 || minutes > 59
-		if zone = hours*3600 + minutes*60; west {
-			zone = -zone
-		}
-	}
-	if t.bad || len(t.text) > 0 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59 {
+	zone, ok := parseZone(rest)
+	if !ok {
 		return badTime
 	}
-	days := daysOf(year, month, day)
-	if _, _, back := civil(days); back != day { // the month is shorter
-		return badTime
-	}
-	seconds := days*86400 + hour*3600 + minute*60 + second - zone
+	seconds := daysOf(year, month, day)*86400 + hour*3600 + minute*60 + second - zone
 	const most = math.MaxInt64/secondMicros - 1
 	if seconds > most || seconds < -most {
 		return outOfRange
@@ -488,33 +482,49 @@ func parseTimestamp(c *connect.Column, text []byte) fault {
 	return 0
 }
 
-// timeText is a text that is read from its beginning. After something that is
-// not as it should be it is bad.
-type timeText struct {
-	text []byte
-	bad  bool
+// parseYear reads four digits, or a sign and more of them.
+func parseYear(text []byte) (year int64, rest []byte, ok bool) {
+	if len(text) < 5 {
+		return 0, nil, false
+	}
+	if text[0] != '-' && text[0] != '+' {
+		year = twoDigits(text)*100 + twoDigits(text[2:])
+		return year, text[4:], year <= 9999
+	}
+	const longest = 7 // longer than any year that has microseconds in 64 bits
+	end := scanDigits(text, 1)
+	if end < 5 || end > 1+longest {
+		return 0, nil, false
+	}
+	for _, d := range text[1:end] {
+		year = year*10 + int64(d-'0')
+	}
+	if text[0] == '-' {
+		year = -year
+	}
+	return year, text[end:], true
 }
 
-func (t *timeText) take(c byte) bool {
-	if len(t.text) == 0 || t.text[0] != c {
-		return false
+// parseZone reads how many seconds a clock is before UTC.
+func parseZone(text []byte) (seconds int64, ok bool) {
+	if len(text) == 1 && text[0] == 'Z' {
+		return 0, true
 	}
-	t.text = t.text[1:]
-	return true
+	if len(text) != len("+01:00") || text[0] != '+' && text[0] != '-' || text[3] != ':' {
+		return 0, false
+	}
+	hours, minutes := twoDigits(text[1:]), twoDigits(text[4:])
+	if seconds = hours*3600 + minutes*60; text[0] == '-' {
+		seconds = -seconds
+	}
+	return seconds, hours <= 18 && minutes <= 59
 }
 
-func (t *timeText) need(c byte) { t.bad = !t.take(c) || t.bad }
-
-func (t *timeText) number(digits int) (n int64) {
-	if len(t.text) < digits {
-		t.bad = true
-		return 0
+// twoDigits reads a number of two digits; more than any such one if they are none.
+func twoDigits(text []byte) int64 {
+	tens, unit := text[0]-'0', text[1]-'0'
+	if tens > 9 || unit > 9 {
+		return 1 << 20
 	}
-	for _, c := range t.text[:digits] {
-		d := c - '0'
-		t.bad = t.bad || d > 9
-		n = n*10 + int64(d)
-	}
-	t.text = t.text[digits:]
-	return n
+	return int64(tens)*10 + int64(unit)
 }

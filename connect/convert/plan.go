@@ -22,12 +22,13 @@ type Plan struct {
 	members []member
 	byName  map[string]int
 	prefix  []byte // that values begin with, up to the payload, if they have a schema block
+	padding int    // by how much the columns' text may be longer than a record
 }
 
 // member is a field of the row.
 type member struct {
 	field  *connect.Field
-	quoted string // its name as it is written as a rule
+	quoted string // its name and the colon, as they are written as a rule
 	form   form
 	limit  uint64 // of integers: the highest magnitude, one more for negative ones
 }
@@ -47,9 +48,15 @@ func newPlan(s *connect.Schema, forms []form, prefix []byte) *Plan {
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		p.members[i] = member{
-			field: f, quoted: string(appendString(nil, []byte(f.Name))), form: forms[i], limit: limitOf(f.Type),
+			field: f, quoted: string(appendString(nil, []byte(f.Name))) + ":", form: forms[i], limit: limitOf(f.Type),
 		}
 		p.byName[f.Name] = i
+		switch t := f.Type; {
+		case t.Kind == connect.Decimal && t.Layout() == connect.TextLayout:
+			p.padding += t.Precision + len("-0.")
+		case t.Kind == connect.Bits:
+			p.padding += (t.Length + 7) / 8
+		}
 	}
 	invariant.That(len(p.byName) == len(s.Fields), "schema %s has two fields with one name", s.Name)
 	return p
@@ -84,7 +91,7 @@ func (p *Plan) Parse(records []connect.Record, into *Rows) (int, error) {
 		if !p.Reads(r) {
 			return n, nil
 		}
-		length := len(r.Key) + len(r.Value)
+		length := len(r.Key) + len(r.Value) + p.padding
 		if into.text += length; into.text > maxText && len(into.Op) > 0 {
 			into.text -= length
 			return n, nil
@@ -108,12 +115,12 @@ func (p *Plan) parseRecord(r *connect.Record, into *Rows) error {
 		if h := &r.Headers[i]; h.Key == connect.PlaceHeader {
 			var err error
 			if place, err = connect.ParsePlace(h.Value); err != nil {
-				return &ValueError{Offset: r.Offset, Schema: p.Schema, Err: err}
+				return &ValueError{Offset: r.Offset, Schema: p.Schema, Part: "header", Excerpt: excerpt(h.Value), Err: err}
 			}
 			placed = true
 		}
 	}
-	into.field = -1
+	into.field, into.said = -1, 0
 	op, part, at, f := p.parseValue(r, into)
 	if f != 0 {
 		return p.blame(r, into, part, at, f)
@@ -122,24 +129,20 @@ func (p *Plan) parseRecord(r *connect.Record, into *Rows) error {
 	return nil
 }
 
-// part is one half of a record.
-type part bool
-
+// Parts of a record that may be to blame.
 const (
-	inValue part = false
-	inKey   part = true
+	inKey   = "key"
+	inValue = "value"
 )
 
 // parseValue reads a record's row into the columns. With a fault it says where.
-func (p *Plan) parseValue(r *connect.Record, into *Rows) (connect.Op, part, int, fault) {
+func (p *Plan) parseValue(r *connect.Record, into *Rows) (op connect.Op, part string, at int, f fault) {
 	b := r.Value
 	if b == nil { // a Delete of a bare row
 		at, f := p.parseKey(r.Key, into)
 		return connect.Delete, inKey, at, f
 	}
-	var op connect.Op
 	var before int
-	var f fault
 	i := skipSpace(b, len(p.prefix))
 	if p.Schema.Bare {
 		op = connect.Create
@@ -169,14 +172,21 @@ func (p *Plan) parseEnvelope(b []byte, i int, into *Rows) (op connect.Op, before
 	const sawBefore, sawAfter, sawOp = 1, 2, 4
 	seen, after := 0, false
 	before = -1
+	into.repeats.next = 0
 	i, more, f := openObject(b, i)
 	for more && f == 0 {
-		var name []byte
 		start, twice := i, 0
+		var again bool
+		if i, more, again = into.repeats.skipAgain(b, i); again {
+			continue
+		}
+		var name []byte
 		if name, i, f = scanKey(b, i, into); f != 0 {
 			break
 		}
 		switch string(name) {
+		case "source":
+			i, f = into.repeats.skipObject(b, i)
 		case "before":
 			twice = seen & sawBefore
 			seen |= sawBefore
@@ -205,7 +215,8 @@ func (p *Plan) parseEnvelope(b []byte, i int, into *Rows) (op connect.Op, before
 			}
 			i += 3
 		default:
-			i, f = skipValue(b, i)
+			i, more, f = into.repeats.skipMember(b, start)
+			continue
 		}
 		switch {
 		case f != 0:
@@ -270,19 +281,16 @@ func (p *Plan) parseRow(b []byte, i int, into *Rows) (int, fault) {
 	for more && f == 0 {
 		at, start := next, i
 		if at < len(p.members) && hasPrefix(b[i:], p.members[at].quoted) {
-			i, f = skipColon(b, i+len(p.members[at].quoted))
-			i = skipSpace(b, i)
+			i = skipSpace(b, i+len(p.members[at].quoted))
 		} else {
 			var name []byte
-			if name, i, f = scanKey(b, i, into); f == 0 {
-				var known bool
-				if at, known = p.byName[string(name)]; !known {
-					return start, unknownField
-				}
+			if name, i, f = scanKey(b, i, into); f != 0 {
+				break
 			}
-		}
-		if f != 0 {
-			break
+			var known bool
+			if at, known = p.byName[string(name)]; !known {
+				return start, unknownField
+			}
 		}
 		m, c := &p.members[at], &into.Columns[at]
 		if c.Rows() > row {
@@ -293,6 +301,7 @@ func (p *Plan) parseRow(b []byte, i int, into *Rows) (int, fault) {
 			break
 		}
 		next = at + 1
+		into.said++
 		i, more, f = skipComma(b, i)
 	}
 	return i, f
@@ -341,17 +350,14 @@ func scanKey(b []byte, i int, into *Rows) (name []byte, next int, f fault) {
 type ValueError struct {
 	Offset  int64 // the record's
 	Schema  *connect.Schema
-	Key     bool   // whether it is the record's key, not its value
+	Part    string // of the record: key, value or header
 	Field   string // empty if it is not in one
 	Excerpt string // the text, from the fault on
 	Err     error
 }
 
 func (e *ValueError) Error() string {
-	where := "value"
-	if e.Key {
-		where = "key"
-	}
+	where := e.Part
 	if e.Field != "" {
 		where = fmt.Sprintf("%s, field %q", where, e.Field)
 	}
@@ -362,16 +368,17 @@ func (e *ValueError) Unwrap() error { return e.Err }
 // maxExcerpt bounds what an error shows of a value, in bytes.
 const maxExcerpt = 60
 
-func (p *Plan) blame(r *connect.Record, into *Rows, in part, at int, f fault) error {
-	e := &ValueError{Offset: r.Offset, Schema: p.Schema, Key: in == inKey, Err: f}
+func (p *Plan) blame(r *connect.Record, into *Rows, part string, at int, f fault) error {
+	e := &ValueError{Offset: r.Offset, Schema: p.Schema, Part: part, Err: f}
 	text := r.Value
-	if e.Key {
+	if part == inKey {
 		text = r.Key
 	}
 	if into.field >= 0 {
 		e.Field = p.members[into.field].field.Name
 	}
-	at = min(at, len(text))
-	e.Excerpt = string(text[at:min(at+maxExcerpt, len(text))])
+	e.Excerpt = excerpt(text[min(at, len(text)):])
 	return e
 }
+
+func excerpt(text []byte) string { return string(text[:min(len(text), maxExcerpt)]) }

@@ -345,6 +345,24 @@ func TestParseStopsWhenThereIsNoMoreRoom(t *testing.T) {
 	}
 }
 
+// Few bytes of a record can be much text: 1e999 has a thousand digits.
+func TestTextThatIsLongerThanItsRecordCounts(t *testing.T) {
+	schema := accounts(true)
+	schema.Decimals = connect.DecimalsDouble
+	schema.Fields = []connect.Field{
+		{Name: "id", Type: connect.Type{Kind: connect.Decimal, Precision: 1000}}, {Name: "bits", Type: connect.Type{Kind: connect.Bits, Length: 4000}},
+	}
+	p := NewPlan(schema)
+	r := connect.Record{Value: []byte(`{"id":-9e999,"bits":""}`)}
+	var rows Rows
+	if n, err := p.Parse([]connect.Record{r, r, r}, &rows); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	if has := len(rows.Columns[0].Data) + len(rows.Columns[1].Data); has < 4000 || rows.text < has {
+		t.Errorf("%d bytes of text were counted as %d", has, rows.text)
+	}
+}
+
 func TestRowsChangeTheirPlanOnlyWhenTheyAreEmpty(t *testing.T) {
 	var rows Rows
 	r := []connect.Record{{Value: []byte(`{"after":{"id":1},"op":"c"}`)}}

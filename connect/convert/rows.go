@@ -25,14 +25,15 @@ type Rows struct {
 
 	plan    *Plan
 	begun   bool
-	text    int    // what the records had, in bytes
+	repeats repeats
+	text    int    // what the columns have of it at most, in bytes
 	scratch []byte // a value on its way
 	key     []byte // a member's name that had escapes
 	field   int    // which one is to blame
+	said    int    // how many fields of the row that is read have been there
 }
 
-// maxText bounds what the records of one Rows have together, in bytes, and so the
-// text of each of its columns.
+// maxText bounds the text of all columns of one Rows, in bytes.
 const maxText = connect.MaxColumnText / 2
 
 // Len counts the rows.
@@ -73,10 +74,11 @@ func (r *Rows) pass(record *connect.Record) {
 
 // end ends a row: what the record did not say of it is absent.
 func (r *Rows) end(record *connect.Record, op connect.Op, place connect.Place, placed bool) {
-	row := len(r.Op)
-	for i := range r.Columns {
-		if r.Columns[i].Rows() == row {
-			r.Columns[i].AppendAbsent()
+	if row := len(r.Op); r.said < len(r.Columns) {
+		for i := range r.Columns {
+			if r.Columns[i].Rows() == row {
+				r.Columns[i].AppendAbsent()
+			}
 		}
 	}
 	r.Op = append(r.Op, op)

@@ -372,6 +372,9 @@ func skipColon(b []byte, i int) (int, fault) {
 // skipComma goes from behind a member to the next one's name, or behind the end of
 // the object.
 func skipComma(b []byte, i int) (next int, more bool, f fault) {
+	if i+1 < len(b) && b[i] == ',' && b[i+1] == '"' { // as a rule
+		return i + 1, true, 0
+	}
 	i = skipSpace(b, i)
 	if i == len(b) {
 		return i, false, truncated

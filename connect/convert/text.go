@@ -164,3 +164,17 @@ func daysOf(year, month, day int64) int64 {
 	dayOfYear := (153*(month-3)+2)/5 + day - 1
 	return cycle*146097 + yearOfCycle*365 + yearOfCycle/4 - yearOfCycle/100 + dayOfYear - 719468
 }
+
+// daysIn is how many days a month has.
+func daysIn(year, month int64) int64 {
+	switch month {
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	case 4, 6, 9, 11:
+		return 30
+	}
+	return 31
+}
