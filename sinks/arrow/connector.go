@@ -55,7 +55,7 @@ func Connector(fsys vfs.FS) connect.SinkConnector {
 					bytes: c.Number(settingBytes),
 					age:   time.Duration(c.Number(settingAge)) * time.Millisecond,
 				},
-				partitions: map[place]*partition{},
+				partitions: map[partitionName]*partition{},
 			}, nil
 		},
 	}

@@ -17,7 +17,7 @@
 //
 // Files are changelogs: a row each change, with its values after the change (before
 // it, of a delete) and the columns __op, __offset, __partition, __timestamp, __pos
-// and __absent. Reader.Latest makes of them what the table is now.
+// and __absent. Directory.Latest makes of them what the table is now.
 //
 // # Exactly once
 //

@@ -43,23 +43,23 @@ func (e *ipcEncoder) chunk(columns []connect.Column) error {
 
 func (e *ipcEncoder) finish() error { return e.writer.Close() }
 
-// ipcSource reads what ipcEncoder wrote.
-type ipcSource struct {
+// ipcDecoder reads what ipcEncoder wrote.
+type ipcDecoder struct {
 	reader *ipc.FileReader
 	number int // of batch
 	batch  apache.Record
 }
 
-func openIPC(content *io.SectionReader) (source, error) {
+func openIPC(content *io.SectionReader) (decoder, error) {
 	r, err := ipc.NewFileReader(content)
-	return &ipcSource{reader: r, number: -1}, err
+	return &ipcDecoder{reader: r, number: -1}, err
 }
 
-func (s *ipcSource) metadata(key string) (string, bool) {
+func (s *ipcDecoder) metadata(key string) (string, bool) {
 	return s.reader.Schema().Metadata().GetValue(key)
 }
 
-func (s *ipcSource) matches(fields []connect.Field) error {
+func (s *ipcDecoder) matches(fields []connect.Field) error {
 	metadata := s.reader.Schema().Metadata()
 	if want := apache.NewSchema(convert.ArrowFields(fields), &metadata); !want.Equal(s.reader.Schema()) {
 		return fmt.Errorf("its columns are not those of its schema: %v", s.reader.Schema().Fields())
@@ -67,9 +67,9 @@ func (s *ipcSource) matches(fields []connect.Field) error {
 	return nil
 }
 
-func (s *ipcSource) chunks() int { return s.reader.NumRecords() }
+func (s *ipcDecoder) chunks() int { return s.reader.NumRecords() }
 
-func (s *ipcSource) column(chunk, i int, into *connect.Column, absent func(row int) bool) error {
+func (s *ipcDecoder) column(chunk, i int, into *connect.Column, absent func(row int) bool) error {
 	if s.number != chunk {
 		batch, err := s.reader.RecordAt(chunk)
 		if err != nil {

@@ -94,7 +94,7 @@ func (m *manifest) load() error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	return m.place(m.last)
+	return m.publish(m.last)
 }
 
 // check holds what is there against who wants to go on with it.
@@ -161,7 +161,7 @@ func (m *manifest) commit(e entry) error {
 	if err := m.append(e); err != nil {
 		return err
 	}
-	if err := m.place(e); err != nil {
+	if err := m.publish(e); err != nil {
 		return err
 	}
 	return m.sweep()
@@ -207,11 +207,11 @@ func (m *manifest) fenced(by int64) error {
 		m.owner.partition.Partition, m.owner.partition.Topic, m.data, errFenced, path.Join(m.dir, entryName(by)))
 }
 
-// place puts the file of the newest entry where readers look. A link, not a
+// publish puts the file of the newest entry where readers look. A link, not a
 // rename: so there is no moment at which a power loss finds the file in neither
 // directory, whoever else syncs one of them. Without the pending name the file was
 // in its place already.
-func (m *manifest) place(e entry) error {
+func (m *manifest) publish(e entry) error {
 	if e.File == "" {
 		return nil
 	}

@@ -224,7 +224,7 @@ func (v *parquetValues) write(w file.ColumnChunkWriter, c *connect.Column) error
 		}
 		_, err = w.WriteBatch(v.texts, levels, nil)
 	default:
-		err = fmt.Errorf("Parquet's %T is not known here", w)
+		err = fmt.Errorf("nobody said how a column goes through a %T", w)
 	}
 	return err
 }

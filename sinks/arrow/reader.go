@@ -19,8 +19,8 @@ type Block struct {
 	*convert.Rows
 }
 
-// source is an open data file.
-type source interface {
+// decoder reads an open data file.
+type decoder interface {
 	// metadata returns what the encoder was given beside the columns.
 	metadata(key string) (string, bool)
 	// matches is whether the file has columns of these fields.
@@ -49,7 +49,7 @@ func (d *Directory) read(f File, visit func(*Block) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	section := io.NewSectionReader(file, 0, size)
-	var src source
+	var src decoder
 	if f.name.format == formatArrow {
 		src, err = openIPC(section)
 	} else {
@@ -75,7 +75,7 @@ func (d *Directory) read(f File, visit func(*Block) error) (err error) {
 	return nil
 }
 
-func schemaOf(src source) (*connect.Schema, error) {
+func schemaOf(src decoder) (*connect.Schema, error) {
 	id, ok := src.metadata(schemaIDMetadata)
 	document, also := src.metadata(schemaMetadata)
 	if !ok || !also {
@@ -97,7 +97,7 @@ func newBlock(partition int32, s *connect.Schema) *Block {
 }
 
 // readChunk is the inverse of filePlan.columnsOf.
-func (b *Block) readChunk(src source, n int) error {
+func (b *Block) readChunk(src decoder, n int) error {
 	meta := connect.NewColumns(metaFields)
 	for i := range meta {
 		if err := src.column(n, len(b.Columns)+i, &meta[i], notAbsent); err != nil {

@@ -28,7 +28,7 @@ type Sink struct {
 	compression string
 	limits      limits
 
-	partitions map[place]*partition
+	partitions map[partitionName]*partition
 	plans      plans
 	buffer     bytes.Buffer // what encoders write, on its way to a file
 	values     parquetValues
@@ -37,13 +37,13 @@ type Sink struct {
 	failed error
 }
 
-// place is a partition by name.
-type place struct {
+// partitionName is a partition without its id.
+type partitionName struct {
 	topic  string
 	number int32
 }
 
-func placeOf(p connect.Partition) place { return place{p.Topic, p.Partition} }
+func nameOf(p connect.Partition) partitionName { return partitionName{p.Topic, p.Partition} }
 
 // Open is connect.Sink.Open.
 func (s *Sink) Open(ctx context.Context, assigned []connect.Partition) ([]int64, error) {
@@ -52,7 +52,7 @@ func (s *Sink) Open(ctx context.Context, assigned []connect.Partition) ([]int64,
 	}
 	starts := make([]int64, len(assigned))
 	for i, id := range assigned {
-		invariant.That(s.partitions[placeOf(id)] == nil, "partition %d of topic %s is opened twice", id.Partition, id.Topic)
+		invariant.That(s.partitions[nameOf(id)] == nil, "partition %d of topic %s is opened twice", id.Partition, id.Topic)
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -64,7 +64,7 @@ func (s *Sink) Open(ctx context.Context, assigned []connect.Partition) ([]int64,
 		if err != nil {
 			return nil, s.fail(err)
 		}
-		s.partitions[placeOf(id)] = newPartition(id, m)
+		s.partitions[nameOf(id)] = newPartition(id, m)
 		starts[i] = m.last.Next
 	}
 	return starts, nil
@@ -75,7 +75,7 @@ func (s *Sink) Write(ctx context.Context, r connect.Records) error {
 	if s.failed != nil {
 		return s.failed
 	}
-	p := s.partitions[placeOf(r.Partition)]
+	p := s.partitions[nameOf(r.Partition)]
 	invariant.That(p != nil, "records of partition %d of topic %s, which is not open", r.Partition.Partition, r.Partition.Topic)
 	first := r.Next
 	if len(r.Records) > 0 {
@@ -182,7 +182,7 @@ func (s *Sink) Flush(ctx context.Context, all bool) ([]connect.Offset, error) {
 		}
 	}
 	for _, o := range durable {
-		s.partitions[placeOf(o.Partition)].told = o.Next
+		s.partitions[nameOf(o.Partition)].told = o.Next
 	}
 	return durable, nil
 }
@@ -191,9 +191,9 @@ func (s *Sink) Flush(ctx context.Context, all bool) ([]connect.Offset, error) {
 func (s *Sink) Revoke(_ context.Context, lost []connect.Partition) error {
 	var failed error
 	for _, id := range lost {
-		if p := s.partitions[placeOf(id)]; p != nil {
+		if p := s.partitions[nameOf(id)]; p != nil {
 			failed = errors.Join(failed, p.discard())
-			delete(s.partitions, placeOf(id))
+			delete(s.partitions, nameOf(id))
 		}
 	}
 	return failed

@@ -199,7 +199,7 @@ func TestACrashAtEveryCallLosesAndDoublesNothing(t *testing.T) {
 	w := workload()
 	seeds := uint64(3)
 	if os.Getenv("SPLASHDAM_TEST_LONG") != "" {
-		seeds = 30
+		seeds = 12
 	}
 	for n := 1; ; n++ {
 		mem := vfs.NewMem()

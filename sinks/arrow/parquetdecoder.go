@@ -13,18 +13,18 @@ import (
 	"github.com/splashdam/splashdam/connect"
 )
 
-// parquetSource reads what parquetEncoder wrote.
-type parquetSource struct {
+// parquetDecoder reads what parquetEncoder wrote.
+type parquetDecoder struct {
 	reader *file.Reader
 	levels []int16
 }
 
-func openParquet(content *io.SectionReader) (source, error) {
+func openParquet(content *io.SectionReader) (decoder, error) {
 	r, err := file.NewParquetReader(content)
-	return &parquetSource{reader: r}, err
+	return &parquetDecoder{reader: r}, err
 }
 
-func (s *parquetSource) metadata(key string) (string, bool) {
+func (s *parquetDecoder) metadata(key string) (string, bool) {
 	value := s.reader.MetaData().KeyValueMetadata().FindValue(key)
 	if value == nil {
 		return "", false
@@ -32,7 +32,7 @@ func (s *parquetSource) metadata(key string) (string, bool) {
 	return *value, true
 }
 
-func (s *parquetSource) matches(fields []connect.Field) error {
+func (s *parquetDecoder) matches(fields []connect.Field) error {
 	root, err := parquetRoot(fields)
 	if err != nil {
 		return err
@@ -43,9 +43,9 @@ func (s *parquetSource) matches(fields []connect.Field) error {
 	return nil
 }
 
-func (s *parquetSource) chunks() int { return s.reader.NumRowGroups() }
+func (s *parquetDecoder) chunks() int { return s.reader.NumRowGroups() }
 
-func (s *parquetSource) column(chunk, i int, into *connect.Column, absent func(row int) bool) error {
+func (s *parquetDecoder) column(chunk, i int, into *connect.Column, absent func(row int) bool) error {
 	group := s.reader.RowGroup(chunk)
 	r, err := group.Column(i)
 	if err != nil {
@@ -74,7 +74,7 @@ func (s *parquetSource) column(chunk, i int, into *connect.Column, absent func(r
 	case *file.ByteArrayColumnChunkReader:
 		return readColumn(r.ReadBatch, s.levels, into, absent, func(v parquet.ByteArray) { into.AppendText(v) })
 	}
-	return fmt.Errorf("Parquet's %T is not known here", r)
+	return fmt.Errorf("nobody said how a column goes through a %T", r)
 }
 
 // readBatch is how Parquet's readers give values: those that are no nulls, and a
