@@ -157,6 +157,19 @@ func TestRecordsHaveTheColumnsOwnMemory(t *testing.T) {
 	}
 }
 
+func TestColumnsWithoutRowsAreArraysToo(t *testing.T) {
+	schema, _ := everyKind()
+	r, err := ArrowRecord(arrow.NewSchema(ArrowFields(schema.Fields), nil), connect.NewColumns(schema.Fields))
+	if err != nil || r.NumRows() != 0 {
+		t.Fatal(r, err)
+	}
+	for _, a := range r.Columns() {
+		if text, ok := a.(*array.String); ok && len(text.ValueBytes()) != 0 {
+			t.Errorf("an empty column has the text %q", text.ValueBytes())
+		}
+	}
+}
+
 func TestAFieldThatAlwaysHasAValueRefusesNulls(t *testing.T) {
 	fields := []connect.Field{{Name: "at", Type: connect.Type{Kind: connect.Timestamp}}}
 	columns := connect.NewColumns(fields)

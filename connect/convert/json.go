@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"math"
 	"strconv"
@@ -67,10 +66,6 @@ func floorDiv(n, by int64) int64 {
 		q--
 	}
 	return q
-}
-
-func appendBase64(to, data []byte) []byte {
-	return append(base64.StdEncoding.AppendEncode(append(to, '"'), data), '"')
 }
 
 // appendFloat appends the shortest text that is read as the same number. What is
