@@ -15,11 +15,12 @@ import (
 	"github.com/splashdam/splashdam/internal/vfs"
 	"github.com/splashdam/splashdam/sinks/arrow"
 	"github.com/splashdam/splashdam/sources/generator"
+	"github.com/splashdam/splashdam/sources/mysql"
 )
 
 // connectors are all that pipelines can name.
 var (
-	sourceConnectors = []connect.SourceConnector{generator.Connector}
+	sourceConnectors = []connect.SourceConnector{mysql.Connector, generator.Connector}
 	sinkConnectors   = []connect.SinkConnector{arrow.Connector(vfs.OS())}
 )
 
