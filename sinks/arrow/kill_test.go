@@ -65,7 +65,8 @@ func TestRowsAreInTheFilesOnceThoughProcessesAreKilled(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
 	kills := 0
 	for {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(60+rnd.IntN(200))*time.Millisecond)
+		// Too short for the first, on the fastest disk, and longer every time.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(20*(kills+1)+rnd.IntN(40))*time.Millisecond)
 		if kills == 40 {
 			ctx, cancel = context.WithCancel(t.Context()) // slow as the machine may be
 		}
