@@ -20,7 +20,9 @@ COPY --from=build /out/splashdam /usr/local/bin/splashdam
 COPY --from=build --chown=65532:65532 /out/data /var/lib/splashdam
 USER 65532:65532
 VOLUME /var/lib/splashdam
+# TMPDIR is where demo puts its data: there is no /tmp here.
 ENV PATH=/usr/local/bin \
+    TMPDIR=/var/lib/splashdam \
     SPLASHDAM_DATA=/var/lib/splashdam \
     SPLASHDAM_READY_FILE=/var/lib/splashdam/ready.json
 # health finds the listeners in the ready file.

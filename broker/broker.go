@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,7 @@ type Broker struct {
 	// forgetting has the topics that were deleted, name -> id, for which there may
 	// still be offsets that groups have committed.
 	forgetting sync.Map
+	inflating  chan struct{} // has room for as many batches as may be inflated at once
 }
 
 const (
@@ -65,6 +67,7 @@ func Open(cfg Config) (*Broker, error) {
 		ready:       make(chan struct{}),
 		viewChanged: make(chan struct{}, 1),
 		creations:   make(chan string, maxCreations),
+		inflating:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	b.meta, err = b.openShard(record.MetadataShard)
 	if err != nil {
@@ -111,7 +114,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 		Settings:    settings,
 		Flush:       flushPolicy(settings),
 		Groups:      groupConfig(settings),
-		Halves:      txn.DefaultPolicy(),
+		Halves:      halfPolicy(settings),
 		RetentionOf: b.retentionOf,
 		Logger:      b.cfg.Logger,
 	})
@@ -154,6 +157,7 @@ func (b *Broker) serverConfig() kafka.Config {
 		},
 		Events: kafka.Events{
 			Disconnected: func(p kafka.Peer, err error) {
+				// The client left, or this node does: neither is news.
 				if !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
 					b.cfg.Logger.Info("a connection ended", "peer", p.String(), "cause", err)
 				}

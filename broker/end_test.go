@@ -32,12 +32,14 @@ func (a asker) join(ctx context.Context, group, member string) (*kmsg.JoinGroupR
 // TestANodeEndsAtOnceWhateverIsWaitedFor ends a node under clients that wait for
 // something of each kind: nobody is left waiting, neither they nor the node.
 func TestANodeEndsAtOnceWhateverIsWaitedFor(t *testing.T) {
+	const quiet = "quiet"
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		set := settings(t, map[string]string{"group.initial.rebalance.delay.ms": "5000"})
 		n := run(t, Config{FS: vfs.NewMem(), Settings: set, Shards: 2})
 		ask := n.asker(t)
 		must(t, ask.createTopic(ctx, orders, 1))
+		must(t, ask.createTopic(ctx, quiet, 1))
 		must(t, ask.awaitCoordinator(ctx, readers))
 
 		member := func(group string) string {
@@ -72,7 +74,7 @@ func TestANodeEndsAtOnceWhateverIsWaitedFor(t *testing.T) {
 				req := kmsg.NewPtrFetchRequest()
 				req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.SessionEpoch = 300_000, 1, 1<<20, -1
 				ft := kmsg.NewFetchRequestTopic()
-				ft.Topic = orders
+				ft.Topic = quiet // where nothing is produced
 				ft.Partitions = append(ft.Partitions, kmsg.NewFetchRequestTopicPartition())
 				req.Topics = append(req.Topics, ft)
 				_, _ = req.RequestWith(ctx, a.Requestor)

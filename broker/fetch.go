@@ -89,7 +89,7 @@ func (s *Shard) fetch(p record.PartitionID, req kafka.FetchRequest, f *kafka.Fet
 	if req.Offset < bounds.LogStart || req.Offset > bounds.HighWatermark {
 		return fmt.Errorf("offset %d is outside [%d, %d]: %w", req.Offset, bounds.LogStart, bounds.HighWatermark, kerr.OffsetOutOfRange)
 	}
-	if req.Offset >= end || req.MaxBytes <= 0 {
+	if req.Offset >= end || req.MaxBytes <= 0 && !req.AtLeastOne {
 		return nil
 	}
 	f.Records, err = s.log.Read(f.Records, p, req.Offset, end, req.MaxBytes, req.AtLeastOne)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/txn"
@@ -16,6 +18,14 @@ import (
 // This file carries out what is due about undecided half messages. A question is
 // written first and noted afterwards, so that it is put at least once whatever
 // crashes in between.
+
+func halfPolicy(s *cluster.BrokerSettings) txn.Policy {
+	p := txn.DefaultPolicy()
+	p.Immunity = time.Duration(s.HalfMessageImmunityMs) * time.Millisecond
+	p.Interval = time.Duration(s.HalfMessageCheckIntervalMs) * time.Millisecond
+	p.Checks = s.HalfMessageCheckMax
+	return p
+}
 
 // actOnHalves does one lot of due actions and returns when each has succeeded or
 // failed. What failed is due again.

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,59 +19,6 @@ import (
 // own, a commit becomes one entry with the message for its partition and the end
 // of its hold. The decision itself is made in the loop, once (txn.Leading); what it
 // needs is read and built here, on the connection's goroutine.
-
-// maxInflated bounds what a client's compressed batch may become, in bytes, where
-// the broker must look inside.
-const maxInflated = 64 << 20
-
-// recordErrors blames records of a batch, which fails as a whole (KIP-467).
-type recordErrors struct {
-	records []kafka.RecordError
-	code    *kerr.Error
-}
-
-func (e *recordErrors) add(record int, err error) {
-	e.records = append(e.records, kafka.RecordError{Record: int32(record), Message: err.Error()})
-}
-
-func (e *recordErrors) Error() string {
-	return fmt.Sprintf("record %d of the batch: %s (%d of its records are refused)", e.records[0].Record, e.records[0].Message, len(e.records))
-}
-
-func (e *recordErrors) Unwrap() error { return e.code }
-
-// orNil is e as an error, if it blames anything.
-func (e *recordErrors) orNil() error {
-	if len(e.records) == 0 {
-		return nil
-	}
-	return e
-}
-
-// heldPrefix begins the names of all headers that hold a message back.
-var heldPrefix = []byte("sd-")
-
-// refuseHeldHeaders refuses half messages on a topic that would show them at once.
-func refuseHeldHeaders(b record.Batch, topic string) error {
-	if b.Codec() == record.None && !bytes.Contains(b[record.BatchHeaderSize:], heldPrefix) {
-		return nil
-	}
-	bad := &recordErrors{code: kerr.InvalidRecord}
-	i := 0
-	err := b.Iterate(maxInflated, func(r record.Record) bool {
-		for _, h := range r.Headers {
-			if h.Key == txn.HeaderState {
-				bad.add(i, fmt.Errorf("it has the header %s, but topic %q has message.type=normal: create the topic with message.type=transaction", h.Key, topic))
-			}
-		}
-		i++
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	return bad.orNil()
-}
 
 // heldOp is one record of a batch for a topic of half messages.
 type heldOp struct {
@@ -118,18 +64,37 @@ func (b *Broker) appendHeld(at place, req kafka.AppendRequest, done func(kafka.A
 	}
 }
 
+// maxHeldRecords bounds the records of a batch that is taken apart: each becomes a
+// batch or a decision of its own, which takes many times its bytes.
+const maxHeldRecords = 10_000
+
 // takeApart makes the operations of a batch: one for each record.
 func (b *Broker) takeApart(at place, batch record.Batch, it *heldItem) error {
-	records, err := batch.Decode(maxInflated)
+	if n := batch.Records(); n > maxHeldRecords {
+		return fmt.Errorf("%d records in one batch, a topic of half messages takes up to %d: %w", n, maxHeldRecords, kerr.MessageTooLarge)
+	}
+	var records []record.Record
+	err := b.inflate(batch, func() (err error) {
+		records, err = batch.Decode(maxInflated)
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	compacted := b.cfg.Settings.Topic(at.topic).Compacted
 	bad := &recordErrors{code: kerr.InvalidRecord}
 	seen := make(map[string]bool, len(records))
 	for i, r := range records {
+		if bad.full() {
+			break
+		}
 		req, err := txn.ParseHeaders(r.Headers)
 		if err != nil {
 			bad.add(i, err)
+			continue
+		}
+		if compacted && req.Decision == txn.Prepare && r.Key == nil {
+			bad.add(i, errNoKey)
 			continue
 		}
 		if seen[req.ID] {
@@ -238,7 +203,7 @@ func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
 	for i := range it.ops {
 		d, err := it.decideOne(l, e, &it.ops[i])
 		switch {
-		case errors.Is(err, txn.ErrEarly):
+		case errors.Is(err, txn.ErrEarly), errors.Is(err, txn.ErrTooMany): // not the record's fault
 			return verdict{}, err
 		case err != nil:
 			bad.add(i, err)
@@ -253,13 +218,16 @@ func (it *heldItem) decideAll(l *leading, e *pending) (verdict, error) {
 
 func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, error) {
 	if op.state == txn.Prepare {
+		if old, cmd := l.halves.MakeRoom(e.at); cmd != nil {
+			e.addCommand(old.Target, cmd)
+		}
 		r := op.prepare
 		r.Held = l.partitions.NextOffset(record.Halves)
 		cmd, d, err := l.halves.Prepare(op.key, r, e.now, e.at)
 		if err != nil || d.Duplicate {
 			return verdict{inFlight: d.InFlight}, err
 		}
-		if _, err := l.partitions.Append(record.Halves, op.hidden, e.now, e.at); err != nil {
+		if _, err := l.partitions.Append(record.Halves, op.hidden, e.at); err != nil {
 			return verdict{}, err
 		}
 		e.Add(record.KindBatch, record.Halves, op.hidden)
@@ -282,7 +250,7 @@ func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, erro
 		if it.stamp {
 			op.visible.StampLogAppendTime(e.now)
 		}
-		if _, err := l.partitions.Append(it.target, op.visible, e.now, e.at); err != nil {
+		if _, err := l.partitions.Append(it.target, op.visible, e.at); err != nil {
 			return verdict{}, err
 		}
 		e.Add(record.KindBatch, it.target, op.visible)
@@ -295,12 +263,7 @@ func (it *heldItem) decideOne(l *leading, e *pending, op *heldOp) (verdict, erro
 // the message; held messages and mixed batches have none to tell.
 func (it *heldItem) end(err error) {
 	if err != nil {
-		a := kafka.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err}
-		var bad *recordErrors
-		if errors.As(err, &bad) {
-			a.RecordErrors = bad.records
-		}
-		it.done(a)
+		failed(it.done, err)
 		return
 	}
 	a := kafka.Appended{BaseOffset: -1, LogAppendTime: it.stampedAt, LogStart: -1}
@@ -347,7 +310,7 @@ func (b *Broker) ensureCheckTopic(ctx context.Context, group string) error {
 	defer cancel()
 	err := b.ensureTopic(ctx, checkTopic(name))
 	if err == nil && !enough() {
-		err = b.CreatePartitions(ctx, name, txn.CheckPartitions, false)
+		err = b.CreatePartitions(ctx, name, txn.CheckPartitions, nil, false)
 	}
 	if err != nil && !enough() {
 		return fmt.Errorf("creating %q, to which questions about half messages go: %w", name, err)

@@ -78,8 +78,6 @@ func (b *Broker) describe(t *cluster.Topic) kafka.Topic {
 			LogAppendTime:     settings.LogAppendTime,
 			TimestampBeforeMs: settings.TimestampBeforeMs,
 			TimestampAfterMs:  settings.TimestampAfterMs,
-			Compacted:         settings.Compacted,
-			Held:              settings.MessageType == cluster.Transaction,
 		},
 	}
 	self := []int32{b.cfg.NodeID}
@@ -230,9 +228,9 @@ func (b *Broker) DeleteTopics(ctx context.Context, names []string) []error {
 	return errs
 }
 
-func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, validateOnly bool) error {
+func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error {
 	add := func(c *cluster.Controller) (record.Command, error) {
-		cmd, _, err := c.AddPartitions(topic, total)
+		cmd, _, err := c.AddPartitions(topic, total, assignment)
 		return cmd, err
 	}
 	if validateOnly {
@@ -277,19 +275,28 @@ func configEntries(entries []cluster.Entry) []kafka.ConfigEntry {
 }
 
 func (b *Broker) AlterTopicConfigs(ctx context.Context, topic string, changes []kafka.ConfigChange, validateOnly bool) error {
+	return b.changeConfigs(ctx, topic, changes, validateOnly, (*cluster.Controller).AlterConfigs)
+}
+
+func (b *Broker) ReplaceTopicConfigs(ctx context.Context, topic string, changes []kafka.ConfigChange, validateOnly bool) error {
+	return b.changeConfigs(ctx, topic, changes, validateOnly, (*cluster.Controller).ReplaceConfigs)
+}
+
+func (b *Broker) changeConfigs(ctx context.Context, topic string, changes []kafka.ConfigChange, validateOnly bool,
+	decide func(*cluster.Controller, string, []cluster.ConfigChange, *cluster.BrokerSettings) (record.Command, *cluster.Topic, error)) error {
 	cs := make([]cluster.ConfigChange, len(changes))
 	for i, c := range changes {
 		cs[i] = cluster.ConfigChange{Name: c.Name, Op: c.Op, Value: c.Value}
 	}
-	alter := func(c *cluster.Controller) (record.Command, error) {
-		cmd, _, err := c.AlterConfigs(topic, cs, b.cfg.Settings)
+	change := func(c *cluster.Controller) (record.Command, error) {
+		cmd, _, err := decide(c, topic, cs, b.cfg.Settings)
 		return cmd, err
 	}
 	if validateOnly {
-		_, err := alter(cluster.Lead(b.view()))
+		_, err := change(cluster.Lead(b.view()))
 		return err
 	}
-	return b.changeMetadata(ctx, alter)
+	return b.changeMetadata(ctx, change)
 }
 
 // openPartitions opens a topic's partitions in the data shards that this node

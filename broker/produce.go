@@ -32,7 +32,7 @@ func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 	if it.stamp {
 		it.batch.StampLogAppendTime(e.now)
 	}
-	d, err := l.partitions.Append(it.partition, it.batch, e.now, e.at)
+	d, err := l.partitions.Append(it.partition, it.batch, e.at)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -49,14 +49,19 @@ func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 
 func (it *appendItem) end(err error) {
 	if err != nil {
-		it.done(kafka.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err})
+		failed(it.done, err)
 		return
 	}
 	it.done(kafka.Appended{BaseOffset: it.base, LogAppendTime: it.stampedAt, LogStart: it.logStart})
 }
 
 func failed(done func(kafka.Appended), err error) {
-	done(kafka.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err})
+	a := kafka.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: err}
+	var bad *recordErrors
+	if errors.As(err, &bad) {
+		a.RecordErrors = bad.records
+	}
+	done(a)
 }
 
 // Append implements kafka.Partitions.
@@ -75,13 +80,8 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 		b.appendHeld(at, req, done)
 		return
 	}
-	if err := refuseHeldHeaders(req.Batch, req.Topic); err != nil {
-		var re *recordErrors
-		if errors.As(err, &re) {
-			done(kafka.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, RecordErrors: re.records, Err: err})
-			return
-		}
-		failed(done, err)
+	if err := b.inspect(req.Batch, req.Topic, settings); err != nil {
+		failed(done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))
 		return
 	}
 	it := &appendItem{

@@ -32,9 +32,7 @@ func (s *Shard) Tick(time.Time) {
 	}
 	now := s.clock.now()
 	s.carryOut(l.groups.Tick(now))
-	if s.ticks%ticksPerSecond == 0 {
-		s.dueHalves(l, now)
-	}
+	s.dueHalves(l, now)
 	if s.ticks%ticksPerMinute == 0 {
 		s.expireProducers(l, now)
 	}
@@ -59,7 +57,7 @@ func (s *Shard) checkSpace() {
 }
 
 // dueHalves hands what is due about half messages to its worker, unless that is
-// still busy with the last lot.
+// still busy with the last lot. As long as nothing is due it costs next to nothing.
 func (s *Shard) dueHalves(l *leading, now int64) {
 	if len(s.halfWork) > 0 {
 		return

@@ -65,13 +65,15 @@ func (h *Halves) Apply(target record.PartitionID, c record.Command, now int64) e
 	}
 	r := kbin.Reader{Src: c.Payload()}
 	k := Key{target, r.String()}
-	old := h.all[k]
+	old := h.find(k)
+	ok := k.ID != "" // and the values are such as a constructor writes
 	var change func()
 	switch c.Kind() {
 	case kindPrepared:
 		n := Half{State: Undecided, Held: r.Int64(), Group: r.String(), Principal: r.String(), Prepared: now, Offset: -1}
 		copy(n.Body[:], r.Span(len(n.Body)))
 		n.Wait = r.Int64()
+		ok = ok && n.Held >= 0
 		change = func() {
 			if old == nil {
 				h.set(k, n)
@@ -79,6 +81,7 @@ func (h *Halves) Apply(target record.PartitionID, c record.Command, now int64) e
 		}
 	case kindAsked:
 		number, wait := int(r.Int32()), r.Int64()
+		ok = ok && number > 0
 		change = func() {
 			if old != nil && old.State == Undecided && number == old.Asked+1 {
 				n := *old
@@ -96,9 +99,7 @@ func (h *Halves) Apply(target record.PartitionID, c record.Command, now int64) e
 		}
 	case kindEnded:
 		s, offset := State(r.Int8()), r.Int64()
-		if !s.Ended() {
-			return fmt.Errorf("%w: an end as %v", ErrCommand, s)
-		}
+		ok = ok && (s == Committed && offset >= 0 || s == RolledBack && offset == -1)
 		change = func() {
 			if old != nil && !old.State.Ended() {
 				n := *old
@@ -115,7 +116,7 @@ func (h *Halves) Apply(target record.PartitionID, c record.Command, now int64) e
 	default:
 		return fmt.Errorf("%w: unknown kind %d", ErrCommand, c.Kind())
 	}
-	if r.Complete() != nil || len(r.Src) != 0 || k.ID == "" {
+	if r.Complete() != nil || len(r.Src) != 0 || !ok {
 		return fmt.Errorf("%w: kind %d with payload %x", ErrCommand, c.Kind(), c.Payload()[:min(64, len(c.Payload()))])
 	}
 	change()

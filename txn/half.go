@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/splashdam/splashdam/broker/record"
@@ -10,6 +11,11 @@ import (
 type Key struct {
 	Target record.PartitionID
 	ID     string
+}
+
+// compare orders keys by partition, then id.
+func (k Key) compare(o Key) int {
+	return cmp.Or(cmp.Compare(k.Target, o.Target), cmp.Compare(k.ID, o.ID))
 }
 
 // State of a half message.
@@ -57,48 +63,74 @@ type Half struct {
 // Halves is the applied half: all half messages of a shard, those that ended
 // included until they expire.
 type Halves struct {
-	all       map[Key]*Half
+	// byTarget has no empty maps, so that a partition costs nothing once the last of
+	// its half messages is forgotten, and is forgotten at once when it is deleted.
+	byTarget  map[record.PartitionID]map[string]*Half
+	known     int
 	undecided int // Undecided or Parked
 }
 
 // NewHalves knows none.
-func NewHalves() *Halves { return &Halves{all: make(map[Key]*Half)} }
+func NewHalves() *Halves {
+	return &Halves{byTarget: make(map[record.PartitionID]map[string]*Half)}
+}
 
 // Get returns what is known of a half message.
 func (h *Halves) Get(k Key) (Half, bool) {
-	if p := h.all[k]; p != nil {
+	if p := h.find(k); p != nil {
 		return *p, true
 	}
 	return Half{}, false
 }
 
 // Len is how many are known, Undecided how many of them nobody has decided.
-func (h *Halves) Len() int       { return len(h.all) }
+func (h *Halves) Len() int       { return h.known }
 func (h *Halves) Undecided() int { return h.undecided }
 
 // Close forgets everything about a partition: its topic is deleted, and with it
 // what was held for it.
 func (h *Halves) Close(target record.PartitionID) {
-	for k := range h.all {
-		if k.Target == target {
-			h.remove(k)
+	for _, n := range h.byTarget[target] {
+		h.count(n, -1)
+	}
+	delete(h.byTarget, target)
+}
+
+func (h *Halves) find(k Key) *Half { return h.byTarget[k.Target][k.ID] }
+
+// each calls do for every half message, in no order.
+func (h *Halves) each(do func(Key, *Half)) {
+	for target, halves := range h.byTarget {
+		for id, n := range halves {
+			do(Key{target, id}, n)
 		}
 	}
 }
 
 func (h *Halves) set(k Key, n Half) {
-	if old := h.all[k]; old != nil && !old.State.Ended() {
-		h.undecided--
+	halves := h.byTarget[k.Target]
+	if halves == nil {
+		halves = make(map[string]*Half)
+		h.byTarget[k.Target] = halves
 	}
-	if !n.State.Ended() {
-		h.undecided++
+	if old := halves[k.ID]; old != nil {
+		h.count(old, -1)
 	}
-	h.all[k] = &n
+	h.count(&n, 1)
+	halves[k.ID] = &n
 }
 
 func (h *Halves) remove(k Key) {
-	if old := h.all[k]; old != nil && !old.State.Ended() {
-		h.undecided--
+	halves := h.byTarget[k.Target]
+	h.count(halves[k.ID], -1)
+	if delete(halves, k.ID); len(halves) == 0 {
+		delete(h.byTarget, k.Target)
 	}
-	delete(h.all, k)
+}
+
+func (h *Halves) count(n *Half, by int) {
+	h.known += by
+	if !n.State.Ended() {
+		h.undecided += by
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -96,6 +97,8 @@ func ParseHeaders(headers []record.Header) (Request, error) {
 		return r, fmt.Errorf("%w: the topic has message.type=transaction, so every record needs the header %s (prepare, commit or rollback)", ErrHeaders, HeaderState)
 	case r.ID == "" || len(r.ID) > maxID:
 		return r, fmt.Errorf("%w: the header %s must have 1 to %d bytes, it has %d", ErrHeaders, HeaderID, maxID, len(r.ID))
+	case !utf8.ValidString(r.ID): // databases and tools take it for text
+		return r, fmt.Errorf("%w: the header %s is %q; it must be UTF-8", ErrHeaders, HeaderID, clip(r.ID))
 	case r.Decision == Prepare && !validGroup(r.Group):
 		return r, fmt.Errorf("%w: the header %s is %q; it must be 1 to %d letters, digits, '.', '_' or '-', since %q is a topic's name", ErrHeaders, HeaderGroup, clip(r.Group), maxGroup, CheckTopic("GROUP"))
 	}

@@ -3,7 +3,6 @@ package txn
 import (
 	"container/heap"
 	"fmt"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -21,11 +20,16 @@ var (
 	ErrUnknown = fmt.Errorf("no such half message in this partition: send the decision to the topic and partition where the prepare was acknowledged: %w", kerr.InvalidRecord)
 	// ErrPrincipal is a decision by somebody else than the sender.
 	ErrPrincipal = fmt.Errorf("only who prepared a half message may decide it: %w", kerr.InvalidRecord)
-	// ErrEarly is a decision that came before the answer to its prepare.
-	ErrEarly = fmt.Errorf("its prepare is not committed yet, try again: %w", kerr.RequestTimedOut)
+	// ErrEarly is a request that depends on one that may yet be lost: a decision that
+	// came before the answer to its prepare, or something else about an id than what
+	// is in flight. What a client is refused for good, the log must hold.
+	ErrEarly = fmt.Errorf("what came before about this id is not committed yet, try again: %w", kerr.RequestTimedOut)
 	// ErrTooMany is a prepare beyond Policy.MaxHalves.
-	ErrTooMany = fmt.Errorf("the shard holds too many half messages: %w", kerr.PolicyViolation)
+	ErrTooMany = fmt.Errorf("the shard holds too many undecided half messages: %w", kerr.PolicyViolation)
 )
+
+// maxPrincipal bounds the name of who prepares, in bytes.
+const maxPrincipal = 1024
 
 // PrepareRequest is a message to hold.
 type PrepareRequest struct {
@@ -50,6 +54,7 @@ type flight struct {
 	kind    uint8
 	prepare PrepareRequest
 	end     State
+	taken   bool // from its heap: what is taken back belongs there again
 }
 
 // Leading is the leading half.
@@ -61,44 +66,53 @@ type Leading struct {
 	flights []flight // in the order of the log
 	gone    int      // how many were taken from the front of flights
 	byKey   map[Key][]flight
-	asking  map[Key]bool // a question is being written
-	due     dueHeap
+	growth  int // how many more will be known when all flights are applied
+	// due has the undecided and parked ones by when something may be due, ended the
+	// others by when they ended: each once, but for those that were taken from there,
+	// by Due or MakeRoom, until what was decided about them is settled.
+	due, ended timeHeap
 }
-
-// parkedInterval is how often it is looked whether a parked message's retention has
-// passed: topics' settings may change.
-const parkedInterval = time.Hour
 
 // Lead takes the lead over h, which the caller goes on applying commands to.
 // retention gives the retention.ms of the topic of a partition, -1 for ever.
 func Lead(h *Halves, p Policy, retention func(record.PartitionID) int64) *Leading {
 	l := &Leading{
 		halves: h, policy: p, retention: retention,
-		byKey: make(map[Key][]flight), asking: make(map[Key]bool),
+		byKey: make(map[Key][]flight),
 	}
-	for k, n := range h.all {
-		l.due = append(l.due, dueAt{l.next(n), k})
-	}
+	h.each(func(k Key, n *Half) {
+		if n.State.Ended() {
+			l.ended = append(l.ended, watched{n.Ended, k, n.Held})
+		} else {
+			l.due = append(l.due, watched{n.due(), k, n.Held})
+		}
+	})
 	heap.Init(&l.due)
+	heap.Init(&l.ended)
 	return l
 }
 
-// next is when something is due about a half message, as far as is known now.
-func (l *Leading) next(n *Half) int64 {
-	switch n.State {
-	case Undecided:
-		return n.Wait
-	case Parked:
-		return n.Prepared
-	default:
-		return n.Ended + l.policy.History.Milliseconds()
+// MakeRoom forgets, as part of entry at, the half message that ended first, if there
+// is no room for another one: where there are many, their history is short. To be
+// called before Prepare. The command is nil if there is nothing to forget.
+func (l *Leading) MakeRoom(at record.Index) (Key, record.Command) {
+	for l.full() && len(l.ended) > 0 {
+		w := heap.Pop(&l.ended).(watched)
+		if l.find(w.key, w.held) != nil { // else it is gone with its partition
+			l.fly(flight{at: at, key: w.key, kind: kindExpired, taken: true})
+			return w.key, expiredCommand(w.key.ID)
+		}
 	}
+	return Key{}, nil
 }
+
+// full reports whether there is no room for another half message.
+func (l *Leading) full() bool { return l.halves.Len()+l.growth >= l.policy.MaxHalves }
 
 // Prepare decides whether a message is held as part of entry at. The command goes
 // into the entry beside the message.
 func (l *Leading) Prepare(k Key, r PrepareRequest, now int64, at record.Index) (record.Command, Verdict, error) {
-	if n := l.halves.all[k]; n != nil {
+	if n := l.halves.find(k); n != nil {
 		if n.Body != r.Body || n.Group != r.Group || n.Principal != r.Principal {
 			return nil, Verdict{}, fmt.Errorf("%q: %w", k.ID, ErrReused)
 		}
@@ -107,12 +121,15 @@ func (l *Leading) Prepare(k Key, r PrepareRequest, now int64, at record.Index) (
 	for _, f := range l.byKey[k] {
 		if f.kind == kindPrepared {
 			if f.prepare.Body != r.Body || f.prepare.Group != r.Group || f.prepare.Principal != r.Principal {
-				return nil, Verdict{}, fmt.Errorf("%q: %w", k.ID, ErrReused)
+				return nil, Verdict{}, fmt.Errorf("%q: %w", k.ID, ErrEarly)
 			}
 			return nil, Verdict{Duplicate: true, InFlight: f.at}, nil
 		}
 	}
-	if len(l.halves.all) >= l.policy.MaxHalves {
+	if len(r.Principal) > maxPrincipal {
+		return nil, Verdict{}, fmt.Errorf("%q: its sender's name has %d bytes, %d can be kept: %w", k.ID, len(r.Principal), maxPrincipal, kerr.InvalidRecord)
+	}
+	if l.full() {
 		return nil, Verdict{}, fmt.Errorf("%q: %w", k.ID, ErrTooMany)
 	}
 	l.fly(flight{at: at, key: k, kind: kindPrepared, prepare: r})
@@ -120,11 +137,12 @@ func (l *Leading) Prepare(k Key, r PrepareRequest, now int64, at record.Index) (
 }
 
 // End decides whether a half message ends as part of entry at: the first decision
-// wins, the same again is a duplicate, another is refused. offset is the one that
+// wins, the same again is a duplicate, another is refused, for good once the first is
+// applied. offset is the one that
 // the message gets in its partition, -1 for a rollback.
 func (l *Leading) End(k Key, to State, principal string, offset int64, at record.Index) (record.Command, Verdict, error) {
 	invariant.That(to.Ended(), "ending as %v", to)
-	n := l.halves.all[k]
+	n := l.halves.find(k)
 	if n == nil {
 		if len(l.byKey[k]) > 0 {
 			return nil, Verdict{}, fmt.Errorf("%q: %w", k.ID, ErrEarly)
@@ -135,20 +153,19 @@ func (l *Leading) End(k Key, to State, principal string, offset int64, at record
 		return nil, Verdict{}, fmt.Errorf("%q: %w", k.ID, ErrPrincipal)
 	}
 	if n.State.Ended() {
-		return nil, Verdict{Duplicate: true}, decided(k, n.State, to)
+		if n.State != to {
+			return nil, Verdict{}, fmt.Errorf("%q is %v: %w", k.ID, n.State, ErrDecided)
+		}
+		return nil, Verdict{Duplicate: true}, nil
 	}
 	if f, ok := l.ending(k); ok {
-		return nil, Verdict{Duplicate: true, InFlight: f.at}, decided(k, f.end, to)
+		if f.end != to {
+			return nil, Verdict{}, fmt.Errorf("%q: %w", k.ID, ErrEarly)
+		}
+		return nil, Verdict{Duplicate: true, InFlight: f.at}, nil
 	}
 	l.fly(flight{at: at, key: k, kind: kindEnded, end: to})
 	return endedCommand(k.ID, to, offset), Verdict{}, nil
-}
-
-func decided(k Key, is, to State) error {
-	if is != to {
-		return fmt.Errorf("%q is %v: %w", k.ID, is, ErrDecided)
-	}
-	return nil
 }
 
 // ending is the decision in flight, if there is one.
@@ -161,115 +178,45 @@ func (l *Leading) ending(k Key) (flight, bool) {
 	return flight{}, false
 }
 
-// ActionKind says what is due about a half message.
-type ActionKind uint8
-
-const (
-	Ask    ActionKind = iota + 1 // put question Number to its group, then Act
-	Park                         // nobody answered the last question
-	GiveUp                       // parked, and its topic's retention has passed: roll it back
-	Forget                       // ended long ago
-)
-
-// Action is one thing that is due.
-type Action struct {
-	Kind   ActionKind
-	Key    Key
-	Number int
-}
-
-// Due takes up to max things that are due. Each is handed out once, until Act has
-// made it part of the log or Failed gave it back.
-func (l *Leading) Due(now int64, max int) []Action {
-	var actions []Action
-	for len(actions) < max && len(l.due) > 0 && l.due[0].at <= now {
-		k := heap.Pop(&l.due).(dueAt).key
-		n := l.halves.all[k]
-		// What is in flight comes back to the heap when it is applied.
-		if n == nil || l.asking[k] || len(l.byKey[k]) > 0 {
-			continue
-		}
-		switch {
-		case n.State == Undecided && n.Wait > now, n.State.Ended() && l.next(n) > now:
-			heap.Push(&l.due, dueAt{l.next(n), k})
-			continue
-		case n.State == Undecided && n.Asked < l.policy.Checks:
-			actions = append(actions, Action{Ask, k, n.Asked + 1})
-		case n.State == Undecided:
-			actions = append(actions, Action{Park, k, 0})
-		case n.State == Parked:
-			r := l.retention(k.Target)
-			if r < 0 || n.Prepared+r > now {
-				heap.Push(&l.due, dueAt{now + parkedInterval.Milliseconds(), k})
-				continue
-			}
-			actions = append(actions, Action{GiveUp, k, 0})
-		default:
-			actions = append(actions, Action{Forget, k, 0})
-		}
-		l.asking[k] = true
-	}
-	return actions
-}
-
-// Act makes an action part of entry at. The command is nil if a decision has
-// overtaken it.
-func (l *Leading) Act(a Action, now int64, at record.Index) record.Command {
-	delete(l.asking, a.Key)
-	n := l.halves.all[a.Key]
-	_, ending := l.ending(a.Key)
-	f := flight{at: at, key: a.Key}
-	var c record.Command
-	switch {
-	case n == nil || ending:
-		return nil // what is in flight puts it back on the heap
-	case a.Kind == Ask && n.State == Undecided && n.Asked == a.Number-1:
-		f.kind, c = kindAsked, askedCommand(a.Key.ID, a.Number, now+l.policy.Interval.Milliseconds())
-	case a.Kind == Park && n.State == Undecided:
-		f.kind, c = kindParked, parkedCommand(a.Key.ID)
-	case a.Kind == GiveUp && n.State == Parked:
-		f.kind, f.end, c = kindEnded, RolledBack, endedCommand(a.Key.ID, RolledBack, -1)
-	case a.Kind == Forget && n.State.Ended():
-		f.kind, c = kindExpired, expiredCommand(a.Key.ID)
-	default:
-		heap.Push(&l.due, dueAt{l.next(n), a.Key})
-		return nil
-	}
-	l.fly(f)
-	return c
-}
-
-// failedRetry is the pause before an action that failed is due again.
-const failedRetry = time.Second
-
-// Failed gives an action back that could not be carried out: it is due again in a
-// second.
-func (l *Leading) Failed(a Action, now int64) {
-	delete(l.asking, a.Key)
-	heap.Push(&l.due, dueAt{now + failedRetry.Milliseconds(), a.Key})
-}
-
 func (l *Leading) fly(f flight) {
 	l.flights = append(l.flights, f)
 	l.byKey[f.key] = append(l.byKey[f.key], f)
+	l.growth += f.growth()
+}
+
+// growth is how many more half messages are known once the flight is applied.
+func (f flight) growth() int {
+	switch f.kind {
+	case kindPrepared:
+		return 1
+	case kindExpired:
+		return -1
+	}
+	return 0
 }
 
 // Applied tells that the entry is applied: what it decided is in the applied half.
 func (l *Leading) Applied(at record.Index) {
 	n := 0
 	for n < len(l.flights) && l.flights[n].at <= at {
-		k := l.flights[n].key
-		if fs := l.byKey[k][1:]; len(fs) > 0 {
-			l.byKey[k] = fs
-		} else {
-			delete(l.byKey, k)
-		}
-		if h := l.halves.all[k]; h != nil {
-			heap.Push(&l.due, dueAt{l.next(h), k})
+		f := l.flights[n]
+		l.land(f, l.byKey[f.key][1:])
+		if h := l.halves.find(f.key); f.kind == kindEnded || h != nil && !h.State.Ended() {
+			l.watch(f.key) // else another flight of this entry ends it
 		}
 		n++
 	}
 	l.flights, l.gone = l.flights[n:], l.gone+n
+}
+
+// land takes a flight off, which leaves others about the same half message.
+func (l *Leading) land(f flight, others []flight) {
+	l.growth -= f.growth()
+	if len(others) > 0 {
+		l.byKey[f.key] = others
+	} else {
+		delete(l.byKey, f.key)
+	}
 }
 
 // Mark is a moment to which Undo goes back.
@@ -283,14 +230,11 @@ func (l *Leading) Mark() Mark { return Mark(l.gone + len(l.flights)) }
 func (l *Leading) Undo(m Mark) {
 	for l.gone+len(l.flights) > int(m) {
 		last := len(l.flights) - 1
-		k := l.flights[last].key
-		if fs := l.byKey[k]; len(fs) > 1 {
-			l.byKey[k] = fs[:len(fs)-1]
-		} else {
-			delete(l.byKey, k)
-		}
-		if h := l.halves.all[k]; h != nil {
-			heap.Push(&l.due, dueAt{l.next(h), k})
+		f := l.flights[last]
+		fs := l.byKey[f.key]
+		l.land(f, fs[:len(fs)-1])
+		if f.taken {
+			l.watch(f.key)
 		}
 		l.flights = l.flights[:last]
 	}
@@ -303,24 +247,4 @@ func (l *Leading) Dropped(at record.Index) {
 		n--
 	}
 	l.Undo(Mark(l.gone + n))
-}
-
-// dueHeap orders half messages by the time at which something may be due about
-// them. A key may be there more than once, and too early: Due looks again.
-type dueHeap []dueAt
-
-type dueAt struct {
-	at  int64
-	key Key
-}
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *dueHeap) Push(x any)        { *h = append(*h, x.(dueAt)) }
-func (h *dueHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
 }

@@ -11,10 +11,11 @@ type Policy struct {
 	Interval time.Duration
 	// Checks is how many questions are put before the message is parked.
 	Checks int
-	// History is how long an ended half message stays known.
+	// History is how long an ended half message stays known, if there is room.
 	History time.Duration
 	// MaxHalves bounds the half messages that a shard knows, ended ones included. A
-	// prepare beyond it is refused.
+	// prepare beyond it makes the shard forget the one that ended first; if none has
+	// ended, it is refused.
 	MaxHalves int
 }
 

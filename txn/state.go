@@ -1,7 +1,6 @@
 package txn
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,7 +12,7 @@ import (
 
 // stateVersion is that of the encoded state:
 //
-//	u8 version, then until the end
+//	u8 version, then until the end, by target and id
 //	u32 target, id, u8 state, i64 held, group, principal, 16 bytes body,
 //	i64 prepared, i32 asked, i64 wait, i64 ended, i64 offset
 const stateVersion = 1
@@ -29,11 +28,11 @@ type View struct {
 
 // View copies the pointers to all halves.
 func (h *Halves) View() *View {
-	v := &View{keys: make([]Key, 0, len(h.all)), halves: make([]*Half, 0, len(h.all))}
-	for k, p := range h.all {
+	v := &View{keys: make([]Key, 0, h.known), halves: make([]*Half, 0, h.known)}
+	h.each(func(k Key, n *Half) {
 		v.keys = append(v.keys, k)
-		v.halves = append(v.halves, p)
-	}
+		v.halves = append(v.halves, n)
+	})
 	return v
 }
 
@@ -43,9 +42,7 @@ func (v *View) Encode() []byte {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(v.keys[a].Target, v.keys[b].Target), cmp.Compare(v.keys[a].ID, v.keys[b].ID))
-	})
+	slices.SortFunc(order, func(a, b int) int { return v.keys[a].compare(v.keys[b]) })
 	b := []byte{stateVersion}
 	for _, i := range order {
 		k, h := v.keys[i], v.halves[i]
@@ -66,23 +63,26 @@ func RestoreHalves(data []byte) (*Halves, error) {
 		return nil, fmt.Errorf("%w: not of version %d", ErrState, stateVersion)
 	}
 	h := NewHalves()
+	var last Key
 	r := kbin.Reader{Src: data[1:]}
-	for r.Ok() && len(r.Src) > 0 {
+	for len(r.Src) > 0 {
 		k := Key{Target: record.PartitionID(r.Uint32()), ID: r.String()}
 		n := Half{State: State(r.Int8()), Held: r.Int64(), Group: r.String(), Principal: r.String()}
 		copy(n.Body[:], r.Span(len(n.Body)))
 		n.Prepared, n.Asked = r.Int64(), int(r.Int32())
 		n.Wait, n.Ended, n.Offset = r.Int64(), r.Int64(), r.Int64()
-		if !r.Ok() {
-			break
+		if r.Complete() != nil {
+			return nil, fmt.Errorf("%w: cut off behind %d half messages", ErrState, h.Len())
 		}
-		if k.ID == "" || n.State < Undecided || n.State > RolledBack || h.all[k] != nil {
-			return nil, fmt.Errorf("%w: half message %q", ErrState, clip(k.ID))
+		if k.ID == "" || k.compare(last) <= 0 {
+			return nil, fmt.Errorf("%w: half message %q of %s behind %q of %s", ErrState, clip(k.ID), k.Target, clip(last.ID), last.Target)
+		}
+		if n.State < Undecided || n.State > RolledBack || n.Held < 0 || n.Asked < 0 || n.Offset < -1 || (n.Offset >= 0) != (n.State == Committed) {
+			return nil, fmt.Errorf("%w: half message %q of %s: %v, held at offset %d, asked %d times, committed at offset %d",
+				ErrState, clip(k.ID), k.Target, n.State, n.Held, n.Asked, n.Offset)
 		}
 		h.set(k, n)
-	}
-	if err := r.Complete(); err != nil {
-		return nil, fmt.Errorf("%w: cut off behind %d half messages", ErrState, len(h.all))
+		last = k
 	}
 	return h, nil
 }

@@ -35,6 +35,10 @@ type BrokerSettings struct {
 	OffsetsRetentionMinutes      int32
 	OffsetMetadataMaxBytes       int
 
+	HalfMessageImmunityMs      int32
+	HalfMessageCheckIntervalMs int32
+	HalfMessageCheckMax        int
+
 	ProducerIDExpirationMs      int64
 	TransactionalIDExpirationMs int64
 	TransactionMaxTimeoutMs     int32
@@ -116,6 +120,24 @@ var brokerSettings = []brokerSetting{
 			"The shortest session timeout that a group member may ask for, in ms."),
 		bind: func(s *BrokerSettings, v string) { s.GroupMinSessionTimeoutMs = toInt32(v) },
 	},
+	{
+		// Ours; the defaults of half.message.* are RocketMQ's.
+		Setting: integer("half.message.check.interval.ms", 30*secondMs, 1, math.MaxInt32,
+			"How long the group of an undecided half message's sender has to answer one question before it is asked the next, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.HalfMessageCheckIntervalMs = toInt32(v) },
+	},
+	{
+		// Ours.
+		Setting: integer("half.message.check.max", 15, 1, math.MaxInt32,
+			"How many questions are put about an undecided half message. After the last it is parked: it can still be decided, but nobody is asked."),
+		bind: func(s *BrokerSettings, v string) { s.HalfMessageCheckMax = toInt(v) },
+	},
+	{
+		// Ours.
+		Setting: integer("half.message.immunity.ms", 6*secondMs, 0, math.MaxInt32,
+			"How long the sender of a half message has to decide before its group is asked, in ms. Counts when the message is prepared."),
+		bind: func(s *BrokerSettings, v string) { s.HalfMessageImmunityMs = toInt32(v) },
+	},
 	topicDefault("log.cleaner.delete.retention.ms", "delete.retention.ms"),
 	topicDefault(cleanerMaxLagMs, maxCompactionLagMs),
 	topicDefault("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
@@ -144,7 +166,8 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.SegmentBytes = toInt64(v) },
 	},
 	{
-		Setting: integer("max.connections", math.MaxInt32, 1, math.MaxInt32,
+		// Kafka has no limit unless one is set. Each connection takes memory.
+		Setting: integer("max.connections", 10_000, 1, math.MaxInt32,
 			"The most connections at once; one more is closed when it comes."),
 		bind: func(s *BrokerSettings, v string) { s.MaxConnections = toInt(v) },
 	},

@@ -269,8 +269,10 @@ func (c *Controller) DeleteTopic(name string, s *BrokerSettings) (record.Command
 
 // AddPartitions decides to give a topic total partitions, which must be more than
 // it has (kerr.InvalidPartitions). Internal topics keep theirs, since groups and
-// transactional ids hash to them (kerr.InvalidTopicException).
-func (c *Controller) AddPartitions(name string, total int32) (record.Command, *Topic, error) {
+// transactional ids hash to them (kerr.InvalidTopicException). The assignment, if
+// any, gives the replicas of each new partition, as for a new topic
+// (kerr.InvalidReplicaAssignment).
+func (c *Controller) AddPartitions(name string, total int32, assignment [][]int32) (record.Command, *Topic, error) {
 	t, err := c.existing(name)
 	if err != nil {
 		return nil, nil, err
@@ -284,6 +286,14 @@ func (c *Controller) AddPartitions(name string, total int32) (record.Command, *T
 	}
 	if err := c.checkRoom(int(total), added); err != nil {
 		return nil, nil, fmt.Errorf("topic %q: %w", name, err)
+	}
+	if len(assignment) > 0 && len(assignment) != added {
+		return nil, nil, fmt.Errorf("topic %q: %d partitions are new, replicas are assigned to %d: %w", name, added, len(assignment), kerr.InvalidReplicaAssignment)
+	}
+	for i, replicas := range assignment {
+		if err := c.checkReplicas(replicas); err != nil {
+			return nil, nil, fmt.Errorf("topic %q partition %d: %w", name, len(t.Partitions)+i, err)
+		}
 	}
 	cmd := c.decide(&addPartitions{
 		id:     t.ID,
@@ -310,6 +320,23 @@ func (c *Controller) AlterConfigs(name string, changes []ConfigChange, s *Broker
 	cmd := c.decide(ch)
 	t, _ = c.view.TopicByID(t.ID)
 	return cmd, t, nil
+}
+
+// ReplaceConfigs decides to make some settings all that a topic has: what it has
+// besides goes back to the broker's value. As AlterConfigs otherwise.
+func (c *Controller) ReplaceConfigs(name string, changes []ConfigChange, s *BrokerSettings) (record.Command, *Topic, error) {
+	t, err := c.existing(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := slices.Clone(changes)
+	for _, has := range slices.Sorted(maps.Keys(t.Configs)) {
+		kept := slices.ContainsFunc(changes, func(ch ConfigChange) bool { return ch.Name == has })
+		if _, known := topicSettingNamed(has); known && !kept {
+			all = append(all, ConfigChange{Name: has, Op: kmsg.IncrementalAlterConfigOpDelete})
+		}
+	}
+	return c.AlterConfigs(name, all, s)
 }
 
 // alter works out what changes make of a topic's settings.

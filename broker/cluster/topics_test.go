@@ -141,7 +141,7 @@ func TestInternalTopicsAreTheBrokersAlone(t *testing.T) {
 	wantKafka(t, err, kerr.InvalidTopicException)
 	_, _, err = c.DeleteTopic(ConsumerOffsets, s)
 	wantKafka(t, err, kerr.InvalidTopicException)
-	_, _, err = c.AddPartitions(ConsumerOffsets, 60)
+	_, _, err = c.AddPartitions(ConsumerOffsets, 60, nil)
 	wantKafka(t, err, kerr.InvalidTopicException)
 }
 
@@ -179,13 +179,13 @@ func TestPartitionsOnlyGrow(t *testing.T) {
 		0: kerr.InvalidPartitions, -1: kerr.InvalidPartitions, 1: kerr.InvalidPartitions,
 		2: kerr.InvalidPartitions, math.MaxInt32: kerr.InvalidPartitions, 100_001: kerr.InvalidPartitions,
 	} {
-		_, _, err := c.AddPartitions("t", total)
+		_, _, err := c.AddPartitions("t", total, nil)
 		wantKafka(t, err, want)
 	}
-	_, _, err := c.AddPartitions("unknown", 3)
+	_, _, err := c.AddPartitions("unknown", 3, nil)
 	wantKafka(t, err, kerr.UnknownTopicOrPartition)
 
-	_, after, err := c.AddPartitions("t", 4)
+	_, after, err := c.AddPartitions("t", 4, nil)
 	wantKafka(t, err, nil)
 	want := []Partition{{1, 1}, {2, 2}, {4, 2}, {5, 1}}
 	if !reflect.DeepEqual(after.Partitions, want) || len(before.Partitions) != 2 {
@@ -194,6 +194,28 @@ func TestPartitionsOnlyGrow(t *testing.T) {
 	for number, p := range want {
 		if topic, n, ok := c.View().Partition(p.ID); !ok || topic != after || n != int32(number) {
 			t.Errorf("partition %v is number %d of %v", p.ID, n, topic)
+		}
+	}
+}
+
+func TestNewPartitionsGoWhereAnAssignmentLeavesNoChoice(t *testing.T) {
+	c := lead(t, 2, 1)
+	mustCreate(t, c, plain("t", 1), ids())
+	for _, a := range []struct {
+		replicas [][]int32
+		want     *kerr.Error
+	}{
+		{[][]int32{{1, 2}}, kerr.InvalidReplicaAssignment}, // there are two new ones
+		{[][]int32{{1, 2}, {1, 2}, {1, 2}}, kerr.InvalidReplicaAssignment},
+		{[][]int32{{1, 2}, {2}}, kerr.InvalidReplicaAssignment},
+		{[][]int32{{1, 2}, {2, 3}}, kerr.InvalidReplicaAssignment},
+		{[][]int32{{1, 2}, {}}, kerr.InvalidReplicaAssignment},
+		{[][]int32{{1, 2}, {2, 1}}, nil},
+	} {
+		_, topic, err := c.Fork().AddPartitions("t", 3, a.replicas)
+		wantKafka(t, err, a.want)
+		if err == nil && len(topic.Partitions) != 3 {
+			t.Errorf("%d partitions", len(topic.Partitions))
 		}
 	}
 }
@@ -209,8 +231,37 @@ func TestPartitionIDsEnd(t *testing.T) {
 	if got := c.View().NextPartitionID(); got != record.FirstHidden {
 		t.Fatalf("next is %v", got)
 	}
-	_, _, err = c.AddPartitions("t", 4)
+	_, _, err = c.AddPartitions("t", 4, nil)
 	wantKafka(t, err, kerr.InvalidPartitions)
+}
+
+func TestReplacedConfigsAreAllThatATopicHas(t *testing.T) {
+	c, s := lead(t, 1, 1), DefaultBrokerSettings()
+	r := plain("t", 1)
+	r.Configs = map[string]*string{"retention.ms": ptr("5"), "cleanup.policy": ptr("compact"), "segment.ms": ptr("7")}
+	mustCreate(t, c, r, ids())
+	set := func(name, value string) ConfigChange { return ConfigChange{Name: name, Value: &value} }
+	_, topic, err := c.ReplaceConfigs("t", []ConfigChange{set("retention.ms", "6"), set("max.message.bytes", "1000")}, s)
+	wantKafka(t, err, nil)
+	if want := map[string]string{"retention.ms": "6", "max.message.bytes": "1000"}; !maps.Equal(topic.Configs, want) {
+		t.Errorf("got %v, want %v", topic.Configs, want)
+	}
+	for name, changes := range map[string][]ConfigChange{
+		"an unknown setting": {set("nonsense", "1")},
+		"a wrong value":      {set("retention.ms", "soon")},
+		"twice the same":     {set("retention.ms", "1"), set("retention.ms", "2")},
+	} {
+		if _, _, err := c.ReplaceConfigs("t", changes, s); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	_, topic, err = c.ReplaceConfigs("t", nil, s)
+	wantKafka(t, err, nil)
+	if len(topic.Configs) > 0 {
+		t.Errorf("it still has %v", topic.Configs)
+	}
+	_, _, err = c.ReplaceConfigs("unknown", nil, s)
+	wantKafka(t, err, kerr.UnknownTopicOrPartition)
 }
 
 func TestAlterConfigsStepByStep(t *testing.T) {

@@ -84,7 +84,7 @@ func (p *player) request(verb string, args []string) (cmd record.Command, err er
 	case "delete":
 		cmd, _, err = p.ctl.DeleteTopic(args[0], p.settings)
 	case "grow":
-		cmd, _, err = p.ctl.AddPartitions(args[0], int32(atoi(args[1])))
+		cmd, _, err = p.ctl.AddPartitions(args[0], int32(atoi(args[1])), nil)
 	case "alter":
 		var changes []ConfigChange
 		for _, a := range args[1:] {

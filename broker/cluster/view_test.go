@@ -144,7 +144,7 @@ func (m *model) deleteTopic(t *rapid.T) {
 func (m *model) addPartitions(t *rapid.T) {
 	name, total := m.name(t), rapid.Int32Range(1, 20).Draw(t, "total")
 	old, there := m.topics[name]
-	cmd, topic, err := m.ctl.AddPartitions(name, total)
+	cmd, topic, err := m.ctl.AddPartitions(name, total, nil)
 	if ok := there && int(total) > len(old.partitions); ok != (err == nil) {
 		t.Fatalf("%s to %d partitions: %v", name, total, err)
 	}
@@ -575,7 +575,7 @@ func busy(t testing.TB) *View {
 	mustCreate(t, c, plain("a", 2), newID)
 	mustCreate(t, c, NewTopic{Name: "b", Partitions: 3, ReplicationFactor: 3, Configs: map[string]*string{"segment.ms": ptr("5")}}, newID)
 	mustCreate(t, c, plain("c", 1), newID)
-	if _, _, err := c.AddPartitions("a", 4); err != nil {
+	if _, _, err := c.AddPartitions("a", 4, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := c.DeleteTopic("c", DefaultBrokerSettings()); err != nil {

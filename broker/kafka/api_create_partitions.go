@@ -28,14 +28,15 @@ func (c *call) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsR
 	resp := kmsg.NewPtrCreatePartitionsResponse()
 	for i := range req.Topics {
 		t := &req.Topics[i]
+		var assignment [][]int32
+		for _, a := range t.Assignment {
+			assignment = append(assignment, a.Replicas)
+		}
 		var err error
-		switch {
-		case named[t.Topic] > 1:
+		if named[t.Topic] > 1 {
 			err = fmt.Errorf("topic %q is named twice: %w", t.Topic, kerr.InvalidRequest)
-		case len(t.Assignment) > 0:
-			err = fmt.Errorf("topic %q: replicas belong to shards and are not assigned by partition: %w", t.Topic, kerr.InvalidReplicaAssignment)
-		default:
-			err = c.backend.CreatePartitions(ctx, t.Topic, t.Count, req.ValidateOnly)
+		} else {
+			err = c.backend.CreatePartitions(ctx, t.Topic, t.Count, assignment, req.ValidateOnly)
 		}
 		r := kmsg.NewCreatePartitionsResponseTopic()
 		r.Topic, r.ErrorCode, r.ErrorMessage = t.Topic, c.code(err), message(err)

@@ -18,6 +18,35 @@ func incrementalAlterConfigsAPI() *api {
 }
 
 func (c *call) incrementalAlterConfigs(ctx context.Context, req *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
+	asked := make([]configResource, len(req.Resources))
+	for i := range req.Resources {
+		r := &req.Resources[i]
+		asked[i] = configResource{kind: r.ResourceType, name: r.ResourceName}
+		for _, s := range r.Configs {
+			asked[i].changes = append(asked[i].changes, ConfigChange{Name: s.Name, Op: s.Op, Value: s.Value})
+		}
+	}
+	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
+	for i, err := range c.changeConfigs(ctx, asked, req.ValidateOnly, c.backend.AlterTopicConfigs) {
+		r := kmsg.NewIncrementalAlterConfigsResponseResource()
+		r.ResourceType, r.ResourceName = asked[i].kind, asked[i].name
+		r.ErrorCode, r.ErrorMessage = c.code(err), message(err)
+		resp.Resources = append(resp.Resources, r)
+	}
+	return resp
+}
+
+// configResource is what a request changes of one topic or broker.
+type configResource struct {
+	kind    kmsg.ConfigResourceType
+	name    string
+	changes []ConfigChange
+}
+
+// changeConfigs changes each resource on its own, and returns an error or nil for
+// each.
+func (c *call) changeConfigs(ctx context.Context, asked []configResource, validateOnly bool,
+	change func(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error) []error {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.MaxAdminWait)
 	defer cancel()
 	type resource struct {
@@ -25,45 +54,36 @@ func (c *call) incrementalAlterConfigs(ctx context.Context, req *kmsg.Incrementa
 		name string
 	}
 	named := make(map[resource]int)
-	for i := range req.Resources {
-		named[resource{req.Resources[i].ResourceType, req.Resources[i].ResourceName}]++
+	for _, r := range asked {
+		named[resource{r.kind, r.name}]++
 	}
-	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
-	for i := range req.Resources {
-		asked := &req.Resources[i]
-		r := kmsg.NewIncrementalAlterConfigsResponseResource()
-		r.ResourceType, r.ResourceName = asked.ResourceType, asked.ResourceName
-		changes, err := configChanges(asked)
-		switch {
-		case named[resource{asked.ResourceType, asked.ResourceName}] > 1:
-			err = fmt.Errorf("%s %q is named twice: %w", asked.ResourceType, asked.ResourceName, kerr.InvalidRequest)
-		case err == nil:
-			err = c.backend.AlterTopicConfigs(ctx, asked.ResourceName, changes, req.ValidateOnly)
+	errs := make([]error, len(asked))
+	for i, r := range asked {
+		if named[resource{r.kind, r.name}] > 1 {
+			errs[i] = fmt.Errorf("%s %q is named twice: %w", r.kind, r.name, kerr.InvalidRequest)
+		} else if errs[i] = r.check(); errs[i] == nil {
+			errs[i] = change(ctx, r.name, r.changes, validateOnly)
 		}
-		r.ErrorCode, r.ErrorMessage = c.code(err), message(err)
-		resp.Resources = append(resp.Resources, r)
 	}
-	return resp
+	return errs
 }
 
-// configChanges checks what a request changes of one topic.
-func configChanges(r *kmsg.IncrementalAlterConfigsRequestResource) ([]ConfigChange, error) {
-	if r.ResourceType != kmsg.ConfigResourceTypeTopic {
-		return nil, fmt.Errorf("%s %q: only topics can be changed, a broker's settings are in its configuration file: %w", r.ResourceType, r.ResourceName, kerr.InvalidRequest)
+// check checks what a request says of one resource.
+func (r *configResource) check() error {
+	if r.kind != kmsg.ConfigResourceTypeTopic {
+		return fmt.Errorf("%s %q: only topics can be changed, a broker's settings are in its configuration file: %w", r.kind, r.name, kerr.InvalidRequest)
 	}
 	seen := make(map[string]bool)
-	changes := make([]ConfigChange, 0, len(r.Configs))
-	for _, s := range r.Configs {
+	for _, s := range r.changes {
 		switch {
 		case seen[s.Name]:
-			return nil, fmt.Errorf("topic %q: %s is changed twice: %w", r.ResourceName, s.Name, kerr.InvalidRequest)
+			return fmt.Errorf("topic %q: %s is changed twice: %w", r.name, s.Name, kerr.InvalidRequest)
 		case s.Op < kmsg.IncrementalAlterConfigOpSet || s.Op > kmsg.IncrementalAlterConfigOpSubtract:
-			return nil, fmt.Errorf("topic %q: %s: unknown operation %d: %w", r.ResourceName, s.Name, s.Op, kerr.InvalidRequest)
+			return fmt.Errorf("topic %q: %s: unknown operation %d: %w", r.name, s.Name, s.Op, kerr.InvalidRequest)
 		case s.Value == nil && s.Op != kmsg.IncrementalAlterConfigOpDelete:
-			return nil, fmt.Errorf("topic %q: %s has no value: %w", r.ResourceName, s.Name, kerr.InvalidRequest)
+			return fmt.Errorf("topic %q: %s has no value: %w", r.name, s.Name, kerr.InvalidRequest)
 		}
 		seen[s.Name] = true
-		changes = append(changes, ConfigChange{Name: s.Name, Op: s.Op, Value: s.Value})
 	}
-	return changes, nil
+	return nil
 }

@@ -89,25 +89,22 @@ func (p *production) topic(t *kmsg.ProduceRequestTopic) (Topic, error) {
 	default:
 		return Topic{}, fmt.Errorf("acks=%d, which is none of -1, 0 and 1: %w", p.req.Acks, kerr.InvalidRequiredAcks)
 	}
-	if p.req.Version >= 13 {
-		return p.backend.TopicByID(t.TopicID)
+	topic, err := p.topicNamed(t.Topic, t.TopicID, p.req.Version >= 13)
+	if err == nil && topic.Internal {
+		err = fmt.Errorf("topic %q is internal, the broker alone writes to it: %w", topic.Name, kerr.InvalidTopicException)
 	}
-	return p.backend.Topic(t.Topic)
+	return topic, err
 }
 
 // append checks what the request alone can tell and passes the batch on.
 func (p *production) append(n int, records []byte) {
 	r := &p.results[n]
 	batch, err := checkRecords(records, p.req.Version)
-	var blamed []RecordError
 	if err == nil {
-		blamed, err = checkBatch(batch, r.topic.Config, p.entered.UnixMilli())
-	}
-	if err == nil && (r.partition < 0 || int(r.partition) >= len(r.topic.Partitions)) {
-		err = fmt.Errorf("topic %q has %d partitions, there is no partition %d: %w", r.topic.Name, len(r.topic.Partitions), r.partition, kerr.UnknownTopicOrPartition)
+		err = checkBatch(batch, r.topic.Config, p.entered.UnixMilli())
 	}
 	if err != nil {
-		p.settle(n, Appended{RecordErrors: blamed, Err: err})
+		p.settle(n, Appended{Err: err})
 		return
 	}
 	p.mu.Lock()
@@ -237,32 +234,25 @@ func checkRecords(records []byte, version int16) (record.Batch, error) {
 	return batch, nil
 }
 
-// checkBatch checks a batch against its topic. now is in ms. Where single
-// records are to blame they are named, and then none of the batch is appended.
-func checkBatch(b record.Batch, topic TopicConfig, now int64) ([]RecordError, error) {
-	if topic.MaxMessageBytes > 0 && len(b) > topic.MaxMessageBytes {
-		return nil, fmt.Errorf("a batch of %d bytes is larger than the topic's max.message.bytes=%d: %w", len(b), topic.MaxMessageBytes, kerr.MessageTooLarge)
+// checkBatch checks a batch's header against its topic. now is in ms.
+func checkBatch(b record.Batch, topic TopicConfig, now int64) error {
+	if len(b) > topic.MaxMessageBytes {
+		return fmt.Errorf("a batch of %d bytes is larger than the topic's max.message.bytes=%d: %w", len(b), topic.MaxMessageBytes, kerr.MessageTooLarge)
 	}
 	if err := b.Validate(); err != nil {
-		return nil, err
+		return err
 	}
 	switch {
 	case b.IsControl():
-		return nil, fmt.Errorf("control batches are the broker's own: %w", kerr.InvalidRecord)
+		return fmt.Errorf("control batches are the broker's own: %w", kerr.InvalidRecord)
 	case b.IsTransactional():
-		return nil, errNoTransactions
+		return errNoTransactions
 	case b.BaseOffset() != 0:
-		return nil, fmt.Errorf("base offset %d, a client's batch begins at 0: %w", b.BaseOffset(), kerr.InvalidRecord)
+		return fmt.Errorf("base offset %d, a client's batch begins at 0: %w", b.BaseOffset(), kerr.InvalidRecord)
 	case b.IsIdempotent() && (b.BaseSequence() < 0 || b.ProducerEpoch() < 0):
-		return nil, fmt.Errorf("producer id %d with epoch %d and sequence %d: %w", b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), kerr.InvalidRecord)
+		return fmt.Errorf("producer id %d with epoch %d and sequence %d: %w", b.ProducerID(), b.ProducerEpoch(), b.BaseSequence(), kerr.InvalidRecord)
 	}
-	if err := checkTimestamps(b, topic, now); err != nil {
-		return nil, err
-	}
-	if topic.Compacted {
-		return checkKeys(b)
-	}
-	return nil, nil
+	return checkTimestamps(b, topic, now)
 }
 
 // checkTimestamps holds the header's times against the topic's bounds (KIP-937).

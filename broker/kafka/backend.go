@@ -58,8 +58,6 @@ type TopicConfig struct {
 	LogAppendTime     bool  // message.timestamp.type
 	TimestampBeforeMs int64 // message.timestamp.before.max.ms
 	TimestampAfterMs  int64 // message.timestamp.after.max.ms
-	Compacted         bool  // cleanup.policy contains compact: records need keys
-	Held              bool  // message.type holds messages back (transaction)
 }
 
 // NewTopic is a topic to create. Partitions and ReplicationFactor of -1 mean the
@@ -114,12 +112,16 @@ type Cluster interface {
 	CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreatedTopic
 	// DeleteTopics returns an error or nil for each name, in order.
 	DeleteTopics(ctx context.Context, names []string) []error
-	// CreatePartitions raises the number of partitions to total.
-	CreatePartitions(ctx context.Context, topic string, total int32, validateOnly bool) error
+	// CreatePartitions raises the number of partitions to total. The assignment, if
+	// any, gives the replicas of the new ones in order.
+	CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error
 	// TopicConfigs and BrokerConfigs describe every setting, sorted by name.
 	TopicConfigs(topic string) ([]ConfigEntry, error)
 	BrokerConfigs() []ConfigEntry
+	// AlterTopicConfigs makes all of the changes or none. ReplaceTopicConfigs resets
+	// besides what the topic has set and no change names.
 	AlterTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
+	ReplaceTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
 }
 
 // CreatedTopic is the outcome for one NewTopic.
@@ -130,8 +132,8 @@ type CreatedTopic struct {
 }
 
 // AppendRequest is one batch for one partition. Batch has passed
-// record.Batch.Validate and the topic's limits; the backend may change it in
-// place and owns it until done is called.
+// record.Batch.Validate and the topic's limits; what its records are has not been
+// looked at. The backend may change it in place and owns it until done is called.
 type AppendRequest struct {
 	Topic     string
 	Partition int32

@@ -31,9 +31,9 @@ type conn struct {
 	leaving context.Context
 	leave   context.CancelCauseFunc
 
-	queue    chan *call // the requests in flight, in order
-	inFlight atomic.Int32
-	budget   *budget
+	queue  chan *call    // the requests in flight, in order
+	slots  chan struct{} // one for each of them, MaxInFlight in all
+	budget *budget
 	// written is when the last answer went out, in ns: a connection is not idle
 	// while its client reads.
 	written atomic.Int64
@@ -68,6 +68,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, p Peer) *conn {
 		server: s, nc: nc, peer: p,
 		client: Client{Host: "/" + p.Addr, Principal: "User:ANONYMOUS"},
 		queue:  make(chan *call, s.limits.MaxInFlight),
+		slots:  make(chan struct{}, s.limits.MaxInFlight),
 		budget: newBudget(s.limits.MaxInFlightBytes),
 	}
 	if host, _, err := net.SplitHostPort(p.Addr); err == nil {
@@ -120,18 +121,18 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
+		select {
+		case c.slots <- struct{}{}:
+		case <-c.ctx.Done():
+			f.release()
+			return context.Cause(c.ctx)
+		}
 		call, err := c.server.start(c, f)
 		if err != nil {
 			f.release()
 			return err
 		}
-		c.inFlight.Add(1)
-		select {
-		case c.queue <- call:
-		case <-c.ctx.Done():
-			call.finish()
-			return context.Cause(c.ctx)
-		}
+		c.queue <- call // a slot is a place in it
 	}
 }
 
@@ -180,7 +181,7 @@ func (c *conn) awaitFrame(r *bufio.Reader) error {
 			return context.Cause(c.leaving)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			quiet := time.Since(time.Unix(0, c.written.Load()))
-			if c.inFlight.Load() > 0 || quiet < c.server.limits.IdleTimeout && len(head) == 0 {
+			if len(c.slots) > 0 || quiet < c.server.limits.IdleTimeout && len(head) == 0 {
 				continue
 			}
 			return ErrIdle
@@ -215,7 +216,7 @@ func (c *conn) write() {
 			}
 		}
 		call.finish()
-		c.inFlight.Add(-1)
+		<-c.slots
 	}
 }
 

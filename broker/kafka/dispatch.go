@@ -65,7 +65,7 @@ func newAPITable() apiTable {
 		joinGroupAPI(), heartbeatAPI(), leaveGroupAPI(), syncGroupAPI(),
 		describeGroupsAPI(), listGroupsAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), initProducerIDAPI(),
-		offsetForLeaderEpochAPI(), describeConfigsAPI(), createPartitionsAPI(),
+		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
 	} {
 		t[int16(a.key)] = a

@@ -15,6 +15,8 @@ var codes = []struct {
 	err  error
 	code *kerr.Error
 }{
+	// Clients send a corrupt message again. One that was made wrong stays wrong.
+	{record.ErrContent, kerr.InvalidRecord},
 	{record.ErrBatch, kerr.CorruptMessage},
 	// Kafka's ProduceRequest.validateRecords; the code for old formats is for
 	// topics that cannot store what the client asks for.

@@ -22,11 +22,22 @@ type fake struct {
 	topics    map[string]*fakeTopic
 	auto      bool // topics may be created by asking for them
 	created   []string
+	changes   []string  // of topics' settings
+	assigned  [][]int32 // to the partitions that were created last
 	producers int64
-	offsets   map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
-	watchers  map[chan<- struct{}][]TopicPartition
+	// coordinator is the node that coordinates all groups.
+	coordinator int32
+	offsets     map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
+	watchers    map[chan<- struct{}][]TopicPartition
 	// hold, if set, takes the completions of appends instead of running them.
 	hold func(complete func())
+	// changed says that a batch on hold did not stay as it was.
+	changed error
+	// refuse, if set, is the outcome of every append.
+	refuse  *Appended
+	fetches int // calls of Fetch
+	// watching, if set, runs when a watch is about to begin.
+	watching func()
 	// wait, if set, is what joining a group waits for.
 	wait chan struct{}
 	// panics makes InitProducerID meet a bug.
@@ -45,10 +56,11 @@ type fakeLog struct {
 
 func newFake() *fake {
 	return &fake{
-		self:     []Node{{ID: 1, Host: "localhost", Port: 9092}},
-		topics:   make(map[string]*fakeTopic),
-		offsets:  make(map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition),
-		watchers: make(map[chan<- struct{}][]TopicPartition),
+		self:        []Node{{ID: 1, Host: "localhost", Port: 9092}},
+		coordinator: 1,
+		topics:      make(map[string]*fakeTopic),
+		offsets:     make(map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition),
+		watchers:    make(map[chan<- struct{}][]TopicPartition),
 	}
 }
 
@@ -144,6 +156,10 @@ func (f *fake) CreateTopics(_ context.Context, topics []NewTopic, validateOnly b
 			out = append(out, CreatedTopic{Err: fmt.Errorf("topic %q: %w", n.Name, kerr.TopicAlreadyExists)})
 			continue
 		}
+		if n.Partitions > 100 {
+			out = append(out, CreatedTopic{Err: fmt.Errorf("%d partitions: %w", n.Partitions, kerr.InvalidPartitions)})
+			continue
+		}
 		t := f.addLocked(n.Name, max(int(n.Partitions), 1, len(n.Assignment)))
 		if validateOnly {
 			delete(f.topics, n.Name)
@@ -163,14 +179,15 @@ func (f *fake) DeleteTopics(_ context.Context, names []string) (errs []error) {
 	return errs
 }
 
-func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, _ bool) error {
+func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, assignment [][]int32, _ bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.assigned = assignment
 	t := f.topics[topic]
 	if t == nil {
 		return kerr.UnknownTopicOrPartition
 	}
-	if int(total) <= len(t.logs) {
+	if int(total) <= len(t.logs) || total > 100 {
 		return fmt.Errorf("topic %q has %d partitions: %w", topic, len(t.logs), kerr.InvalidPartitions)
 	}
 	for len(t.logs) < int(total) {
@@ -189,14 +206,37 @@ func settingsOfFake() []ConfigEntry {
 }
 
 func (f *fake) TopicConfigs(topic string) ([]ConfigEntry, error) {
-	_, err := f.Topic(topic)
-	return settingsOfFake(), err
+	if _, err := f.Topic(topic); err != nil {
+		return nil, err
+	}
+	return settingsOfFake(), nil
 }
 func (f *fake) BrokerConfigs() []ConfigEntry { return settingsOfFake() }
 
-func (f *fake) AlterTopicConfigs(_ context.Context, topic string, _ []ConfigChange, _ bool) error {
-	_, err := f.Topic(topic)
-	return err
+func (f *fake) AlterTopicConfigs(_ context.Context, topic string, changes []ConfigChange, _ bool) error {
+	return f.noteChanges("alter", topic, changes)
+}
+
+func (f *fake) ReplaceTopicConfigs(_ context.Context, topic string, changes []ConfigChange, _ bool) error {
+	return f.noteChanges("replace", topic, changes)
+}
+
+func (f *fake) noteChanges(verb, topic string, changes []ConfigChange) error {
+	if _, err := f.Topic(topic); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	note := verb + " " + topic
+	for _, c := range changes {
+		value := "null"
+		if c.Value != nil {
+			value = *c.Value
+		}
+		note += fmt.Sprintf(" %s:%v=%s", c.Name, c.Op, value)
+	}
+	f.changes = append(f.changes, note)
+	return nil
 }
 
 func (f *fake) log(topic string, p int32) (*fakeLog, error) {
@@ -215,9 +255,13 @@ func (f *fake) log(topic string, p int32) (*fakeLog, error) {
 func (f *fake) Append(req AppendRequest, done func(Appended)) {
 	f.mu.Lock()
 	l, err := f.log(req.Topic, req.Partition)
-	if err != nil {
+	if f.refuse != nil || err != nil {
 		f.mu.Unlock()
-		done(Appended{Err: err})
+		if f.refuse != nil {
+			done(*f.refuse)
+			return
+		}
+		done(Appended{BaseOffset: -1, Err: err})
 		return
 	}
 	b := slices.Clone(req.Batch)
@@ -242,7 +286,7 @@ func (f *fake) Append(req AppendRequest, done func(Appended)) {
 	}
 	hold(func() {
 		if err := req.Batch.Validate(); err != nil {
-			a.Err = fmt.Errorf("the batch changed while it was the backend's: %w", err)
+			f.changed = fmt.Errorf("the batch changed while it was the backend's: %w", err)
 		}
 		done(a)
 	})
@@ -251,6 +295,7 @@ func (f *fake) Append(req AppendRequest, done func(Appended)) {
 func (f *fake) Fetch(req FetchRequest, dst []byte) Fetched {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.fetches++
 	out := Fetched{Records: dst, DivergingEpoch: -1, DivergingEnd: -1, HighWatermark: -1, LastStable: -1, LogStart: -1}
 	l, err := f.log(req.Topic, req.Partition)
 	if err != nil {
@@ -275,6 +320,9 @@ func (f *fake) Fetch(req FetchRequest, dst []byte) Fetched {
 }
 
 func (f *fake) Watch(ps []TopicPartition, wake chan<- struct{}) func() {
+	if f.watching != nil {
+		f.watching()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.watchers[wake] = ps
@@ -297,6 +345,15 @@ func (f *fake) OffsetFor(topic string, p int32, ts int64, _ bool, _ int32) (int6
 	case ts == timestampEarliest:
 		return l.start, -1, 5, nil
 	}
+	if ts == timestampMax {
+		offset, newest := int64(-1), int64(-1)
+		for _, b := range l.batches {
+			if o, at, ok, err := b.MaxTimestampOffset(1 << 20); ok && err == nil && at > newest {
+				offset, newest = o, at
+			}
+		}
+		return offset, newest, 5, nil
+	}
 	for _, b := range l.batches {
 		if o, at, ok, err := b.OffsetForTime(ts, 1<<20); ok && err == nil {
 			return o, at, 5, nil
@@ -315,7 +372,7 @@ func (f *fake) EpochEnd(topic string, p int32, _, epoch int32) (int32, int64, er
 	return epoch, l.end, nil
 }
 
-func (f *fake) Coordinator(context.Context, string) (int32, error) { return f.self[0].ID, nil }
+func (f *fake) Coordinator(context.Context, string) (int32, error) { return f.coordinator, nil }
 
 func (f *fake) JoinGroup(ctx context.Context, c Client, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
 	resp := kmsg.NewPtrJoinGroupResponse()

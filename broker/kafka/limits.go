@@ -64,11 +64,6 @@ const (
 	writeStep = 256 << 10
 	// maxHeaderTags bounds the tagged fields of a request header; Kafka defines none.
 	maxHeaderTags = 64
-	// maxInflatedBatch is what a produced batch may inflate to where it must be looked
-	// into. A larger one is refused as corrupt.
-	maxInflatedBatch = 128 << 20
-	// maxRecordErrors is how many records of one batch are blamed by name.
-	maxRecordErrors = 1000
 	// maxPooledBuffer is the largest buffer kept for reuse.
 	maxPooledBuffer = 1 << 20
 	// acceptPause is the pause after a failed accept: the first one, doubled up to

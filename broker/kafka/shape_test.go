@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+const someString = "some string"
+
 // fill sets every field of a request to something.
 func fill(v reflect.Value, r *rand.Rand, depth int) {
 	switch v.Kind() {
@@ -43,7 +45,7 @@ func fill(v reflect.Value, r *rand.Rand, depth int) {
 			fill(v.Elem(), r, depth)
 		}
 	case reflect.String:
-		v.SetString("some string"[:r.IntN(12)])
+		v.SetString(someString[:r.IntN(len(someString)+1)])
 	case reflect.Bool:
 		v.SetBool(r.IntN(2) == 1)
 	case reflect.Uint8:

@@ -54,10 +54,34 @@ func serverOf(t testing.TB, b Backend, l Limits, e Events) *Server {
 // connect opens a connection to a server through a pipe.
 func connect(t testing.TB, ctx context.Context, s *Server) *wire {
 	here, there := net.Pipe()
+	return serveOn(t, ctx, s, here, there)
+}
+
+// connectTCP is connect through sockets, which buffer, and which tell a side that
+// the other has closed.
+func connectTCP(t testing.TB, ctx context.Context, s *Server) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	here, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveOn(t, ctx, s, here, there)
+}
+
+func serveOn(t testing.TB, ctx context.Context, s *Server, here, there net.Conn) *wire {
 	w := &wire{t: t, nc: here, ended: make(chan error, 1)}
 	go func() { w.ended <- s.ServeConn(ctx, there, "PLAIN") }()
 	t.Cleanup(func() { here.Close() })
-	here.SetDeadline(time.Now().Add(20 * time.Second)) // so that a lost answer is a failure, not a hang
+	here.SetDeadline(time.Now().Add(time.Minute)) // so that a lost answer is a failure, not a hang
 	return w
 }
 
@@ -134,7 +158,7 @@ func (w *wire) end() error {
 	select {
 	case err := <-w.ended:
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		w.t.Fatal("the connection did not end")
 		return nil
 	}

@@ -33,6 +33,10 @@
 //	all of it accepted before       DUPLICATE_SEQUENCE_NUMBER: nothing is lost, the offset is forgotten
 //	anything else                   OUT_OF_ORDER_SEQUENCE_NUMBER
 //
+// What is in flight may yet be lost, so the answer to what repeats it waits until it
+// is applied: batches in flight are remembered all, and parts of them are duplicates
+// without an offset.
+//
 // A producer that is not known may begin at any sequence only if its state may
 // have been expired here (KIP-360). If that cannot be, it has never written to
 // this partition and must begin at 0: what begins later is a batch that overtook

@@ -47,8 +47,8 @@ func (h *idleHeap) Pop() any {
 	return last
 }
 
-// recheckMs is after how long a producer is named again whose expiry has not
-// been applied.
+// recheckMs is after how long it is looked again at a producer whose expiry was
+// proposed, or that had a batch in flight: neither need have come to anything.
 const recheckMs = 60_000
 
 // Expiry is a command that forgets idle producers of a partition.
@@ -67,12 +67,15 @@ func (l *Leading) ExpiredProducers(now, after int64, max int) []Expiry {
 	var expired []producerKey
 	for len(expired) < max && len(l.idle) > 0 && l.idle[0].lastUsed <= before {
 		top := &l.idle[0]
-		switch lastUsed, known := l.lastUsed(top.producerKey, now); {
-		case !known:
+		_, flying := l.newest[top.producerKey]
+		switch p := l.applied(top.producerKey); {
+		case flying:
+			top.lastUsed = before + recheckMs
+		case p == nil:
 			heap.Pop(&l.idle)
 			continue
-		case lastUsed > before:
-			top.lastUsed = lastUsed
+		case p.lastUsed > before:
+			top.lastUsed = p.lastUsed
 		default:
 			expired = append(expired, top.producerKey)
 			top.lastUsed = before + recheckMs
@@ -95,23 +98,4 @@ func (l *Leading) ExpiredProducers(now, after int64, max int) []Expiry {
 		out = append(out, Expiry{p, ExpireProducersCommand(before, ids...)})
 	}
 	return out
-}
-
-// lastUsed is when a producer was last used; now if it is in flight.
-func (l *Leading) lastUsed(k producerKey, now int64) (int64, bool) {
-	if t := l.tails[k.partition]; t != nil && len(t.pending[k.id]) > 0 {
-		return now, true
-	}
-	if q := l.table.partitions[k.partition]; q != nil {
-		if p := q.producers.byID[k.id]; p != nil {
-			return p.lastUsed, true
-		}
-	}
-	return 0, false
-}
-
-// used reports whether a producer has been accepted, in flight or applied.
-func (l *Leading) used(k producerKey) bool {
-	_, ok := l.lastUsed(k, 0)
-	return ok
 }

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,11 +17,12 @@ import (
 type Leading struct {
 	table *Table
 	epoch int32
-	tails map[record.PartitionID]*tail
-	// flights are the reservations that are not applied, oldest first; before them
-	// were settled others.
+	// flights are the reservations that are not applied, oldest first. They are
+	// numbered for the whole term; before them were settled others.
 	flights []reservation
 	settled int
+	tails   map[record.PartitionID]tail
+	newest  map[producerKey]int // number of a producer's newest reservation in flight
 	// refused remembers where a producer unknown to the table stood before a
 	// batch that was undone, so that the next one cannot take its place.
 	refused map[producerKey]standing
@@ -35,23 +37,20 @@ const maxRefused = 10_000
 type tail struct {
 	next    int64 // offset to give
 	flights int
-	pending map[int64][]pending // by producer, oldest first
 }
 
-// pending is a producer's batch in flight.
-type pending struct {
-	appended
-	epoch int16
-	at    record.Index
-	after standing
-}
-
+// reservation is a batch in flight.
 type reservation struct {
 	at        record.Index
 	partition record.PartitionID
-	producer  int64 // noProducer if the batch has none
-	next      int64 // of the partition before
-	before    standing
+	next      int64 // offset to give without it
+	producer  int64 // noProducer if the batch has none; then nothing follows
+	appended
+	before, after standing
+	// earlier is the number of the producer's reservation before this one. It is
+	// below settled if that is applied, -1 if nothing was in flight.
+	earlier int
+	isNew   bool // the table did not know the producer
 }
 
 type producerKey struct {
@@ -62,10 +61,10 @@ type producerKey struct {
 // Decision is the answer to a batch. It is accepted unless Duplicate.
 type Decision struct {
 	// BaseOffset is the offset of the first record; for a duplicate, of the
-	// original's. -1 for held messages.
+	// original's, -1 if that is not known. -1 for held messages.
 	BaseOffset int64
 	// Timestamp is the batch's max timestamp, for a duplicate the original's: what
-	// a LogAppendTime topic answers.
+	// a LogAppendTime topic answers. NoTimestamp if that is not known.
 	Timestamp int64
 	// Duplicate says that the batch was accepted before and must not be put into
 	// the log again.
@@ -82,7 +81,8 @@ func Lead(t *Table, term record.Term) *Leading {
 	return &Leading{
 		table:   t,
 		epoch:   term.LeaderEpoch(),
-		tails:   make(map[record.PartitionID]*tail),
+		tails:   make(map[record.PartitionID]tail),
+		newest:  make(map[producerKey]int),
 		refused: make(map[producerKey]standing),
 		idle:    newIdleHeap(t),
 	}
@@ -96,14 +96,13 @@ func Lead(t *Table, term record.Term) *Leading {
 // Errors: kerr.UnknownTopicOrPartition, and those of the package comment;
 // kerr.InvalidRecord for a producer without epoch or sequence. After an error
 // nothing is reserved.
-func (l *Leading) Append(p record.PartitionID, b record.Batch, now int64, at record.Index) (Decision, error) {
+func (l *Leading) Append(p record.PartitionID, b record.Batch, at record.Index) (Decision, error) {
 	offset := l.NextOffset(p)
 	if offset < 0 {
 		return Decision{}, unknown(p)
 	}
-	count := b.LastOffsetDelta() + 1
-	a := appended{first: b.BaseSequence(), count: count, offset: offset, timestamp: b.MaxTimestamp()}
-	d, err := l.reserve(p, b.ProducerID(), b.ProducerEpoch(), a, now, at)
+	a := appended{first: b.BaseSequence(), count: b.LastOffsetDelta() + 1, offset: offset, timestamp: b.MaxTimestamp()}
+	d, err := l.reserve(p, b.ProducerID(), b.ProducerEpoch(), a, at)
 	if err == nil && !d.Duplicate {
 		b.SetBaseOffset(offset)
 		b.SetLeaderEpoch(l.epoch)
@@ -121,7 +120,7 @@ func (l *Leading) Sequence(p record.PartitionID, producer int64, epoch int16, fi
 	if producer < 0 {
 		return Decision{BaseOffset: -1, Timestamp: now}, nil
 	}
-	return l.reserve(p, producer, epoch, appended{first: first, count: count, offset: -1, timestamp: now}, now, at)
+	return l.reserve(p, producer, epoch, appended{first: first, count: count, offset: -1, timestamp: now}, at)
 }
 
 func unknown(p record.PartitionID) error {
@@ -129,94 +128,95 @@ func unknown(p record.PartitionID) error {
 }
 
 // reserve is Append and Sequence for a partition that is there.
-func (l *Leading) reserve(p record.PartitionID, id int64, epoch int16, a appended, now int64, at record.Index) (Decision, error) {
-	var before, after standing
-	id = max(id, noProducer)
-	if id != noProducer {
+func (l *Leading) reserve(p record.PartitionID, id int64, epoch int16, a appended, at record.Index) (Decision, error) {
+	if n := len(l.flights); n > 0 && at < l.flights[n-1].at { // the arguments would be allocated for every batch
+		invariant.That(false, "reserving for entry %d behind entry %d", at, l.flights[n-1].at)
+	}
+	r := reservation{at: at, partition: p, next: l.NextOffset(p), producer: max(id, noProducer), appended: a}
+	if r.producer != noProducer {
 		if epoch < 0 || a.first < 0 || a.count <= 0 {
 			return Decision{}, fmt.Errorf("partition %v producer %d: epoch %d, %d sequences from %d: %w", p, id, epoch, a.count, a.first, kerr.InvalidRecord)
 		}
-		if d, ok := l.repeats(p, id, epoch, a); ok {
-			return d, nil
+		if d, ok, err := l.follow(&r, epoch); ok || err != nil {
+			return d, err
 		}
-		var known bool
-		if before, known = l.standing(p, id); !known {
-			before = l.first(p, id, epoch, a.first)
-		}
-		if err := before.check(epoch, a.first, a.count); err != nil {
-			return Decision{}, fmt.Errorf("partition %v producer %d: %w", p, id, err)
-		}
-		if k := (producerKey{p, id}); !l.used(k) {
-			l.idle.add(now, k)
-		}
-		after = before.follow(epoch, a.first, a.count)
+		k := producerKey{p, id}
+		l.newest[k] = l.settled + len(l.flights)
+		delete(l.refused, k)
 	}
-
-	if n := len(l.flights); n > 0 {
-		invariant.That(at >= l.flights[n-1].at, "reserving for entry %d behind entry %d", at, l.flights[n-1].at)
-	}
-	t := l.tails[p]
-	if t == nil {
-		t = &tail{next: l.NextOffset(p)}
-		l.tails[p] = t
-	}
-	l.flights = append(l.flights, reservation{at: at, partition: p, producer: id, next: t.next, before: before})
-	t.flights++
+	l.flights = append(l.flights, r)
+	t := tail{next: r.next, flights: l.tails[p].flights + 1}
 	if a.offset >= 0 {
 		t.next = a.offset + int64(a.count)
 	}
-	if id != noProducer {
-		if t.pending == nil {
-			t.pending = make(map[int64][]pending)
-		}
-		t.pending[id] = append(t.pending[id], pending{appended: a, epoch: epoch, at: at, after: after})
-		delete(l.refused, producerKey{p, id})
-	}
+	l.tails[p] = t
 	return Decision{BaseOffset: a.offset, Timestamp: a.timestamp}, nil
 }
 
-// repeats finds the original of a batch, in flight or applied.
-func (l *Leading) repeats(p record.PartitionID, id int64, epoch int16, a appended) (Decision, bool) {
-	if current, known := l.standing(p, id); !known || current.epoch != epoch {
-		return Decision{}, false // the window of an older epoch is gone
+// follow places a batch behind those of its producer, unless it repeats one.
+func (l *Leading) follow(r *reservation, epoch int16) (d Decision, repeats bool, err error) {
+	k := producerKey{r.partition, r.producer}
+	applied := l.applied(k)
+	newest, flying := l.newest[k]
+	if r.earlier = -1; flying {
+		r.earlier = newest
 	}
-	if t := l.tails[p]; t != nil {
-		for _, f := range t.pending[id] {
-			if f.epoch == epoch && f.first == a.first && f.count == a.count {
-				return Decision{BaseOffset: f.offset, Timestamp: f.timestamp, Duplicate: true, InFlight: f.at}, true
+	r.isNew = applied == nil && !flying
+	var known bool
+	if r.before, known = l.standing(k); !known {
+		r.before = l.first(k, epoch, r.first)
+	}
+	if epoch == r.before.epoch && r.first != r.before.next {
+		for n := r.earlier; n >= l.settled; n = l.flight(n).earlier {
+			if f := l.flight(n); f.after.epoch == epoch && f.first == r.first && f.count == r.count {
+				return Decision{BaseOffset: f.offset, Timestamp: f.timestamp, Duplicate: true, InFlight: f.at}, true, nil
+			}
+		}
+		if applied != nil {
+			if f, ok := applied.find(epoch, r.first, r.count); ok {
+				return Decision{BaseOffset: f.offset, Timestamp: f.timestamp, Duplicate: true}, true, nil
 			}
 		}
 	}
-	if q := l.table.partitions[p]; q != nil {
-		if known := q.producers.byID[id]; known != nil {
-			if f, ok := known.find(epoch, a.first, a.count); ok {
-				return Decision{BaseOffset: f.offset, Timestamp: f.timestamp, Duplicate: true}, true
-			}
-		}
+	err = r.before.check(epoch, r.first, r.count)
+	if flying && errors.Is(err, kerr.DuplicateSequenceNumber) {
+		// It may yet be lost, so the answer waits.
+		return Decision{BaseOffset: -1, Timestamp: NoTimestamp, Duplicate: true, InFlight: l.flight(newest).at}, true, nil
 	}
-	return Decision{}, false
+	if err != nil {
+		return Decision{}, false, fmt.Errorf("partition %v producer %d: %w", r.partition, r.producer, err)
+	}
+	r.after = r.before.follow(epoch, r.first, r.count)
+	return Decision{}, false, nil
+}
+
+// flight is the reservation of that number.
+func (l *Leading) flight(n int) *reservation { return &l.flights[n-l.settled] }
+
+// applied is what the table knows of a producer, nil for nothing.
+func (l *Leading) applied(k producerKey) *producer {
+	if q := l.table.partitions[k.partition]; q != nil {
+		return q.producers.byID[k.id]
+	}
+	return nil
 }
 
 // standing is how far a producer has come, what is in flight included.
-func (l *Leading) standing(p record.PartitionID, id int64) (standing, bool) {
-	if t := l.tails[p]; t != nil {
-		if f := t.pending[id]; len(f) > 0 {
-			return f[len(f)-1].after, true
-		}
+func (l *Leading) standing(k producerKey) (standing, bool) {
+	if n, ok := l.newest[k]; ok {
+		return l.flight(n).after, true
 	}
-	if q := l.table.partitions[p]; q != nil {
-		if known := q.producers.byID[id]; known != nil {
-			return known.standing, true
-		}
+	if p := l.applied(k); p != nil {
+		return p.standing, true
 	}
-	s, ok := l.refused[producerKey{p, id}]
+	s, ok := l.refused[k]
 	return s, ok
 }
 
 // first is the standing that a producer without one is held to: where it likes
 // to begin if it may have been forgotten here, else at 0.
-func (l *Leading) first(p record.PartitionID, id int64, epoch int16, first int32) standing {
-	if q := l.table.partitions[p]; q != nil && id <= q.producers.maxExpired {
+func (l *Leading) first(k producerKey, epoch int16, first int32) standing {
+	if q := l.table.partitions[k.partition]; q != nil && k.id <= q.producers.maxExpired {
 		return standing{epoch: epoch, next: first}
 	}
 	return standing{epoch: epoch}
@@ -229,7 +229,7 @@ func (l *Leading) NextOffset(p record.PartitionID) int64 {
 	if q == nil && !p.Hidden() {
 		return -1
 	}
-	if t := l.tails[p]; t != nil {
+	if t, ok := l.tails[p]; ok {
 		return t.next
 	}
 	if q == nil {
@@ -243,9 +243,15 @@ func (l *Leading) NextOffset(p record.PartitionID) int64 {
 func (l *Leading) Applied(at record.Index) {
 	n := 0
 	for n < len(l.flights) && l.flights[n].at <= at {
-		r := l.flights[n]
-		if t := l.release(r); t != nil && r.producer != noProducer {
-			t.drop(r.producer, 0)
+		r := &l.flights[n]
+		l.release(r.partition)
+		if k := (producerKey{r.partition, r.producer}); r.producer != noProducer {
+			if l.newest[k] == l.settled+n {
+				delete(l.newest, k)
+			}
+			if p := l.applied(k); r.isNew && p != nil {
+				l.idle.add(p.lastUsed, k)
+			}
 		}
 		n++
 	}
@@ -285,43 +291,39 @@ func (l *Leading) Undo(m Mark) {
 
 // undo takes back the newest reservation.
 func (l *Leading) undo() {
-	r := l.flights[len(l.flights)-1]
-	l.flights = l.flights[:len(l.flights)-1]
-	t := l.release(r)
-	if t != nil {
+	last := len(l.flights) - 1
+	r := l.flights[last]
+	l.flights = l.flights[:last]
+	if l.release(r.partition) {
+		t := l.tails[r.partition]
 		t.next = r.next
+		l.tails[r.partition] = t
 	}
 	if r.producer == noProducer {
 		return
 	}
-	if t != nil {
-		t.drop(r.producer, len(t.pending[r.producer])-1)
+	k := producerKey{r.partition, r.producer}
+	if r.earlier >= l.settled {
+		l.newest[k] = r.earlier
+	} else {
+		delete(l.newest, k)
 	}
-	if _, known := l.standing(r.partition, r.producer); !known {
+	if _, known := l.standing(k); !known {
 		if len(l.refused) >= maxRefused {
 			clear(l.refused)
 		}
-		l.refused[producerKey{r.partition, r.producer}] = r.before
+		l.refused[k] = r.before
 	}
 }
 
-// release counts a reservation down and returns the tail that is left, nil if it
-// was the partition's last.
-func (l *Leading) release(r reservation) *tail {
-	t := l.tails[r.partition]
+// release counts a partition's reservations down and reports whether there are
+// others.
+func (l *Leading) release(p record.PartitionID) bool {
+	t := l.tails[p]
 	if t.flights--; t.flights == 0 {
-		delete(l.tails, r.partition)
-		return nil
+		delete(l.tails, p)
+		return false
 	}
-	return t
-}
-
-// drop forgets a producer's pending batch i.
-func (t *tail) drop(id int64, i int) {
-	f := slices.Delete(t.pending[id], i, i+1)
-	if len(f) == 0 {
-		delete(t.pending, id)
-		return
-	}
-	t.pending[id] = f
+	l.tails[p] = t
+	return true
 }

@@ -175,7 +175,7 @@ func (d *decoder) partition() *partition {
 	d.must(n <= maxEpochs, "%d epochs", n)
 	for range n {
 		e := epochStart{d.Int32(), d.Int64()}
-		d.must(e.epoch >= 0 && 0 <= e.start && e.start <= p.end, "epoch %d at %d, end %d", e.epoch, e.start, p.end)
+		d.must(e.epoch >= 0 && 0 <= e.start && e.start < p.end, "epoch %d at %d, end %d", e.epoch, e.start, p.end)
 		if k := len(p.epochs); k > 0 {
 			prev := p.epochs[k-1]
 			d.must(e.epoch > prev.epoch && e.start > prev.start, "epoch %d at %d behind %d at %d", e.epoch, e.start, prev.epoch, prev.start)

@@ -38,6 +38,10 @@ const batchPrefix = 12
 // ErrBatch is bytes that are not a sound record batch: Kafka's CORRUPT_MESSAGE.
 var ErrBatch = errors.New("corrupt record batch")
 
+// ErrContent is a batch that came as it was sent, by its CRC, and that no client
+// should send. It is an ErrBatch as well.
+var ErrContent = fmt.Errorf("%w, whose CRC is right", ErrBatch)
+
 // ErrMagic is a message format other than v2.
 var ErrMagic = errors.New("unsupported message format")
 
@@ -81,7 +85,8 @@ func AddSequence(seq, n int32) int32 {
 }
 
 // Validate checks what can be checked without decompressing: length, format,
-// CRC, codec and counts. It errors with ErrMagic or ErrBatch.
+// CRC, codec and counts. It errors with ErrMagic or ErrBatch; with ErrContent where
+// the CRC is right and codec or counts are not.
 func (b Batch) Validate() error {
 	if len(b) < BatchHeaderSize {
 		return fmt.Errorf("%w: %d bytes are fewer than a header of %d", ErrBatch, len(b), BatchHeaderSize)
@@ -96,10 +101,10 @@ func (b Batch) Validate() error {
 		return fmt.Errorf("%w: CRC %08x, computed %08x", ErrBatch, b.CRC(), sum)
 	}
 	if n := b.Records(); n <= 0 || b.LastOffsetDelta() != n-1 {
-		return fmt.Errorf("%w: %d records with last offset delta %d", ErrBatch, b.Records(), b.LastOffsetDelta())
+		return fmt.Errorf("%w: %d records with last offset delta %d", ErrContent, b.Records(), b.LastOffsetDelta())
 	}
 	if b.Codec() > Zstd {
-		return fmt.Errorf("%w: unknown compression codec %d", ErrBatch, b.Codec())
+		return fmt.Errorf("%w: unknown compression codec %d", ErrContent, b.Codec())
 	}
 	return nil
 }

@@ -42,16 +42,18 @@ func TestUnsoundBatchesAreRefused(t *testing.T) {
 		{"length one long", func(b Batch) Batch { b[11]++; return seal(b) }, ErrBatch},
 		{"negative length", func(b Batch) Batch { b[8] = 0xff; return seal(b) }, ErrBatch},
 		{"a byte behind it", func(b Batch) Batch { return seal(append(b, 0)) }, ErrBatch},
-		{"no records", func(b Batch) Batch { b[60], b[26] = 0, 0xff; return seal(b) }, ErrBatch},
-		{"negative records", func(b Batch) Batch { b[57] = 0x80; return seal(b) }, ErrBatch},
-		{"more records than offsets", func(b Batch) Batch { b[60]++; return seal(b) }, ErrBatch},
-		{"more offsets than records", func(b Batch) Batch { b[26]++; return seal(b) }, ErrBatch},
-		{"codec 5", func(b Batch) Batch { b[22] = 5; return seal(b) }, ErrBatch},
-		{"codec 7", func(b Batch) Batch { b[22] = 7; return seal(b) }, ErrBatch},
+		{"no records", func(b Batch) Batch { b[60], b[26] = 0, 0xff; return seal(b) }, ErrContent},
+		{"negative records", func(b Batch) Batch { b[57] = 0x80; return seal(b) }, ErrContent},
+		{"more records than offsets", func(b Batch) Batch { b[60]++; return seal(b) }, ErrContent},
+		{"more offsets than records", func(b Batch) Batch { b[26]++; return seal(b) }, ErrContent},
+		{"codec 5", func(b Batch) Batch { b[22] = 5; return seal(b) }, ErrContent},
+		{"codec 7", func(b Batch) Batch { b[22] = 7; return seal(b) }, ErrContent},
 	} {
 		b := test.spoil(slices.Clone(sampleBatch(None)))
 		if err := b.Validate(); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)
+		} else if errors.Is(err, ErrContent) != (test.want == ErrContent) {
+			t.Errorf("%s: %v blames the wrong side", test.name, err)
 		}
 	}
 	if err := sampleBatch(None).Validate(); err != nil {

@@ -182,8 +182,9 @@ func (b Batch) each(body []byte, next func(*recordParser) (Record, error), do fu
 	}
 	all := recordParser{rest: body}
 	last := int32(-1)
+	var one recordParser // next makes it escape: one for all, not one each
 	for i := range n {
-		one := recordParser{rest: all.bytes("record", all.varint("record length"))}
+		one = recordParser{rest: all.bytes("record", all.varint("record length"))}
 		if all.err != nil {
 			return fmt.Errorf("%w: record %d of %d: %w", ErrBatch, i, n, all.err)
 		}
@@ -228,13 +229,25 @@ func (p *recordParser) record(headers []Header) (Record, error) {
 	}
 	for i := int32(0); i < n && p.err == nil; i++ {
 		key := p.bytes("header key", p.varint("header key length"))
-		headers = append(headers, Header{Key: string(key), Value: p.nullable("header value")})
+		headers = append(headers, Header{Key: sameKey(headers, key), Value: p.nullable("header value")})
 	}
 	if p.err == nil && len(p.rest) > 0 {
 		p.fail("%d bytes behind the last header", len(p.rest))
 	}
 	r.Headers = headers
 	return r, p.err
+}
+
+// sameKey is key as a string. Records of a batch mostly have the same headers, and
+// behind the end of headers lie those of the record before: what is equal is not
+// made anew.
+func sameKey(headers []Header, key []byte) string {
+	if n := len(headers); n < cap(headers) {
+		if before := headers[:n+1][n].Key; before == string(key) {
+			return before
+		}
+	}
+	return string(key)
 }
 
 func (p *recordParser) fail(format string, args ...any) {

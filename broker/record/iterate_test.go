@@ -113,6 +113,53 @@ func TestIterateStopsWhenToldTo(t *testing.T) {
 	}
 }
 
+func TestIterateMakesNothingPerRecord(t *testing.T) {
+	records := make([]Record, 1000)
+	for i := range records {
+		records[i] = Record{OffsetDelta: int32(i), Headers: []Header{{Key: "trace"}, {Key: "origin", Value: []byte{byte(i)}}}}
+	}
+	b := Build(BuildOptions{ProducerID: -1}, records)
+	seen := 0
+	allocations := testing.AllocsPerRun(10, func() {
+		seen = 0
+		err := b.Iterate(0, func(r Record) bool {
+			if r.Headers[0].Key != "trace" || r.Headers[1].Key != "origin" {
+				t.Fatalf("headers %v", r.Headers)
+			}
+			seen++
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if seen != len(records) || allocations > 10 {
+		t.Errorf("%v allocations for %d records", allocations, seen)
+	}
+}
+
+func TestHeadersMayDifferFromRecordToRecord(t *testing.T) {
+	b := Build(BuildOptions{ProducerID: -1}, []Record{
+		{Headers: []Header{{Key: "a"}, {Key: "b"}}},
+		{OffsetDelta: 1, Headers: []Header{{Key: "b"}}},
+		{OffsetDelta: 2},
+		{OffsetDelta: 3, Headers: []Header{{Key: "b"}, {Key: "bb"}, {Key: ""}}},
+	})
+	var got []string
+	if err := b.Iterate(0, func(r Record) bool {
+		for _, h := range r.Headers {
+			got = append(got, h.Key)
+		}
+		got = append(got, "|")
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"a", "b", "|", "b", "|", "|", "b", "bb", "", "|"}; !slices.Equal(got, want) {
+		t.Errorf("headers %q, want %q", got, want)
+	}
+}
+
 func TestBatchesMayBeReadInsideOneAnother(t *testing.T) {
 	b := sampleBatch(LZ4)
 	var pairs []string

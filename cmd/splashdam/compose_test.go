@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 )
@@ -129,6 +130,9 @@ func TestTheImageRunsWhatThereIs(t *testing.T) {
 	if env["SPLASHDAM_DATA"] != im.volume {
 		t.Errorf("the data is in %q, the volume at %q", env["SPLASHDAM_DATA"], im.volume)
 	}
+	if env["TMPDIR"] != im.volume {
+		t.Errorf("temporary files go to %q, and the only directory to write to is the volume, %q", env["TMPDIR"], im.volume)
+	}
 	if strange := strangeVariables(env); len(strange) > 0 {
 		t.Errorf("it sets %v, which mean nothing", strange)
 	}
@@ -145,7 +149,7 @@ func TestTheImageRunsWhatThereIs(t *testing.T) {
 func TestTheComposeFileUsesWhatThereIs(t *testing.T) {
 	im := readImage(t)
 	services := readCompose(t)
-	listeners := make(map[string]bool) // host:port as the other containers see it
+	inside := 0 // listeners for the other containers
 	for name, s := range services {
 		if !strings.HasPrefix(s.Image, "splashdam:") || s.Command[0] != "serve" {
 			continue
@@ -166,11 +170,11 @@ func TestTheComposeFileUsesWhatThereIs(t *testing.T) {
 		}
 		for _, l := range cfg.Listeners {
 			if at := cfg.Advertise[l.Name]; at.Host == name {
-				listeners[at.String()] = true
+				inside++
 			}
 		}
 	}
-	if len(listeners) == 0 {
+	if inside == 0 {
 		t.Error("no node is there for the other containers")
 	}
 	for name, s := range services {
@@ -181,23 +185,29 @@ func TestTheComposeFileUsesWhatThereIs(t *testing.T) {
 			if strange := strangeVariables(s.Environment); len(strange) > 0 {
 				t.Errorf("it sets %v, which mean nothing", strange)
 			}
-			for _, at := range splitList(s.Environment["SPLASHDAM_BROKERS"]) {
-				if !listeners[at] {
-					t.Errorf("it looks for a broker at %s; there are %v", at, slices.Collect(maps.Keys(listeners)))
-				}
+			cmd, err := parsed(s.Command)
+			if err != nil {
+				t.Fatalf("%v: %v", s.Command, err)
 			}
-			if _, err := parsed(s.Command); err != nil {
-				if s.Command[0] == "demo" && !hasCommand("demo") {
-					t.Skip("this build has no demo command")
-				}
-				t.Errorf("%v: %v", s.Command, err)
+			if cmd.Name() == "demo" {
+				checkDatabase(t, cmd, services)
 			}
 		})
 	}
 }
 
-func hasCommand(name string) bool {
-	return slices.ContainsFunc((&program{env: environment{}}).commands(), func(c *cobra.Command) bool { return c.Name() == name })
+// checkDatabase holds the demo's MySQL to the service that is one.
+func checkDatabase(t *testing.T, cmd *cobra.Command, services map[string]service) {
+	t.Helper()
+	dsn, err := mysql.ParseDSN(cmd.Flag("mysql").Value.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, _, _ := strings.Cut(dsn.Addr, ":")
+	s, ok := services[host]
+	if !ok || dsn.Passwd != s.Environment["MYSQL_ROOT_PASSWORD"] || dsn.DBName != s.Environment["MYSQL_DATABASE"] {
+		t.Errorf("it looks for the database %s at %s, with a password, as there is none in %+v", dsn.DBName, dsn.Addr, s.Environment)
+	}
 }
 
 // checkPorts holds what is published to what is listened on and advertised.

@@ -17,9 +17,18 @@ import (
 const maxConfigFile = 1 << 20
 
 func readConfigFile(path string) (map[string][]value, error) {
+	data, err := readYAML(path, "configuration")
+	if err != nil {
+		return nil, err
+	}
+	return parseConfigFile(path, data)
+}
+
+// readYAML reads a file that a person wrote; kind says what it is.
+func readYAML(path, kind string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err == nil && info.Size() > maxConfigFile {
-		err = fmt.Errorf("%d bytes are more than a configuration has (%d)", info.Size(), maxConfigFile)
+		err = fmt.Errorf("%d bytes are more than a %s has (%d)", info.Size(), kind, maxConfigFile)
 	}
 	var data []byte
 	if err == nil {
@@ -29,39 +38,19 @@ func readConfigFile(path string) (map[string][]value, error) {
 		if e, ok := errors.AsType[*os.PathError](err); ok {
 			err = e.Err
 		}
-		return nil, &problem{what: "configuration " + path, cause: err, kind: errUsage}
+		return nil, &problem{what: kind + " " + path, cause: err, kind: errUsage}
 	}
-	return parseConfigFile(path, data)
+	return data, nil
 }
 
 // parseConfigFile reads the values of a file by key. Every complaint, also a
 // later one about a value, points to line and column and shows them.
 func parseConfigFile(path string, data []byte) (map[string][]value, error) {
-	f, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		if e, ok := errors.AsType[yaml.Error](err); ok {
-			return nil, inFile(path, e.GetToken())(errors.New(e.GetMessage()))
-		}
-		return nil, &problem{what: path, cause: err, kind: errUsage}
-	}
-	all := make(map[string][]value)
-	var body ast.Node
-	for _, doc := range f.Docs {
-		switch {
-		case doc.Body == nil || doc.Body.Type() == ast.CommentType:
-		case body != nil:
-			return nil, inFile(path, firstToken(doc.Body))(errors.New("a second document; one file is one configuration"))
-		default:
-			body = doc.Body
-		}
-	}
-	if body == nil || body.Type() == ast.NullType {
-		return all, nil
-	}
-	entries, err := mappingEntries(path, body, "the configuration")
+	entries, err := parseYAML(path, data, "configuration")
 	if err != nil {
 		return nil, err
 	}
+	all := make(map[string][]value)
 	for _, e := range entries {
 		name := e.Key.GetToken().Value
 		k, err := keyNamed(name)
@@ -73,6 +62,32 @@ func parseConfigFile(path string, data []byte) (map[string][]value, error) {
 		}
 	}
 	return all, nil
+}
+
+// parseYAML returns the entries of the one mapping that the file consists of, none
+// of an empty file.
+func parseYAML(path string, data []byte, kind string) ([]*ast.MappingValueNode, error) {
+	f, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		if e, ok := errors.AsType[yaml.Error](err); ok {
+			return nil, inFile(path, e.GetToken())(errors.New(e.GetMessage()))
+		}
+		return nil, &problem{what: path, cause: err, kind: errUsage}
+	}
+	var body ast.Node
+	for _, doc := range f.Docs {
+		switch {
+		case doc.Body == nil || doc.Body.Type() == ast.CommentType:
+		case body != nil:
+			return nil, inFile(path, firstToken(doc.Body))(fmt.Errorf("a second document; one file is one %s", kind))
+		default:
+			body = doc.Body
+		}
+	}
+	if body == nil || body.Type() == ast.NullType {
+		return nil, nil
+	}
+	return mappingEntries(path, body, "the "+kind)
 }
 
 func keyNamed(name string) (key, error) {

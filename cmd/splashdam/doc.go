@@ -1,5 +1,5 @@
-// Command splashdam is the whole platform in one binary: the node (serve) and
-// the tools that talk to one.
+// Command splashdam is the whole platform in one binary: the node (serve), the
+// tools that talk to one, and a tour of it all (demo).
 //
 // The tools speak the Kafka protocol and nothing else, so they work against any
 // Kafka-compatible cluster. dump and verify read a data directory on disk.
@@ -15,6 +15,6 @@
 //	2    wrong usage: a flag, an argument, the configuration
 //	130  interrupted before the work was done
 //
-// An interrupt is the ordinary end of serve and of a consume without a bound:
-// both then exit with 0. A second interrupt ends the process at once.
+// An interrupt is the ordinary end of serve, of a demo that stays up and of a
+// consume without a bound: they then exit with 0. A second interrupt ends the process at once.
 package main

@@ -111,8 +111,12 @@ func appendFrame(b []byte, file string, f commitlog.FrameInfo, asJSON bool) ([]b
 	if f.Err != nil {
 		return fmt.Appendf(b, "%s  %d bytes that are no frame: %v\n", f.Address, f.Size, f.Err), nil
 	}
+	at := "no time" // in an entry of Raft's own
+	if f.Time != 0 {
+		at = utc(f.Time)
+	}
 	b = fmt.Appendf(b, "%s  index %d  term %d  %s  generation %d  durable %d  %d bytes",
-		f.Address, f.Index, f.Term, utc(f.Time), f.Generation, f.Durable, f.Size)
+		f.Address, f.Index, f.Term, at, f.Generation, f.Durable, f.Size)
 	if f.Rolls {
 		b = append(b, "  ends the segment"...)
 	}

@@ -60,12 +60,15 @@ type program struct {
 // commands is the table of all there is.
 func (p *program) commands() []*cobra.Command {
 	return []*cobra.Command{
+		p.demoCommand(),
 		p.serveCommand(),
 		p.topicCommand(),
 		p.produceCommand(),
 		p.consumeCommand(),
 		p.groupCommand(),
+		p.connectCommand(),
 		p.healthCommand(),
+		p.arrowCommand(),
 		p.dumpCommand(),
 		p.verifyCommand(),
 		p.versionCommand(),

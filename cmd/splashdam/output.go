@@ -36,12 +36,18 @@ const (
 )
 
 // paint colours text for standard error where that is a terminal.
-func (p *program) paint(c color, text string) string {
-	if p.noColor || p.env["NO_COLOR"] != "" || p.env["TERM"] == "dumb" || !isTerminal(p.stderr) {
+func (p *program) paint(c color, text string) string { return p.paintFor(p.stderr, c, text) }
+
+// paintFor colours text for w where that is a terminal.
+func (p *program) paintFor(w io.Writer, c color, text string) string {
+	if p.noColor || p.env["NO_COLOR"] != "" || !p.isScreen(w) {
 		return text
 	}
 	return string(c) + text + "\x1b[0m"
 }
+
+// isScreen reports whether w is a terminal that understands escape sequences.
+func (p *program) isScreen(w io.Writer) bool { return p.env["TERM"] != "dumb" && isTerminal(w) }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

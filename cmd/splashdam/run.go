@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -30,6 +31,27 @@ func runUntilReady(ctx context.Context, n node, ready func(context.Context) erro
 	err := n.Run(ctx)
 	cancel()
 	return errors.Join(err, <-prepared)
+}
+
+// together runs functions at the same time. The first one that fails ends the
+// others' context, and its error is returned when all have returned.
+func together(ctx context.Context, all ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		running sync.WaitGroup
+		once    sync.Once
+		first   error
+	)
+	for _, f := range all {
+		running.Go(func() {
+			if err := f(ctx); err != nil {
+				once.Do(func() { first = err; cancel() })
+			}
+		})
+	}
+	running.Wait()
+	return first
 }
 
 // input is one record read, or the reason why there are no more.

@@ -91,10 +91,27 @@ is no authentication yet.`,
 	return cmd
 }
 
-func (p *program) serve(ctx context.Context, cfg ServeConfig, started time.Time) (err error) {
+func (p *program) serve(ctx context.Context, cfg ServeConfig, started time.Time) error {
 	if err := removeStaleReadyFile(cfg.ReadyFile); err != nil {
 		return err
 	}
+	remove := func() {}
+	err := p.runNode(ctx, cfg, func(ctx context.Context, clusterID string, on []BoundListener) error {
+		var err error
+		if remove, err = writeReadyFile(cfg, clusterID, on); err != nil {
+			return err
+		}
+		context.AfterFunc(ctx, remove) // not ready from the moment it begins to wind up
+		p.banner(cfg, clusterID, on, time.Since(started))
+		return nil
+	})
+	remove()
+	return err
+}
+
+// runNode runs a node until ctx ends, or ready fails. Ready is called once, when
+// the node answers clients, with a context that ends with the node.
+func (p *program) runNode(ctx context.Context, cfg ServeConfig, ready func(ctx context.Context, clusterID string, on []BoundListener) error) (err error) {
 	on, err := bind(ctx, cfg)
 	if err != nil {
 		return err
@@ -104,19 +121,7 @@ func (p *program) serve(ctx context.Context, cfg ServeConfig, started time.Time)
 		return errors.Join(explainOpen(err, cfg), unbind(on))
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-
-	remove := func() {}
-	err = runUntilReady(ctx, n, func(ctx context.Context) error {
-		var err error
-		if remove, err = writeReadyFile(cfg, n.ClusterID(), on); err != nil {
-			return err
-		}
-		context.AfterFunc(ctx, remove) // not ready from the moment it begins to wind up
-		p.banner(cfg, n.ClusterID(), on, time.Since(started))
-		return nil
-	})
-	remove()
-	return err
+	return runUntilReady(ctx, n, func(ctx context.Context) error { return ready(ctx, n.ClusterID(), on) })
 }
 
 // bind opens all listeners or none, so that a port that is taken is found before

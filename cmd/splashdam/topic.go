@@ -81,7 +81,7 @@ func (p *program) topicCreate() *cobra.Command {
 		Short: "Create topics",
 		Example: `  splashdam topic create orders
   splashdam topic create orders payments -p 12 -r 3 -c retention.ms=86400000
-  splashdam topic create timeouts -c message.type=delay --if-not-exists`,
+  splashdam topic create orders.paid -c message.type=transaction --if-not-exists`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	c := p.clusterFlags(cmd)

@@ -1,0 +1,137 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/splashdam/splashdam/connect"
+)
+
+// DefaultTopic and DefaultPartitions are Kafka Connect's (offset.storage.topic has
+// no default there, but this is the name in every example).
+const (
+	DefaultTopic      = "connect-offsets"
+	DefaultPartitions = 25
+)
+
+// Topic keeps the positions of one connector in a topic that others may use, too.
+// Its methods may be called by one goroutine at a time.
+type Topic struct {
+	cluster   []kgo.Opt // how to reach the cluster, without anything about topics
+	producer  *kgo.Client
+	name      string
+	connector string
+}
+
+// Open makes the topic unless it is there, and returns the connector's positions in it.
+func Open(ctx context.Context, cluster []kgo.Opt, name, connector string) (*Topic, error) {
+	producer, err := kgo.NewClient(slices.Concat(cluster, []kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0),
+	})...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to keep positions in topic %s: %w", name, err)
+	}
+	t := &Topic{cluster, producer, name, connector}
+	if err := t.create(ctx); err != nil {
+		producer.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Topic) Close() { t.producer.Close() }
+
+func (t *Topic) create(ctx context.Context) error {
+	compact := "compact"
+	admin := kadm.NewClient(t.producer)
+	_, err := admin.CreateTopic(ctx, DefaultPartitions, -1, map[string]*string{"cleanup.policy": &compact}, t.name)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("creating topic %s for the positions of connectors: %w", t.name, err)
+	}
+	configs, err := admin.DescribeTopicConfigs(ctx, t.name)
+	if err != nil {
+		return nil // the cluster does not tell; it was made so, or by somebody who knew
+	}
+	for _, c := range configs {
+		for _, entry := range c.Configs {
+			if entry.Key == "cleanup.policy" && !strings.Contains(entry.MaybeValue(), "compact") {
+				return connect.Permanent(
+					fmt.Errorf("topic %s keeps positions for a time only: its cleanup.policy is %q", t.name, entry.MaybeValue()),
+					"set cleanup.policy=compact on it, or a source would begin anew when its position has been deleted")
+			}
+		}
+	}
+	return nil
+}
+
+// Load reads the whole topic, to where it ends now, and returns the connector's
+// positions by partition.
+func (t *Topic) Load(ctx context.Context) ([]connect.Position, error) {
+	newest := map[string]connect.Position{}
+	err := ReadAll(ctx, t.cluster, t.name, func(r *kgo.Record) error {
+		connector, partition, err := parseKey(r.Key)
+		if err != nil {
+			return fmt.Errorf("record %d of partition %d: %w", r.Offset, r.Partition, err)
+		}
+		if connector != t.connector {
+			return nil
+		}
+		if r.Value == nil {
+			delete(newest, string(partition))
+			return nil
+		}
+		p := connect.Position{Partition: partition, Offset: r.Value}
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("record %d of partition %d: %w", r.Offset, r.Partition, err)
+		}
+		newest[string(partition)] = p
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the positions of %s: %w", t.connector, err)
+	}
+	positions := make([]connect.Position, 0, len(newest))
+	for _, p := range newest {
+		positions = append(positions, p)
+	}
+	slices.SortFunc(positions, func(a, b connect.Position) int {
+		return strings.Compare(string(a.Partition), string(b.Partition))
+	})
+	return positions, nil
+}
+
+// Save stores positions, and returns when they are durable. On an error any part
+// of them may be stored.
+func (t *Topic) Save(ctx context.Context, positions []connect.Position) error {
+	records := make([]*kgo.Record, 0, len(positions))
+	for _, p := range positions {
+		key, err := json.Marshal([]any{t.connector, p.Partition})
+		if err != nil {
+			return fmt.Errorf("encoding the source partition %s: %w", p.Partition, err)
+		}
+		records = append(records, &kgo.Record{Topic: t.name, Key: key, Value: p.Offset})
+	}
+	if err := t.producer.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return fmt.Errorf("storing the position of %s in topic %s: %w", t.connector, t.name, err)
+	}
+	return nil
+}
+
+func parseKey(key []byte) (connector string, partition json.RawMessage, err error) {
+	var parts []json.RawMessage
+	if err := json.Unmarshal(key, &parts); err != nil || len(parts) != 2 {
+		return "", nil, fmt.Errorf("the key %.80q is not [connector, partition]", key)
+	}
+	if err := json.Unmarshal(parts[0], &connector); err != nil {
+		return "", nil, fmt.Errorf("the key %.80q does not begin with a connector's name", key)
+	}
+	return connector, parts[1], nil
+}

@@ -1,0 +1,156 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/splashdam/splashdam/connect"
+	"github.com/splashdam/splashdam/connect/checkpoint"
+)
+
+// lastWords bounds what happens after the context has ended.
+const lastWords = lastFlush + 5*time.Second
+
+// Run runs all tasks until the context ends, or until each has ended or failed for
+// good. It returns what the failed ones died of, nil after an orderly end.
+func (r *Runtime) Run(ctx context.Context) error {
+	tasks, err := r.tasks()
+	if err != nil {
+		return err
+	}
+	failures := make([]error, len(tasks))
+	var all sync.WaitGroup
+	for i, t := range tasks {
+		all.Go(func() {
+			if err := t.run(ctx); err != nil {
+				failures[i] = fmt.Errorf("%s: %w", t.name, err)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(failures...)
+}
+
+// run begins the task again until it ends well, cannot be helped, or the context ends.
+func (t task) run(ctx context.Context) error {
+	var r retries
+	for {
+		begun := time.Now()
+		err := t.once(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		what, wait := r.after(err, time.Since(begun))
+		switch what {
+		case ended:
+			t.log.Info("at the end of its input")
+			return nil
+		case failed:
+			t.log.Error("stopped", "cause", err)
+			return err
+		}
+		t.log.Warn("beginning again from what is stored", "cause", err, "wait", wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (r *Runtime) runSource(ctx context.Context, p Pipeline, config connect.Config, number int, log *slog.Logger) (err error) {
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	store, err := checkpoint.Open(running, r.config.Cluster, r.offsetTopic(), p.Name)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	client, err := kgo.NewClient(slices.Concat(r.config.Cluster, []kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerBatchMaxBytes(maxRequest),
+		kgo.MaxBufferedRecords(1 << 20), // bytes are what counts
+		kgo.MaxBufferedBytes(maxBuffered),
+		kgo.ProducerLinger(linger),
+		kgo.RecordPartitioner(partitioner{}),
+	})...)
+	if err != nil {
+		return fmt.Errorf("making a producer: %w", err)
+	}
+	source, err := p.Source.connector.New(config, connect.Environment{Connector: p.Name, Task: number, Log: log})
+	if err != nil {
+		client.Close()
+		return err
+	}
+	t := &sourceTask{
+		source: source, store: store, client: client, topics: newTopics(client), schemas: newSchemas(r.config.Cluster, client),
+		tombstones: p.Source.tombstones, stop: stop, finished: make(chan struct{}, 1),
+	}
+	var keeper sync.WaitGroup
+	keeper.Go(func() { stop(t.keep(running)) })
+	err = t.read(running)
+	stop(err)
+	keeper.Wait()
+	client.Close() // fails what is buffered
+	t.abandon(err)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	if closing := source.Close(last); closing != nil {
+		log.Warn("closing the source", "cause", closing)
+	}
+	if cause := context.Cause(running); cause != nil && errors.Is(err, context.Canceled) {
+		return cause // what canceled it says more
+	}
+	return err
+}
+
+func (r *Runtime) runSink(ctx context.Context, p Pipeline, log *slog.Logger) error {
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	t := &sinkTask{stop: stop, open: map[place]connect.Partition{}, starts: map[place]int64{}}
+	client, err := kgo.NewClient(slices.Concat(r.config.Cluster, t.groupOptions(), []kgo.Opt{
+		kgo.ConsumerGroup("connect-" + p.Name),
+		// A sink that was killed is replaced at once by the one that goes on in its
+		// place, and one that only seemed dead is fenced (KIP-345).
+		kgo.InstanceID("connect-" + p.Name + "-0"),
+		kgo.ConsumeTopics(p.Sink.topics...),
+	})...)
+	if err != nil {
+		return fmt.Errorf("making a consumer: %w", err)
+	}
+	t.client = client
+	schemas := newSchemas(r.config.Cluster, client)
+	t.sink, err = p.Sink.connector.New(p.Sink.config, connect.Environment{Connector: p.Name, Log: log, Schema: schemas.find})
+	if err != nil {
+		client.Close()
+		return err
+	}
+	err = t.read(running)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	if ctx.Err() != nil {
+		if flushing := t.flush(last, true); flushing != nil {
+			log.Warn("flushing at the end", "cause", flushing)
+		}
+	}
+	client.CloseAllowingRebalance()
+	if closing := t.sink.Close(last); closing != nil {
+		log.Warn("closing the sink", "cause", closing)
+	}
+	return err
+}
+
+func (r *Runtime) offsetTopic() string {
+	if r.config.OffsetTopic != "" {
+		return r.config.OffsetTopic
+	}
+	return checkpoint.DefaultTopic
+}

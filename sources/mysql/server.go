@@ -1,0 +1,232 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
+	driver "github.com/go-sql-driver/mysql"
+
+	"github.com/splashdam/splashdam/connect"
+)
+
+// serverInfo is what a server says of itself.
+type serverInfo struct {
+	server
+	identity string // no other server has it
+	version  string
+}
+
+// watermark is a place in the binlog that is proven to be visible: every
+// transaction up to there is in what a SELECT after it sees. Servers write the
+// binlog before the engine commits, so the end of the binlog is none.
+type watermark struct {
+	file  string
+	pos   uint64          // MariaDB
+	gtids gomysql.GTIDSet // MySQL
+}
+
+func (c *config) open() (*sql.DB, error) {
+	d := driver.NewConfig()
+	d.User, d.Passwd, d.Net, d.Addr = c.user, c.password, "tcp", fmt.Sprintf("%s:%d", c.host, c.port)
+	d.Timeout, d.ReadTimeout, d.WriteTimeout = c.timeout, 0, c.timeout
+	connector, err := driver.NewConnector(d)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// session is a connection whose SELECTs give what the binlog has.
+func session(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, explain(err)
+	}
+	for _, set := range []string{sessionSettings, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"} {
+		if _, err := conn.ExecContext(ctx, set); err != nil {
+			return nil, errors.Join(fmt.Errorf("setting up a session: %w", err), conn.Close())
+		}
+	}
+	return conn, nil
+}
+
+// inspect asks a server what it is, and whether its binlog has what it takes.
+func inspect(ctx context.Context, conn *sql.Conn) (*serverInfo, error) {
+	s := &serverInfo{}
+	if err := conn.QueryRowContext(ctx, "SELECT VERSION()").Scan(&s.version); err != nil {
+		return nil, fmt.Errorf("asking for the version: %w", err)
+	}
+	s.mariadb = strings.Contains(s.version, "MariaDB")
+	v := map[string]string{}
+	err := eachRow(ctx, conn, func(rows *sql.Rows) error {
+		var name, value string
+		err := rows.Scan(&name, &value)
+		v[strings.ToLower(name)] = value
+		return err
+	}, `SHOW GLOBAL VARIABLES WHERE variable_name IN
+		('log_bin', 'binlog_format', 'binlog_row_metadata', 'gtid_mode', 'server_uuid', 'server_uid', 'server_id', 'binlog_transaction_compression')`)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the settings of the binlog: %w", err)
+	}
+	for _, need := range []struct {
+		name, value string
+		ok          bool
+	}{
+		{"log_bin", "ON", v["log_bin"] == "ON"},
+		{"binlog_format", "ROW", v["binlog_format"] == "ROW"},
+		{"binlog_row_metadata", "FULL", v["binlog_row_metadata"] == "FULL"},
+		{"gtid_mode", "ON", s.mariadb || v["gtid_mode"] == "ON"},
+		{"binlog_transaction_compression", "OFF", s.mariadb || v["binlog_transaction_compression"] != "ON"},
+	} {
+		if !need.ok {
+			return nil, connect.Permanent(
+				fmt.Errorf("the server's %s is %q, and has to be %s", need.name, v[need.name], need.value),
+				fmt.Sprintf("set %s=%s in the server's configuration", need.name, need.value))
+		}
+	}
+	s.identity = v["server_uuid"]
+	if s.mariadb {
+		s.identity = v["server_uid"]
+		if s.identity == "" { // before MariaDB 10.11
+			s.identity = "server-id-" + v["server_id"]
+		}
+	}
+	s.collations, err = readCollations(ctx, conn)
+	return s, err
+}
+
+func readCollations(ctx context.Context, conn *sql.Conn) (map[int]string, error) {
+	all := map[int]string{}
+	err := eachRow(ctx, conn, func(rows *sql.Rows) error {
+		var id sql.NullInt64
+		var charset sql.NullString
+		err := rows.Scan(&id, &charset)
+		if id.Valid && charset.Valid {
+			all[int(id.Int64)] = charset.String
+		}
+		return err
+	}, "SELECT id, character_set_name FROM information_schema.collations")
+	if err != nil {
+		return nil, fmt.Errorf("asking for the collations: %w", err)
+	}
+	return all, nil
+}
+
+// begin opens a transaction that sees at least what the watermark says.
+func (s *serverInfo) begin(ctx context.Context, conn *sql.Conn) (watermark, error) {
+	if !s.mariadb {
+		// MySQL adds a transaction to the set after it can be seen.
+		w, err := s.watermark(ctx, conn)
+		if err == nil {
+			_, err = conn.ExecContext(ctx, "START TRANSACTION READ ONLY")
+		}
+		return w, err
+	}
+	if _, err := conn.ExecContext(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
+		return watermark{}, fmt.Errorf("beginning to read: %w", err)
+	}
+	return snapshotPosition(ctx, conn)
+}
+
+// watermark is where the server is.
+func (s *serverInfo) watermark(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
+	if s.mariadb {
+		if w, err = s.begin(ctx, conn); err == nil {
+			_, err = conn.ExecContext(ctx, "ROLLBACK")
+		}
+		return w, err
+	}
+	var text string
+	if err := conn.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&text); err != nil {
+		return w, fmt.Errorf("asking for gtid_executed: %w", err)
+	}
+	w.gtids, err = gomysql.ParseMysqlGTIDSet(strings.ReplaceAll(text, "\n", ""))
+	return w, err
+}
+
+// snapshotPosition is the place in MariaDB's binlog that a consistent snapshot has.
+func snapshotPosition(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
+	err = eachRow(ctx, conn, func(rows *sql.Rows) error {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return err
+		}
+		switch strings.ToLower(name) {
+		case "binlog_snapshot_file":
+			w.file = value
+		case "binlog_snapshot_position":
+			_, err := fmt.Sscan(value, &w.pos)
+			return err
+		}
+		return nil
+	}, "SHOW STATUS LIKE 'binlog_snapshot_%'")
+	if err == nil && (w.file == "" || w.pos == 0) {
+		err = errors.New("the server does not say where in the binlog its snapshot is")
+	}
+	if err != nil {
+		return watermark{}, fmt.Errorf("asking for binlog_snapshot_file and binlog_snapshot_position: %w", err)
+	}
+	return w, nil
+}
+
+// gtidsAt is MariaDB's GTID state at a place in its binlog; empty if it does not
+// have the place.
+func gtidsAt(ctx context.Context, conn *sql.Conn, file string, pos uint64) (string, error) {
+	var text sql.NullString
+	if err := conn.QueryRowContext(ctx, "SELECT BINLOG_GTID_POS(?, ?)", file, pos).Scan(&text); err != nil {
+		return "", fmt.Errorf("asking which transactions are before %s:%d: %w", file, pos, err)
+	}
+	return text.String, nil
+}
+
+// tablesOf are the tables that the configuration wants, in the order of their names.
+func (c *config) tablesOf(ctx context.Context, conn *sql.Conn) (all []tableName, err error) {
+	err = eachRow(ctx, conn, func(rows *sql.Rows) error {
+		var t tableName
+		if err := rows.Scan(&t.database, &t.table); err != nil {
+			return err
+		}
+		if c.captures(t) {
+			all = append(all, t)
+		}
+		return nil
+	}, `SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'
+		AND table_schema NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') ORDER BY table_schema, table_name`)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the tables: %w", err)
+	}
+	return all, nil
+}
+
+// explain makes of a server's error what it means for a source.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	var code uint16
+	if e, ok := errors.AsType[*driver.MySQLError](err); ok {
+		code = e.Number
+	}
+	if e, ok := errors.AsType[*gomysql.MyError](err); ok {
+		code = e.Code
+	}
+	switch {
+	case code == 1045, code == 1044, code == 1698:
+		return connect.Permanent(err, "correct database.user and database.password")
+	case code == 1227, code == 1142, code == 1143:
+		return connect.Permanent(err, "grant the user SELECT, REPLICATION SLAVE and, on MariaDB, BINLOG MONITOR")
+	case code == 4052, strings.Contains(text, "A slave with the same server"):
+		return connect.Permanent(err, "give database.server.id a number that no other replica has")
+	case strings.Contains(text, "Could not find first log file name"), strings.Contains(text, "Could not find GTID state requested"),
+		strings.Contains(text, "purged required binary logs"), strings.Contains(text, "impossible position"),
+		strings.Contains(text, "which is not in the master's binlog"):
+		return connect.Permanent(err, "the binlog from where this source stopped is gone: delete its positions, or give the pipeline another "+
+			"name, and it will copy the tables anew; keep the binlog longer than the source may stand still")
+	}
+	return fmt.Errorf("%w: %w", connect.ErrNotConnected, err)
+}
