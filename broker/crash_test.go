@@ -1,13 +1,17 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/splashdam/splashdam/internal/vfs"
 )
@@ -261,4 +265,44 @@ func TestAFullDiskAtAnyCallIsWaitedOut(t *testing.T) {
 		t.Errorf("of %d times the disk was full only %d were noticed", points, waited)
 	}
 	t.Logf("%d times the full disk was met", waited)
+}
+
+// TestANearlyFullDiskTakesNoBatches: what is left of it is for what makes room.
+func TestANearlyFullDiskTakesNoBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		mem := vfs.NewMem()
+		mem.SetCapacity(minFree + 4<<20)
+		n := run(t, Config{FS: mem, Settings: settings(t, nil)})
+		ask := n.asker(t)
+		must(t, ask.createTopic(ctx, orders, 1))
+		must(t, ask.createTopic(ctx, doomed, 1))
+		must(t, ask.awaitCoordinator(ctx, readers))
+		written := 0
+		for ; written < 100; written++ {
+			_, err := ask.produce(ctx, orders, 0, batch(-1, 0, strings.Repeat("x", 100<<10)))
+			if errors.Is(err, kerr.KafkaStorageError) {
+				break
+			}
+			must(t, err)
+			time.Sleep(time.Second) // the room is looked at every second
+		}
+		if written < 20 || written > 45 {
+			t.Errorf("%d batches of 100 KiB fit into 4 MiB", written)
+		}
+		if got, err := ask.read(ctx, orders, 0); err != nil || len(got) != written {
+			t.Errorf("%d records can be read, want %d: %v", len(got), written, err)
+		}
+		must(t, ask.commit(ctx, readers, orders, 0, 1))
+		must(t, ask.deleteTopic(ctx, doomed))
+		mem.SetCapacity(-1)
+		time.Sleep(2 * time.Second)
+		if offset, err := ask.produce(ctx, orders, 0, batch(-1, 0, "x")); err != nil || offset != int64(written) {
+			t.Errorf("when there is room again, a batch is at offset %d: %v", offset, err)
+		}
+		must(t, n.end())
+		if len(n.log.find("the disk is nearly full")) != 2 || len(n.log.find("there is room on the disk again")) != 2 {
+			t.Errorf("two shards log %q", n.log.find(""))
+		}
+	})
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -34,6 +36,53 @@ func TestWhoComesBeforeTheNodeIsReadyWaits(t *testing.T) {
 		}
 		fs.pass()
 		must(t, <-created)
+		n.shut(t)
+	})
+}
+
+// TestPartitionsThatACrashLeftUnopenedAreOpenWhenTheNodeIsReady loses the power when
+// the topic is in the metadata, and its partitions are not open.
+func TestPartitionsThatACrashLeftUnopenedAreOpenWhenTheNodeIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		fs := newGate(mem, "data/shards/0001")
+		n := run(t, Config{FS: fs, Settings: settings(t, nil)})
+		fs.shut.Store(true)
+		if err := n.asker(t).createTopic(context.Background(), orders, 3); !errors.Is(err, kerr.RequestTimedOut) {
+			t.Errorf("creating a topic whose partitions cannot be opened: %v", err)
+		}
+		left := mem.CrashClean()
+		fs.pass()
+		must(t, n.end())
+
+		// The shard's first entry is that of its new term, the second opens the partitions.
+		second, writes := make(chan struct{}), 0
+		n, err := open(t, Config{Settings: settings(t, nil), FS: vfs.NewFault(left, func(op vfs.Op) error {
+			if op.Kind == vfs.OpWrite && strings.HasPrefix(op.Name, "data/shards/0001/") && strings.HasSuffix(op.Name, ".log") {
+				if writes++; writes == 2 {
+					<-second
+				}
+			}
+			return nil
+		})})
+		must(t, err)
+		synctest.Wait()
+		select {
+		case <-n.Ready():
+			t.Error("the node is ready, its partitions are not open")
+		default:
+		}
+		close(second)
+		must(t, n.up())
+		topic, ok := n.view().Topic(orders)
+		if !ok {
+			t.Fatal("the topic is not there")
+		}
+		for _, p := range topic.Partitions {
+			if !n.shards[p.Shard].isOpen(p.ID) {
+				t.Errorf("partition %v is not open", p.ID)
+			}
+		}
 		n.shut(t)
 	})
 }
