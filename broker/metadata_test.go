@@ -156,7 +156,7 @@ func TestTopicsThatComeAndGoLeaveNothing(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(worker, 1))
 			ask := n.asker(t)
 			all.Go(func() {
-				for i := range 150 {
+				for i := range 400 {
 					name, kind := names[rnd.IntN(len(names))], rnd.IntN(len(kinds))
 					id := fmt.Sprint(worker, i/5)
 					var err error
