@@ -122,7 +122,7 @@ func (w *words) dropTables(s *statement) {
 		}
 	case w.is("DATABASE", "SCHEMA"):
 		w.skip("IF", "EXISTS")
-		s.verb, s.database, s.vanish = dropAll, w.name(), true
+		s.verb, s.database, s.vanish = dropAll, w.next(), true
 	}
 }
 
@@ -350,8 +350,6 @@ func (w *words) skip(any ...string) {
 	for w.is(any...) {
 	}
 }
-
-func (w *words) name() string { return w.next() }
 
 // table reads a name with or without its database.
 func (w *words) table() tableName {
