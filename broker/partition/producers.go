@@ -3,6 +3,7 @@ package partition
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -82,7 +83,8 @@ type producer struct {
 // find looks for a remembered batch of the same epoch with the same sequences.
 func (p *producer) find(epoch int16, first, count int32) (appended, bool) {
 	if epoch == p.epoch {
-		for _, a := range p.window[:p.n] {
+		// The newest first, for sequences wrap.
+		for _, a := range slices.Backward(p.window[:p.n]) {
 			if a.first == first && a.count == count {
 				return a, true
 			}

@@ -188,14 +188,14 @@ func (w *world) decide(p record.PartitionID, s sent, offset, timestamp int64) (D
 		return accepted, at, nil
 	}
 	flying := w.flying(p, s.producer)
-	for _, e := range flying {
+	for _, e := range slices.Backward(flying) {
 		if e.sent == s {
 			return Decision{BaseOffset: e.offset, Timestamp: e.timestamp, Duplicate: true, InFlight: e.entry}, at, nil
 		}
 	}
 	if c != nil {
 		all := c.producers[s.producer]
-		for _, e := range all[max(0, len(all)-5):] {
+		for _, e := range slices.Backward(all[max(0, len(all)-5):]) {
 			if e.sent == s {
 				return Decision{BaseOffset: e.offset, Timestamp: e.timestamp, Duplicate: true}, at, nil
 			}
@@ -453,13 +453,13 @@ func (w *world) propose() {
 	if w.opened == 0 {
 		return
 	}
+	w.opened = 0 // before undo, which may begin the next entry
 	if w.rng.IntN(6) == 0 {
 		w.l.Dropped(w.next)
 		w.undo(slices.IndexFunc(w.inFlight, func(e event) bool { return e.entry == w.next }))
 	} else {
 		w.next++
 	}
-	w.opened = 0
 }
 
 // undo takes back what is in flight but for the first events.
@@ -614,7 +614,7 @@ func (w *world) loseLead() {
 		w.view = nil
 	}
 	lost := w.inFlight
-	w.inFlight = nil
+	w.inFlight, w.opened = nil, 0
 	w.lead()
 	for _, e := range lost {
 		switch e.kind {
@@ -689,8 +689,8 @@ func (w *world) checkEpochs(p record.PartitionID, c *contents) {
 
 // settle applies what is left and sees that nothing stays of it with the leader.
 func (w *world) settle() {
-	w.propose()
-	for len(w.inFlight) > 0 {
+	for w.opened != 0 || len(w.inFlight) > 0 {
+		w.propose() // what replaces a topic that was lost
 		w.apply()
 		w.check()
 	}
