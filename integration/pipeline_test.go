@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/splashdam/splashdam/connect"
+	"github.com/splashdam/splashdam/internal/child"
 	"github.com/splashdam/splashdam/internal/vfs"
 	"github.com/splashdam/splashdam/sinks/arrow"
 )
@@ -129,7 +130,7 @@ func (p *pipeline) start() {
 	p.said = &bytes.Buffer{}
 	p.cmd = exec.Command(Binary(p.t), "connect", "run", "-b", p.broker, p.file)
 	p.cmd.Stderr = p.said
-	if err := startProcess(p.cmd); err != nil {
+	if err := child.Start(p.cmd); err != nil {
 		p.t.Fatal(err)
 	}
 }
