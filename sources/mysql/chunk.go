@@ -12,7 +12,7 @@ import (
 // chunk is a part of a table, read at a watermark.
 type chunk struct {
 	table   tableName
-	number  uint32
+	number  uint32 // once it is handed out
 	schema  *connect.Schema
 	columns []connect.Column
 	after   []string // the last row's key, to go on from
@@ -27,7 +27,7 @@ func readChunk(ctx context.Context, conn *sql.Conn, s *serverInfo, c *config, t 
 	if err != nil {
 		return nil, err
 	}
-	k := &chunk{table: t, number: from.Chunk, last: true}
+	k := &chunk{table: t, last: true}
 	if len(declared.columns) == 0 {
 		// Dropped since. What the binlog says about that comes by itself.
 		k.at, err = s.watermark(ctx, conn)

@@ -29,11 +29,12 @@ type logPosition struct {
 	Pos      uint64 `json:"pos,omitempty"`
 	GTIDs    string `json:"gtids,omitempty"` // all transactions up to there
 	Events   int    `json:"event,omitempty"`
+	// Chunk is the number of the next part of any table. See source.chunk.
+	Chunk uint32 `json:"chunk,omitempty"`
 }
 
 // copyPosition is how far a table has been copied.
 type copyPosition struct {
-	Chunk uint32   `json:"chunk"`         // of the next one, from 1 on, never the same again
 	After []string `json:"key,omitempty"` // the last key that was copied; none yet without
 	Done  bool     `json:"done"`
 }

@@ -52,8 +52,12 @@ type source struct {
 	copies  map[tableName]copyPosition
 	waiting []tableName // to be copied, in their order
 	part    *chunk      // read, and not handed out
-	started chan error  // has the ack of the first position, nil once that is stored
-	skip    int         // row events that were handed out before the last stop
+	// chunk is the number of the next part to be handed out. Parts that go out at one
+	// place of the binlog are told apart by it, and need not have the same rows when
+	// they are read again: so none has it twice, whatever was not stored before a kill.
+	chunk   uint32
+	started chan error // has the ack of the first position, nil once that is stored
+	skip    int        // row events that were handed out before the last stop
 	changed []connect.Position
 	stored  time.Time // when a position last went out
 }
@@ -81,10 +85,10 @@ func (s *source) Connect(ctx context.Context, positions []connect.Position) (err
 	if err != nil {
 		return err
 	}
-	if known.log == nil {
-		s.started = make(chan error, 1)
+	if known.log != nil {
+		from.Chunk += unacknowledged // as many may have gone out since
 	}
-	s.skip = from.Events
+	s.started, s.skip, s.chunk = make(chan error, 1), from.Events, from.Chunk
 	tables, err := s.config.tablesOf(ctx, s.conn)
 	if err != nil {
 		return err
@@ -96,7 +100,7 @@ func (s *source) Connect(ctx context.Context, positions []connect.Position) (err
 		c, copied := s.copies[t]
 		switch {
 		case !copied && s.config.snapshot:
-			s.copies[t] = copyPosition{Chunk: 1}
+			s.copies[t] = copyPosition{}
 			s.waiting = append(s.waiting, t)
 		case copied && !c.Done:
 			s.waiting = append(s.waiting, t)
@@ -163,7 +167,8 @@ func (s *source) acknowledged(error) { <-s.credits }
 
 func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) {
 	if s.started != nil && s.stored.IsZero() {
-		// The tail's beginning is durable before the first row that was selected.
+		// The tail's beginning, and that numbers of parts are taken, is durable before
+		// the first row that was selected.
 		b, err := s.mark(nil)
 		first := s.started
 		return b, func(err error) { s.acknowledged(err); first <- err }, err
@@ -226,7 +231,9 @@ func (s *source) mark(b *builder) (*connect.Batch, error) {
 	if b != nil {
 		batch = b.batch
 	}
-	p, err := connect.NewPosition(serverPartition{s.config.prefix}, s.tail.position())
+	at := s.tail.position()
+	at.Chunk = s.chunk
+	p, err := connect.NewPosition(serverPartition{s.config.prefix}, at)
 	if err != nil {
 		return nil, err
 	}
@@ -264,9 +271,11 @@ func (s *source) readPart(ctx context.Context) error {
 func (s *source) handOut() (*connect.Batch, func(error), error) {
 	part := s.part
 	s.part = nil
-	after := copyPosition{Chunk: part.number + 1, After: part.after}
+	part.number = s.chunk
+	s.chunk++
+	after := copyPosition{After: part.after}
 	if part.last {
-		after = copyPosition{Chunk: part.number + 1, Done: true}
+		after = copyPosition{Done: true}
 		s.waiting = s.waiting[1:]
 		s.log.Info("copied", "table", part.table.String())
 	}
@@ -459,7 +468,7 @@ func (s *source) schemaOf(ctx context.Context, t tableName) (*connect.Schema, er
 
 // copyAgain has a table read anew, from here on.
 func (s *source) copyAgain(t tableName) error {
-	again := copyPosition{Chunk: max(s.copies[t].Chunk, 1)}
+	again := copyPosition{}
 	s.copies[t] = again
 	if s.part != nil && s.part.table == t {
 		s.part = nil

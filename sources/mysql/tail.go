@@ -44,7 +44,7 @@ type tail struct {
 
 // follow begins behind a position.
 func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail, error) {
-	t := &tail{server: s, at: from, file: from.File}
+	t := &tail{server: s, at: from, file: from.File, done: from.Events}
 	flavor, parse := gomysql.MySQLFlavor, gomysql.ParseMysqlGTIDSet
 	if s.mariadb {
 		flavor, parse = gomysql.MariaDBFlavor, gomysql.ParseMariadbGTIDSet
