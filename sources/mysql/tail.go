@@ -35,6 +35,9 @@ type tail struct {
 	at    logPosition
 	done  int
 	gtids gomysql.GTIDSet // of all whole transactions
+	// empty is behind the last event between transactions. There are some at the
+	// beginning of every file.
+	empty connect.Place
 	// of the transaction that has begun
 	begun      bool
 	standalone bool // it is one statement, and nothing ends it
@@ -113,6 +116,9 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 	case *replication.RotateEvent:
 		t.file = string(about.NextLogName)
 		t.number, err = fileNumber(t.file)
+		if !t.begun {
+			t.empty = connect.Place{File: t.number, End: about.Position}
+		}
 		return event{}, false, err
 	case *replication.FormatDescriptionEvent:
 		t.checksums = about.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
@@ -120,6 +126,12 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 	}
 	e = event{
 		kind: byte(raw.Header.EventType), body: body, end: uint64(raw.Header.LogPos), time: raw.Header.Timestamp, serverID: raw.Header.ServerID,
+	}
+	switch raw.Header.EventType {
+	case replication.MARIADB_GTID_LIST_EVENT, replication.MARIADB_BINLOG_CHECKPOINT_EVENT, replication.MARIADB_START_ENCRYPTION_EVENT:
+		if !t.begun {
+			t.empty = connect.Place{File: t.number, End: e.end}
+		}
 	}
 	return e, true, nil
 }
@@ -130,7 +142,11 @@ func (t *tail) reached(w watermark) bool {
 		return false
 	}
 	if t.server.mariadb {
-		return t.compare(w) >= 0
+		if t.compare(w) >= 0 {
+			return true
+		}
+		number, err := fileNumber(w.file)
+		return err == nil && t.empty.Compare(connect.Place{File: number, End: w.pos}) >= 0
 	}
 	return t.gtids.Contain(w.gtids)
 }
