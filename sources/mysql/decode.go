@@ -176,9 +176,11 @@ func (t *table) read(b, bitmap []byte, im *image, to []connect.Column) ([]byte, 
 			}
 			continue
 		}
-		column := &t.hidden
+		column := c.unused
 		if c.field >= 0 {
 			column = &to[c.field]
+		} else {
+			column.Reset()
 		}
 		n, err := c.read(b, column)
 		if err != nil {
@@ -189,13 +191,12 @@ func (t *table) read(b, bitmap []byte, im *image, to []connect.Column) ([]byte, 
 	for _, field := range im.absent {
 		to[field].AppendAbsent()
 	}
-	t.hidden.Reset()
 	return b, nil
 }
 
 func (t *table) inColumn(c column, err error) error {
 	if c.field < 0 {
-		return fmt.Errorf("a hidden column: %w", err)
+		return fmt.Errorf("a column that is left out: %w", err)
 	}
 	return fmt.Errorf("column %s: %w", t.schema.Fields[c.field].Name, err)
 }
