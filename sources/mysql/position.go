@@ -27,7 +27,8 @@ type logPosition struct {
 	Epoch    uint32 `json:"epoch"`       // how often it was another server
 	File     string `json:"file,omitempty"`
 	Pos      uint64 `json:"pos,omitempty"`
-	GTIDs    string `json:"gtids,omitempty"` // all transactions up to there
+	Made     uint32 `json:"file_ts,omitempty"` // when the file was, on servers without GTIDs
+	GTIDs    string `json:"gtids,omitempty"`   // all transactions up to there
 	Events   int    `json:"event,omitempty"`
 }
 
