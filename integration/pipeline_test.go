@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/splashdam/splashdam/connect"
+	"github.com/splashdam/splashdam/internal/child"
 	"github.com/splashdam/splashdam/internal/vfs"
 	"github.com/splashdam/splashdam/sinks/arrow"
 )
@@ -100,16 +100,18 @@ type pipeline struct {
 	broker string
 	file   string
 	out    string
+	log    string
 	cmd    *exec.Cmd
-	said   *bytes.Buffer
 }
 
 // newPipeline writes the pipeline's file; the text has one %s, for the directory of
 // the files.
 func newPipeline(t *testing.T, broker, text string) *pipeline {
 	t.Helper()
-	dir := t.TempDir()
-	p := &pipeline{t: t, broker: broker, file: filepath.Join(dir, "pipeline.yaml"), out: filepath.Join(dir, "out")}
+	dir := t.ArtifactDir()
+	p := &pipeline{
+		t: t, broker: broker, file: filepath.Join(dir, "pipeline.yaml"), out: filepath.Join(dir, "out"), log: filepath.Join(dir, "connector.log"),
+	}
 	if err := os.WriteFile(p.file, fmt.Appendf(nil, text, p.out), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +119,8 @@ func newPipeline(t *testing.T, broker, text string) *pipeline {
 		if p.cmd != nil {
 			p.kill()
 		}
-		if t.Failed() && p.said != nil {
-			t.Logf("the connector's last output:\n%s", lastLines(p.said.String(), 30))
+		if t.Failed() {
+			t.Logf("the connector's last output:\n%s", p.said())
 		}
 	})
 	return p
@@ -126,21 +128,36 @@ func newPipeline(t *testing.T, broker, text string) *pipeline {
 
 func (p *pipeline) start() {
 	p.t.Helper()
-	p.said = &bytes.Buffer{}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
 	p.cmd = exec.Command(Binary(p.t), "connect", "run", "-b", p.broker, p.file)
-	p.cmd.Stderr = p.said
-	if err := startProcess(p.cmd); err != nil {
+	p.cmd.Stderr = log
+	if err := child.Start(p.cmd); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
+// said is the last of what it has said so far.
+func (p *pipeline) said() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return lastLines(string(text), 30)
+}
+
 func (p *pipeline) kill() {
 	p.t.Helper()
-	if err := p.cmd.Process.Kill(); err != nil {
-		p.t.Fatalf("the connector ended by itself: %v\n%s", err, p.said)
-	}
-	p.cmd.Wait() // it was killed, and says so
+	p.cmd.Process.Kill() // fails only if it has ended, which Wait tells
+	err := p.cmd.Wait()
+	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	p.cmd = nil
+	if !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		p.t.Fatalf("the connector ended by itself: %v\n%s", err, p.said())
+	}
 }
 
 // stop ends the connector with SIGTERM and demands an orderly end.
@@ -150,7 +167,7 @@ func (p *pipeline) stop() {
 		p.t.Fatal(err)
 	}
 	if err := p.cmd.Wait(); err != nil {
-		p.t.Fatalf("the connector ended with %v\n%s", err, p.said)
+		p.t.Fatalf("the connector ended with %v\n%s", err, p.said())
 	}
 	p.cmd = nil
 }

@@ -3,9 +3,12 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/splashdam/splashdam/connect"
 )
@@ -17,12 +20,15 @@ const (
 	chunkBytes = 4 << 20
 	// rereads bounds how often tables are read again because the tail is ahead of them.
 	rereads = 100
+	// tableChanged is MySQL's ER_TABLE_DEF_CHANGED: a table was altered between the
+	// beginning of a transaction and its SELECT.
+	tableChanged = 1412
 )
 
 // chunk is a part of a table, read at a watermark.
 type chunk struct {
 	table   tableName
-	number  uint32
+	number  uint32          // once it is handed out
 	schema  *connect.Schema // nil if the table is gone
 	columns []connect.Column
 	// begins: it is the first of rows that cannot be told from others that were
@@ -101,10 +107,14 @@ func (k *copier) take(ctx context.Context) (*chunk, error) {
 // table copies a table, with as many SELECTs as it takes.
 func (k *copier) table(ctx context.Context, t tableName, from copyPosition) error {
 	for !from.Done {
-		var err error
-		if from, err = k.read(ctx, t, from); err != nil {
+		next, err := k.read(ctx, t, from)
+		if e, ok := errors.AsType[*driver.MySQLError](err); ok && e.Number == tableChanged {
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		from = next
 	}
 	return nil
 }
@@ -125,13 +135,13 @@ func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (next
 	if err != nil {
 		return from, err
 	}
-	c := &chunk{table: t, number: from.Chunk}
+	c := &chunk{table: t}
 	if len(declared.columns) == 0 {
 		// Dropped since. What the binlog says about that comes by itself.
 		if c.at, err = k.server.watermark(ctx, k.conn); err != nil {
 			return from, err
 		}
-		c.after = copyPosition{Chunk: c.number + 1, Done: true}
+		c.after = copyPosition{Done: true}
 		return c.after, k.hand(ctx, c)
 	}
 	if c.schema, err = declared.schema(k.config.prefix + "." + t.String()); err != nil {
@@ -178,7 +188,7 @@ func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk, from copyPo
 				if err := rows.Err(); err != nil {
 					return from, fmt.Errorf("selecting from %v: %w", c.table, err)
 				}
-				c.after = copyPosition{Chunk: c.number + 1, Done: true}
+				c.after = copyPosition{Done: true}
 				return c.after, k.hand(ctx, c)
 			}
 			if err := rows.Scan(into...); err != nil {
@@ -187,11 +197,11 @@ func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk, from copyPo
 			n, total = n+1, total+1
 			more = n < limit && sizeOf(c.columns) < chunkBytes
 		}
-		c.after = copyPosition{Chunk: c.number + 1}
+		c.after = copyPosition{}
 		for _, text := range key {
 			c.after.After = append(c.after.After, string(text))
 		}
-		following := &chunk{table: c.table, number: c.number + 1, schema: c.schema, at: c.at}
+		following := &chunk{table: c.table, schema: c.schema, at: c.at}
 		if err := k.hand(ctx, c); err != nil {
 			return from, err
 		}
@@ -249,6 +259,8 @@ func (s *source) stopCopying() {
 func (s *source) handOut() (*connect.Batch, func(error), error) {
 	c := s.chunk
 	b := newBuilder(s)
+	c.number = s.number
+	s.number++
 	if c.begins {
 		c.begins = false
 		b.addEmpty(c)
@@ -278,7 +290,7 @@ func (s *source) handOut() (*connect.Batch, func(error), error) {
 // copyAgain has a table read anew, from here on.
 func (s *source) copyAgain(t tableName) error {
 	s.stopCopying()
-	again := copyPosition{Chunk: max(s.copies[t].Chunk, 1)}
+	again := copyPosition{}
 	s.copies[t] = again
 	if !slices.Contains(s.waiting, t) {
 		s.waiting = append(s.waiting, t)

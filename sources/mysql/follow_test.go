@@ -182,8 +182,8 @@ func (f *following) step() {
 		}
 		f.take(b)
 		all = append(all, taken{b.Marks, ack})
-		if len(f.positions) == 0 {
-			break // the first position is waited for
+		if len(b.Sections) == 0 {
+			break // a position, which may be waited for
 		}
 	}
 	keep := len(all)

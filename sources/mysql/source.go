@@ -59,8 +59,12 @@ type source struct {
 	waiting []tableName // to be copied, in their order
 	copier  *copier     // of those that are waiting; nil if it has to begin again
 	chunk   *chunk      // read, and not handed out
-	started chan error  // has the ack of the first position, nil once that is stored
-	skip    int         // row events that were handed out before the last stop
+	// number is of the next chunk to be handed out. Chunks that go out at one place of
+	// the binlog are told apart by it, and need not have the same rows when they are
+	// read again: so none has it twice, whatever was not stored before a kill.
+	number  uint32
+	started chan error // has the ack of the first position, nil once that is stored
+	skip    int        // row events that were handed out before the last stop
 	changed []connect.Position
 	stored  time.Time // when a position last went out
 	warned  time.Time // that a distributed transaction keeps the position back
@@ -90,10 +94,10 @@ func (s *source) Connect(ctx context.Context, positions []connect.Position) (err
 	if err != nil {
 		return err
 	}
-	if known.log == nil {
-		s.started = make(chan error, 1)
+	if known.log != nil {
+		from.Chunk += unacknowledged // as many may have gone out since
 	}
-	s.skip = from.Events
+	s.started, s.skip, s.number = make(chan error, 1), from.Events, from.Chunk
 	tables, err := s.config.tablesOf(ctx, s.conn)
 	if err != nil {
 		return err
@@ -105,7 +109,7 @@ func (s *source) Connect(ctx context.Context, positions []connect.Position) (err
 		c, copied := s.copies[t]
 		switch {
 		case !copied && s.config.snapshot:
-			s.copies[t] = copyPosition{Chunk: 1}
+			s.copies[t] = copyPosition{}
 			s.waiting = append(s.waiting, t)
 		case copied && !c.Done:
 			s.waiting = append(s.waiting, t)
@@ -175,7 +179,8 @@ func (s *source) acknowledged(error) { <-s.credits }
 
 func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) {
 	if s.started != nil && s.stored.IsZero() {
-		// The tail's beginning is durable before the first row that was selected.
+		// The tail's beginning, and that numbers of parts are taken, is durable before
+		// the first row that was selected.
 		b, err := s.mark(nil)
 		first := s.started
 		return b, func(err error) { s.acknowledged(err); first <- err }, err
@@ -243,7 +248,9 @@ func (s *source) mark(b *builder) (*connect.Batch, error) {
 	if b != nil {
 		batch = b.batch
 	}
-	p, err := connect.NewPosition(serverPartition{s.config.prefix}, s.tail.position())
+	at := s.tail.position()
+	at.Chunk = s.number
+	p, err := connect.NewPosition(serverPartition{s.config.prefix}, at)
 	if err != nil {
 		return nil, err
 	}

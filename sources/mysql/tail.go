@@ -41,6 +41,9 @@ type tail struct {
 	done     int
 	gtids    gomysql.GTIDSet // of all whole transactions; nil if the server has none
 	prepared []*prepared     // in their order
+	// empty is behind the last event between transactions. There are some at the
+	// beginning of every file.
+	empty connect.Place
 	// of the transaction that has begun
 	begun      bool
 	standalone bool // it is one statement, and nothing ends it
@@ -52,7 +55,7 @@ type tail struct {
 
 // follow begins behind a position.
 func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail, error) {
-	t := &tail{server: s, at: from, file: from.File}
+	t := &tail{server: s, at: from, file: from.File, done: from.Events}
 	flavor, parse := gomysql.MySQLFlavor, gomysql.ParseMysqlGTIDSet
 	if s.mariadb {
 		flavor, parse = gomysql.MariaDBFlavor, gomysql.ParseMariadbGTIDSet
@@ -151,6 +154,9 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 		t.file = string(about.NextLogName)
 		t.number, err = fileNumber(t.file)
 		t.read = about.Position
+		if !t.begun {
+			t.empty = connect.Place{File: t.number, End: t.read}
+		}
 		return event{}, false, err
 	case *replication.FormatDescriptionEvent:
 		t.checksums = about.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
@@ -158,6 +164,13 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 	}
 	t.read = unwrap(raw.Header.LogPos, raw.Header.EventSize, t.read)
 	e = event{kind: byte(raw.Header.EventType), body: body, end: t.read, time: raw.Header.Timestamp, serverID: raw.Header.ServerID}
+	switch raw.Header.EventType {
+	case replication.MARIADB_GTID_LIST_EVENT, replication.MARIADB_BINLOG_CHECKPOINT_EVENT, replication.MARIADB_START_ENCRYPTION_EVENT,
+		replication.PREVIOUS_GTIDS_EVENT:
+		if !t.begun {
+			t.empty = connect.Place{File: t.number, End: e.end}
+		}
+	}
 	return e, true, nil
 }
 
@@ -193,7 +206,11 @@ func (t *tail) reached(w watermark) bool {
 		return false
 	}
 	if t.server.byFile {
-		return t.compare(w) >= 0
+		if t.compare(w) >= 0 {
+			return true
+		}
+		number, err := fileNumber(w.file)
+		return err == nil && t.empty.Compare(connect.Place{File: number, End: w.pos}) >= 0
 	}
 	return t.gtids.Contain(w.gtids)
 }
