@@ -125,17 +125,18 @@ func (r *Runtime) runSource(ctx context.Context, p Pipeline, config connect.Conf
 	}
 	stop(err)
 	keeper.Wait()
-	client.Close() // fails what is buffered
-	t.abandon(err)
+	if cause := context.Cause(running); errors.Is(err, context.Canceled) {
+		err = cause // what canceled it says more
+	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
+	err = t.explain(last, err)
+	client.Close() // fails what is buffered
+	t.abandon(err)
 	if closing := source.Close(last); closing != nil {
 		log.Warn("closing the source", "cause", closing)
 	}
-	if cause := context.Cause(running); cause != nil && errors.Is(err, context.Canceled) {
-		err = cause // what canceled it says more
-	}
-	return t.explain(last, err)
+	return err
 }
 
 func (r *Runtime) runSink(ctx context.Context, p Pipeline, log *slog.Logger) error {
@@ -159,7 +160,13 @@ func (r *Runtime) runSink(ctx context.Context, p Pipeline, log *slog.Logger) err
 		client.Close()
 		return err
 	}
-	err = t.read(running)
+	missing, err := t.missing(running, p.Sink.topics)
+	if err == nil {
+		if len(missing) > 0 {
+			log.Info("waiting for topics that are not there", "topics", missing)
+		}
+		err = t.read(running)
+	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
 	if ctx.Err() != nil {

@@ -61,6 +61,21 @@ func (t *sinkTask) groupOptions() []kgo.Opt {
 	}
 }
 
+// missing is which of the topics are not there: their names may be wrong, or somebody
+// makes them later.
+func (t *sinkTask) missing(ctx context.Context, topics []string) (missing []string, err error) {
+	details, err := kadm.NewClient(t.client).ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the sink's topics: %w", err)
+	}
+	for _, topic := range topics {
+		if errors.Is(details[topic].Err, kerr.UnknownTopicOrPartition) {
+			missing = append(missing, topic)
+		}
+	}
+	return missing, nil
+}
+
 // read polls and hands on until the context ends or something fails.
 func (t *sinkTask) read(ctx context.Context) error {
 	due := time.Now().Add(flushEvery)
@@ -102,8 +117,8 @@ func (t *sinkTask) turn(ctx context.Context, due time.Time) error {
 
 // explain says what a fetch error means for a sink.
 func (t *sinkTask) explain(e kgo.FetchError) error {
-	if _, ok := errors.AsType[*kgo.ErrGroupSession](e.Err); ok {
-		return explainGroup(e.Err)
+	if session, ok := errors.AsType[*kgo.ErrGroupSession](e.Err); ok {
+		return explainGroup(session.Err)
 	}
 	err := fmt.Errorf("reading partition %d of topic %s: %w", e.Partition, e.Topic, e.Err)
 	var loss *kgo.ErrDataLoss
