@@ -160,12 +160,12 @@ func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (next
 	// Prepared, so that the server sends numbers and not their text.
 	statement, err := k.conn.PrepareContext(ctx, query)
 	if err != nil {
-		return from, fmt.Errorf("selecting from %v: %w", t, err)
+		return from, explain(fmt.Errorf("selecting from %v: %w", t, err))
 	}
 	defer statement.Close()
 	rows, err := statement.QueryContext(ctx, args...)
 	if err != nil {
-		return from, fmt.Errorf("selecting from %v: %w", t, err)
+		return from, explain(fmt.Errorf("selecting from %v: %w", t, err))
 	}
 	defer rows.Close()
 	return k.scan(ctx, rows, c, from)
@@ -186,7 +186,7 @@ func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk, from copyPo
 		for more := true; more; {
 			if !rows.Next() {
 				if err := rows.Err(); err != nil {
-					return from, fmt.Errorf("selecting from %v: %w", c.table, err)
+					return from, explain(fmt.Errorf("selecting from %v: %w", c.table, err))
 				}
 				c.after = copyPosition{Done: true}
 				return c.after, k.hand(ctx, c)

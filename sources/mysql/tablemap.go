@@ -106,7 +106,7 @@ func parseTableMap(event []byte, prefix string, s server, declared declaration) 
 	switch {
 	case errors.Is(err, errNoNames):
 		return nil, connect.Permanent(fmt.Errorf("table %s.%s: %w", database, name, err),
-			"run SET GLOBAL binlog_row_metadata=FULL, set it in the server's configuration too, and begin with a new snapshot, because what is in the binlog already stays as it is")
+			"run SET GLOBAL binlog_row_metadata=FULL, and set it in the server's configuration too; what is in the binlog already stays as it is, so "+copyAnew)
 	case err != nil:
 		return nil, fmt.Errorf("TABLE_MAP event of %s.%s: %w", database, name, err)
 	}
