@@ -2,9 +2,7 @@ package mysql
 
 import (
 	"context"
-	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,47 +15,32 @@ import (
 // follower reads the table numbers of the tests' database as a pipeline does: it
 // stores positions, and drops rows whose place is not above the highest one.
 type follower struct {
-	t        *testing.T
-	settings map[string]string
-	source   connect.Source
-	stored   map[string]connect.Position // by partition
-	highest  connect.Place
-	rows     map[int64]int // how many columns each row has, by id
+	t       *testing.T
+	server  *liveServer
+	chunk   string // rows
+	source  connect.Source
+	stored  map[string]connect.Position // by partition
+	highest connect.Place
+	rows    map[int64]int // how many columns each row has, by id
 }
 
 // patience is how long a batch may take that has to come.
 const patience = 10 * time.Second
 
 func newFollower(t *testing.T, server *liveServer, chunk int) *follower {
-	host, port, _ := strings.Cut(server.config.Addr, ":")
-	return &follower{
-		t: t, stored: map[string]connect.Position{}, rows: map[int64]int{},
-		settings: map[string]string{
-			"database.hostname": host, "database.port": port, "database.user": server.config.User, "database.password": server.config.Passwd,
-			"database.server.id": strconv.Itoa(1_000_000 + rand.IntN(1_000_000_000)), "topic.prefix": "test",
-			"table.include.list": "splashdam_test.numbers", "incremental.snapshot.chunk.size": strconv.Itoa(chunk),
-		},
-	}
+	return &follower{t: t, server: server, chunk: strconv.Itoa(chunk), stored: map[string]connect.Position{}, rows: map[int64]int{}}
 }
 
 // connect makes a source and has it go on from what is stored.
 func (f *follower) connect() {
 	f.t.Helper()
-	c, wrong := connect.ParseConfig(Connector.Settings, f.settings)
-	if len(wrong) > 0 {
-		f.t.Fatal(wrong)
-	}
-	s, err := Connector.New(c, connect.Environment{Connector: "test", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.source = s
+	f.source = f.server.newSource(f.t, "splashdam_test.numbers", "incremental.snapshot.chunk.size", f.chunk)
 	f.t.Cleanup(f.close)
 	var positions []connect.Position
 	for _, p := range f.stored {
 		positions = append(positions, p)
 	}
-	if err := s.Connect(f.t.Context(), positions); err != nil {
+	if err := f.source.Connect(f.t.Context(), positions); err != nil {
 		f.t.Fatal(err)
 	}
 }
