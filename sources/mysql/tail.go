@@ -49,6 +49,7 @@ type tail struct {
 	standalone bool // it is one statement, and nothing ends it
 	gtid       func() error
 	gtidText   string
+	thread     uint32    // whose it is; 0 where the server does not say
 	preparing  *prepared // it is distributed, and will only be prepared
 	resolving  *prepared // it commits this one, or rolls it back
 }
@@ -238,7 +239,7 @@ func (t *tail) compare(w watermark) int {
 
 // begin notes that a transaction begins.
 func (t *tail) begin(e event) error {
-	t.begun, t.standalone, t.done = true, false, 0
+	t.begun, t.standalone, t.done, t.thread = true, false, 0, 0
 	switch replication.EventType(e.kind) {
 	case replication.MARIADB_GTID_EVENT:
 		var g replication.MariadbGTIDEvent
