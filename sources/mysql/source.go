@@ -205,6 +205,9 @@ func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) 
 		e, ok, err := s.tail.next(some)
 		waited := some.Err() != nil
 		cancel()
+		if isTear(err) {
+			err = s.overTear(ctx, err)
+		}
 		if err == nil && ok {
 			err = s.take(ctx, b, e)
 		}
@@ -295,11 +298,15 @@ func (s *source) handOut() (*connect.Batch, func(error), error) {
 
 // take does what an event says.
 func (s *source) take(ctx context.Context, b *builder, e event) error {
-	switch kind := replication.EventType(e.kind); kind {
+	kind := replication.EventType(e.kind)
+	if (kind == replication.TABLE_MAP_EVENT || isRowsEvent(e.kind)) && s.tail.hold(e) {
+		return nil
+	}
+	switch kind {
 	case replication.GTID_EVENT, replication.ANONYMOUS_GTID_EVENT, replication.GTID_TAGGED_LOG_EVENT, replication.MARIADB_GTID_EVENT:
 		return s.tail.begin(e)
 	case replication.XID_EVENT:
-		return s.tail.end(e)
+		return s.end(e)
 	case replication.QUERY_EVENT:
 		return s.query(ctx, b, e)
 	case replication.TABLE_MAP_EVENT:
@@ -315,6 +322,14 @@ func (s *source) take(ctx context.Context, b *builder, e event) error {
 		return s.rows(b, e)
 	}
 	return nil
+}
+
+// end ends a transaction, once what waited for that has come.
+func (s *source) end(e event) error {
+	if s.tail.ends(e) {
+		return nil
+	}
+	return s.tail.end(e)
 }
 
 func (s *source) mapTable(ctx context.Context, e event) error {
@@ -381,7 +396,7 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 	case begins:
 		return nil
 	case commits, rollback:
-		return s.tail.end(e)
+		return s.end(e)
 	case xaStart, xaPrepare, xaCommit, xaRollback:
 		return connect.Permanent(errors.New("the binlog has a distributed (XA) transaction"), "leave the tables that it changes out of table.include.list")
 	case dml:

@@ -27,6 +27,14 @@ type tail struct {
 	server *serverInfo
 
 	checksums bool // events end in one
+	// held are events of a transaction that has begun, and heldBytes their size.
+	// Whole are those that come next: their transaction has ended.
+	held      []event
+	heldBytes int
+	whole     []event
+	flows     bool // the transaction is too large to be held
+	failed    error
+	left      []*replication.BinlogEvent // came before it failed
 
 	file   string // of the next event
 	number uint64 // of the file
@@ -48,9 +56,9 @@ type tail struct {
 // follow begins behind a position.
 func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail, error) {
 	t := &tail{server: s, at: from, file: from.File, done: from.Events}
-	flavor, parse := gomysql.MySQLFlavor, gomysql.ParseMysqlGTIDSet
+	parse := gomysql.ParseMysqlGTIDSet
 	if s.mariadb {
-		flavor, parse = gomysql.MariaDBFlavor, gomysql.ParseMariadbGTIDSet
+		parse = gomysql.ParseMariadbGTIDSet
 	}
 	var err error
 	if t.gtids, err = parse(from.GTIDs); err != nil {
@@ -61,6 +69,15 @@ func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail
 			return nil, err
 		}
 	}
+	return t, t.open(c, from)
+}
+
+// open begins to read at a position.
+func (t *tail) open(c *config, from logPosition) error {
+	flavor := gomysql.MySQLFlavor
+	if t.server.mariadb {
+		flavor = gomysql.MariaDBFlavor
+	}
 	t.syncer = replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
 		ServerID: c.serverID, Flavor: flavor, Host: c.host, Port: c.port, User: c.user, Password: c.password,
 		RawModeEnabled: true, VerifyChecksum: true,
@@ -68,19 +85,20 @@ func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail
 		// back to where it began.
 		DisableRetrySync: true,
 		HeartbeatPeriod:  heartbeat, ReadTimeout: c.timeout + heartbeat, EventCacheCount: queued,
-		FillZeroLogPos: s.mariadb,
+		FillZeroLogPos: t.server.mariadb,
 		Logger:         slog.New(slog.DiscardHandler), // it logs what it returns
 	})
-	if s.mariadb {
+	var err error
+	if t.server.mariadb {
 		t.stream, err = t.syncer.StartSync(gomysql.Position{Name: from.File, Pos: uint32(from.Pos)})
 	} else {
 		t.stream, err = t.syncer.StartSyncGTID(t.gtids.Clone())
 	}
 	if err != nil {
 		t.close()
-		return nil, explain(err)
+		return explain(err)
 	}
-	return t, nil
+	return nil
 }
 
 func (t *tail) close() {
@@ -96,14 +114,19 @@ type event struct {
 	end      uint64 // the address behind it
 	time     uint32 // seconds since 1970
 	serverID uint32
+	whole    bool // its transaction has ended, or is not waited for
 }
 
 // next waits for an event that has something to do with rows, and until then keeps
 // track of where the tail is. Nothing came within the context's time: false.
 func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
-	raw, err := t.stream.GetEvent(ctx)
+	if len(t.whole) > 0 {
+		e, t.whole = t.whole[0], t.whole[1:]
+		return e, true, nil
+	}
+	raw, err := t.get(ctx)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err != nil && t.failed == nil:
 		return event{}, false, nil
 	case err != nil:
 		return event{}, false, explain(err)
@@ -116,9 +139,10 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 	case *replication.RotateEvent:
 		t.file = string(about.NextLogName)
 		t.number, err = fileNumber(t.file)
-		if !t.begun {
-			t.empty = connect.Place{File: t.number, End: about.Position}
+		if err == nil && t.begun {
+			err = t.unfinished()
 		}
+		t.empty = connect.Place{File: t.number, End: about.Position}
 		return event{}, false, err
 	case *replication.FormatDescriptionEvent:
 		t.checksums = about.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
@@ -134,6 +158,24 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 		}
 	}
 	return e, true, nil
+}
+
+// get waits for what the server sends. What came before an error comes before it
+// here too, as it does not from go-mysql.
+func (t *tail) get(ctx context.Context) (*replication.BinlogEvent, error) {
+	if t.failed == nil {
+		raw, err := t.stream.GetEvent(ctx)
+		if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return raw, err
+		}
+		t.failed, t.left = err, t.stream.DumpEvents()
+	}
+	if len(t.left) > 0 {
+		raw := t.left[0]
+		t.left = t.left[1:]
+		return raw, nil
+	}
+	return nil, t.failed
 }
 
 // reached is whether every transaction up to the watermark has passed.
@@ -174,7 +216,7 @@ func (t *tail) compare(w watermark) int {
 
 // begin notes that a transaction begins.
 func (t *tail) begin(e event) error {
-	t.begun, t.standalone, t.done = true, false, 0
+	t.begun, t.standalone, t.flows, t.done = true, false, false, 0
 	switch replication.EventType(e.kind) {
 	case replication.MARIADB_GTID_EVENT:
 		var g replication.MariadbGTIDEvent
