@@ -172,7 +172,7 @@ func eachNumbers(t *testing.T, test func(t *testing.T, server *liveServer, execu
 		t.Run(server.version, func(t *testing.T) {
 			conn := server.session(t)
 			execute(t, conn, "CREATE TABLE numbers (id bigint PRIMARY KEY)",
-				"INSERT INTO numbers WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id+1 FROM n WHERE id < 35) SELECT id FROM n")
+				"INSERT INTO numbers WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id+1 FROM n WHERE id < 135) SELECT id FROM n")
 			test(t, server, func(statements ...string) { t.Helper(); execute(t, conn, statements...) })
 		})
 	}

@@ -17,40 +17,50 @@ import (
 // torn an error behind them, at which replicas stop for good. So events wait here
 // for the end of their transaction. (MySQL cuts such a file off.)
 
-// maxHeld bounds the bytes of events that wait.
-const maxHeld = 64 << 20
+// awaited are events that wait for the end of their transaction.
+type awaited struct {
+	events []event
+	bytes  int
+}
 
-// hold keeps an event until its transaction ends. False: it is not to wait.
-func (t *tail) hold(e event) bool {
-	if !t.server.mariadb || !t.begun || t.flows || e.whole {
+func (a *awaited) next() (event, bool, error) {
+	if len(a.events) == 0 {
+		return event{}, false, nil
+	}
+	e := a.events[0]
+	a.events = a.events[1:]
+	e.whole = true
+	return e, true, nil
+}
+
+// await keeps an event until its transaction ends. False: it is not to wait.
+func (t *tail) await(e event) bool {
+	if !t.server.mariadb || t.flows || e.whole || e.carried {
 		return false
 	}
-	t.held, t.heldBytes = append(t.held, e), t.heldBytes+len(e.body)
-	if t.heldBytes > maxHeld {
+	t.awaited.events = append(t.awaited.events, e)
+	if t.awaited.bytes += len(e.body); t.awaited.bytes > maxHeld {
 		t.flows = true
 		t.release()
 	}
 	return true
 }
 
-// release has the events that wait come next.
+// release has what waits come next.
 func (t *tail) release() {
-	for i := range t.held {
-		t.held[i].whole = true
-	}
-	t.whole, t.held, t.heldBytes = t.held, nil, 0
+	all := t.awaited
+	t.awaited = awaited{}
+	t.carry(&all)
 }
 
-// ends has what waits for the end of a transaction come next, and then the event
-// that ends it once more. False: nothing waits.
-func (t *tail) ends(e event) bool {
-	if len(t.held) == 0 {
-		return false
+// end ends a transaction, once what waited for that has come.
+func (s *source) end(e event) error {
+	if len(s.tail.awaited.events) == 0 {
+		return s.tail.end(e)
 	}
-	e.whole = true
-	t.held = append(t.held, e)
-	t.release()
-	return true
+	s.tail.awaited.events = append(s.tail.awaited.events, e)
+	s.tail.release()
+	return nil
 }
 
 // unfinished forgets a transaction that the server has not finished and never will.
@@ -58,10 +68,9 @@ func (t *tail) unfinished() error {
 	if t.flows {
 		return connect.Permanent(
 			fmt.Errorf("the server was killed while it wrote a transaction behind %s:%d, and its rows, being more than %d bytes, are in the topics already",
-				t.at.File, t.at.Pos, maxHeld),
-			"delete the positions, and the tables will be copied anew")
+				t.at.File, t.at.Pos, maxHeld), copyAnew)
 	}
-	t.begun, t.gtid, t.done, t.held, t.heldBytes = false, nil, 0, nil, 0
+	t.begun, t.gtid, t.done, t.preparing, t.resolving, t.awaited = false, nil, 0, nil, nil, awaited{}
 	return nil
 }
 
