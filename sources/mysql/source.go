@@ -222,6 +222,9 @@ func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) 
 		e, ok, err := s.tail.next(some)
 		waited := some.Err() != nil
 		cancel()
+		if isTear(err) {
+			err = s.overTear(ctx, err)
+		}
 		if err == nil && ok {
 			err = s.take(ctx, b, e)
 		}
@@ -267,14 +270,18 @@ func (s *source) mark(b *builder) (*connect.Batch, error) {
 // take does what an event says.
 func (s *source) take(ctx context.Context, b *builder, e event) error {
 	kind := replication.EventType(e.kind)
-	if s.tail.preparing != nil && (kind == replication.TABLE_MAP_EVENT || isRowsEvent(e.kind)) {
+	rows := kind == replication.TABLE_MAP_EVENT || isRowsEvent(e.kind)
+	if rows && s.tail.preparing != nil {
 		return s.hold(s.tail.preparing, e)
+	}
+	if rows && s.tail.await(e) {
+		return nil
 	}
 	switch kind {
 	case replication.GTID_EVENT, replication.ANONYMOUS_GTID_EVENT, replication.GTID_TAGGED_LOG_EVENT, replication.MARIADB_GTID_EVENT:
 		return s.tail.begin(e)
 	case replication.XID_EVENT:
-		return s.tail.end(e)
+		return s.end(e)
 	case replication.XA_PREPARE_LOG_EVENT:
 		return s.prepares(ctx, b, e)
 	case replication.QUERY_EVENT, replication.MARIADB_QUERY_COMPRESSED_EVENT:
@@ -364,7 +371,7 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 		s.tail.thread = q.SlaveProxyID
 		return nil
 	case commits, rollback:
-		return s.tail.end(e)
+		return s.end(e)
 	case xaStart:
 		s.tail.thread = q.SlaveProxyID
 		s.tail.prepare()

@@ -2,14 +2,21 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-mysql-org/go-mysql/replication"
+
 	"github.com/splashdam/splashdam/connect"
+	"github.com/splashdam/splashdam/internal/dbserver"
 )
 
 // follower reads the table numbers of the tests' database as a pipeline does: it
@@ -114,36 +121,33 @@ func (f *follower) readUntil(store bool, op connect.Op) {
 	}
 }
 
-// settle stores everything until nothing comes any more.
-func (f *follower) settle() {
-	f.t.Helper()
-	for empty := 0; empty < 2; empty++ {
-		if f.read(true).Rows() > 0 {
-			empty = -1
-		}
-	}
-}
-
-// expect compares what came with the table.
-func (f *follower) expect(server *liveServer) {
+// becomes stores what comes until it is the table.
+func (f *follower) becomes(server *liveServer) {
 	f.t.Helper()
 	var ids string
 	var columns int
-	err := server.db.QueryRowContext(f.t.Context(), `SELECT GROUP_CONCAT(id ORDER BY id), (SELECT count(*) FROM information_schema.columns
-		WHERE table_schema = 'splashdam_test' AND table_name = 'numbers') FROM splashdam_test.numbers`).Scan(&ids, &columns)
+	err := server.db.QueryRowContext(f.t.Context(), `SELECT COALESCE(GROUP_CONCAT(id ORDER BY id), ''), (SELECT count(*)
+		FROM information_schema.columns WHERE table_schema = 'splashdam_test' AND table_name = 'numbers') FROM splashdam_test.numbers`).Scan(&ids, &columns)
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	for deadline := time.Now().Add(patience); !f.is(ids, columns); {
+		if time.Now().After(deadline) {
+			f.t.Fatalf("the rows that came, and how many columns they have, are\n%v, the table has %d columns and the rows\n%s", f.rows, columns, ids)
+		}
+		f.read(true)
+	}
+}
+
+func (f *follower) is(ids string, columns int) bool {
 	var got []string
 	for _, id := range slices.Sorted(maps.Keys(f.rows)) {
 		got = append(got, strconv.FormatInt(id, 10))
 		if f.rows[id] != columns {
-			f.t.Errorf("row %d came with %d columns last, and the table has %d", id, f.rows[id], columns)
+			return false
 		}
 	}
-	if text := strings.Join(got, ","); text != ids {
-		f.t.Errorf("the rows that came are\n%s, the table has\n%s", text, ids)
-	}
+	return strings.Join(got, ",") == ids
 }
 
 func eachNumbers(t *testing.T, test func(t *testing.T, server *liveServer, execute func(...string))) {
@@ -166,7 +170,7 @@ func TestChunksThatAreCutDifferentlyTheNextTimeAreNotDropped(t *testing.T) {
 			f := newFollower(t, server, 10)
 			f.connect()
 			if again {
-				f.settle()
+				f.becomes(server)
 				execute("ALTER TABLE numbers ADD COLUMN a int DEFAULT 1") // has the table copied again
 			} else {
 				f.read(true) // where the binlog begins
@@ -178,8 +182,7 @@ func TestChunksThatAreCutDifferentlyTheNextTimeAreNotDropped(t *testing.T) {
 			f.close()
 
 			f.connect()
-			f.settle()
-			f.expect(server)
+			f.becomes(server)
 		})
 	}
 }
@@ -194,15 +197,125 @@ func TestACopyNeedsNobodyWhoWrites(t *testing.T) {
 		f.readUntil(true, connect.Read)
 		execute("FLUSH BINARY LOGS")
 		f.readUntil(true, connect.Read)
-		f.settle()
-		f.expect(server)
+		f.becomes(server)
 		// The same when it connects.
 		execute("ALTER TABLE numbers ADD COLUMN a int DEFAULT 1")
 		f.readUntil(true, connect.Read)
 		f.close()
 		execute("FLUSH BINARY LOGS")
 		f.connect()
-		f.settle()
-		f.expect(server)
+		f.becomes(server)
 	})
+}
+
+// ownServer starts a server that the test may kill.
+func ownServer(t *testing.T) (*dbserver.Server, *liveServer, string) {
+	t.Helper()
+	var command []string
+	if commands := os.Getenv("SPLASHDAM_TEST_MYSQLD"); commands != "" {
+		command = strings.Split(commands, ",")[:1]
+	}
+	p, err := dbserver.Find(command...)
+	if errors.Is(err, dbserver.ErrNoProgram) {
+		for want := range strings.SplitSeq(os.Getenv("SPLASHDAM_TEST_REQUIRE"), ",") {
+			if want == "mysqld" || want == "all" {
+				t.Fatal(err)
+			}
+		}
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	server, err := dbserver.Start(t.Context(), dbserver.Options{Program: p, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Kill)
+	db, err := sql.Open("mysql", server.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return server, &liveServer{db: db, config: server.Config(), version: p.Version, mariadb: p.MariaDB}, filepath.Join(dir, "data")
+}
+
+// A server that is killed while it writes a transaction leaves the beginning of it
+// in its binlog, and takes back what it did.
+func TestATransactionThatAKilledServerDidNotFinishHasNoRows(t *testing.T) {
+	killed, server, data := ownServer(t)
+	execute := func(statements ...string) {
+		t.Helper()
+		for _, q := range statements {
+			if _, err := server.db.ExecContext(t.Context(), q); err != nil {
+				t.Fatalf("%s: %v", q, err)
+			}
+		}
+	}
+	execute("CREATE DATABASE splashdam_test", "CREATE TABLE splashdam_test.numbers (id bigint PRIMARY KEY)")
+	f := newFollower(t, server, 10)
+	for _, c := range []struct {
+		name string
+		cut  func(transaction []byte, ends []int) []byte
+	}{
+		{"torn in its rows", func(b []byte, ends []int) []byte { return b[:ends[len(ends)-2]-5] }},
+		{"torn in its first event", func(b []byte, ends []int) []byte { return b[:10] }},
+		{"without its end", func(b []byte, ends []int) []byte { return b[:ends[len(ends)-2]] }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.t = t
+			f.connect()
+			execute("FLUSH BINARY LOGS", "INSERT INTO splashdam_test.numbers VALUES (1), (2), (3)")
+			file, transaction, ends := lastTransaction(t, data)
+			f.becomes(server)
+			execute("DELETE FROM splashdam_test.numbers")
+			f.becomes(server)
+			killed.Kill()
+			f.close()
+			log, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = log.Write(c.cut(transaction, ends))
+			if err := errors.Join(err, log.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if err := killed.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.connect()
+			execute("INSERT INTO splashdam_test.numbers VALUES (4)")
+			f.becomes(server)
+			execute("DELETE FROM splashdam_test.numbers")
+		})
+	}
+}
+
+// lastTransaction is the newest binlog's last transaction, and where its events end
+// in it.
+func lastTransaction(t *testing.T, data string) (file string, transaction []byte, ends []int) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(data, "binlog.0?????"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("binlogs in %s: %v", data, err)
+	}
+	file = slices.Max(names)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := 0
+	for at := fileHeader; at < len(text); {
+		var h replication.EventHeader
+		if err := h.Decode(text[at:]); err != nil {
+			t.Fatal(err)
+		}
+		if h.EventType == replication.MARIADB_GTID_EVENT || h.EventType == replication.GTID_EVENT {
+			begin, ends = at, nil
+		}
+		at += int(h.EventSize)
+		ends = append(ends, at-begin)
+	}
+	return file, text[begin:], ends
 }
