@@ -277,6 +277,8 @@ func explain(err error) error {
 		strings.Contains(text, "which is not in the master's binlog"):
 		return connect.Permanent(err, "the binlog from where this source stopped is gone: "+copyAnew+
 			"; keep the binlog longer than the source may stand still")
+	case strings.Contains(text, "more GTIDs than the"):
+		return connect.Permanent(err, "the server has lost transactions that were read: "+copyAnew)
 	}
 	return fmt.Errorf("%w: %w", connect.ErrNotConnected, err)
 }
