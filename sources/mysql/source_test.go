@@ -365,13 +365,12 @@ func TestAServerWithAnotherHistoryIsRefused(t *testing.T) {
 			}},
 			{"reset, and the same file is longer", func() *ownServer {
 				s.reset()
-				s.execute("FLUSH BINARY LOGS")
+				s.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
 				insert(s, 0, more)
 				return s
 			}},
 		} {
 			f := newFollower(t, s.live, 10)
-			s.reset()
 			s.execute("DELETE FROM splashdam_test.numbers", "FLUSH BINARY LOGS")
 			f.connect()
 			insert(s, 0, few)
