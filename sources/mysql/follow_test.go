@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -140,24 +139,10 @@ func (f *following) open() *sql.Conn {
 }
 
 func (f *following) connect() {
-	host, port, _ := strings.Cut(f.s.config.Addr, ":")
-	given := map[string]string{
-		"database.hostname": host, "database.port": port, "database.user": f.s.config.User, "database.password": f.s.config.Passwd,
-		"database.server.id": "4711", "topic.prefix": "p", "table.include.list": "splashdam_test.keye?d,splashdam_test.keyless",
-		"incremental.snapshot.chunk.size": "50",
-	}
-	c, wrong := connect.ParseConfig(Connector.Settings, given)
-	if len(wrong) > 0 {
-		f.t.Fatal(wrong)
-	}
-	source, err := Connector.New(c, connect.Environment{Connector: "test", Log: slog.New(slog.DiscardHandler)})
-	if err == nil {
-		err = source.Connect(f.t.Context(), slices.Collect(maps.Values(f.positions)))
-	}
-	if err != nil {
+	f.source = f.s.newSource(f.t, "splashdam_test.keye?d,splashdam_test.keyless", "incremental.snapshot.chunk.size", "50")
+	if err := f.source.Connect(f.t.Context(), slices.Collect(maps.Values(f.positions))); err != nil {
 		f.t.Fatal(err)
 	}
-	f.source = source
 }
 
 // step takes some batches, and now and then stops the source before what came of

@@ -372,10 +372,12 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 	st := parseStatement(string(q.Query), string(q.Schema))
 	switch st.verb {
 	case begins:
+		s.tail.thread = q.SlaveProxyID
 		return nil
 	case commits, rollback:
 		return s.end(e)
 	case xaStart:
+		s.tail.thread = q.SlaveProxyID
 		s.tail.prepare()
 		return nil
 	case xaEnd:

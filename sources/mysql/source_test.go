@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,27 +23,20 @@ import (
 // follower reads the table numbers of the tests' database as a pipeline does: it
 // stores positions, and drops rows whose place is not above the highest one.
 type follower struct {
-	t        *testing.T
-	settings map[string]string
-	source   connect.Source
-	stored   map[string]connect.Position // by partition
-	highest  connect.Place
-	rows     map[int64]int // how many columns each row has, by id
+	t       *testing.T
+	server  *liveServer
+	chunk   string // rows
+	source  connect.Source
+	stored  map[string]connect.Position // by partition
+	highest connect.Place
+	rows    map[int64]int // how many columns each row has, by id
 }
 
 // patience is how long a batch may take that has to come.
 const patience = 10 * time.Second
 
 func newFollower(t *testing.T, server *liveServer, chunk int) *follower {
-	host, port, _ := strings.Cut(server.config.Addr, ":")
-	return &follower{
-		t: t, stored: map[string]connect.Position{}, rows: map[int64]int{},
-		settings: map[string]string{
-			"database.hostname": host, "database.port": port, "database.user": server.config.User, "database.password": server.config.Passwd,
-			"database.server.id": strconv.Itoa(1_000_000 + rand.IntN(1_000_000_000)), "topic.prefix": "test",
-			"table.include.list": "splashdam_test.numbers", "incremental.snapshot.chunk.size": strconv.Itoa(chunk),
-		},
-	}
+	return &follower{t: t, server: server, chunk: strconv.Itoa(chunk), stored: map[string]connect.Position{}, rows: map[int64]int{}}
 }
 
 // connect makes a source and has it go on from what is stored.
@@ -58,21 +49,13 @@ func (f *follower) connect() {
 
 func (f *follower) begin() error {
 	f.t.Helper()
-	c, wrong := connect.ParseConfig(Connector.Settings, f.settings)
-	if len(wrong) > 0 {
-		f.t.Fatal(wrong)
-	}
-	s, err := Connector.New(c, connect.Environment{Connector: "test", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.source = s
+	f.source = f.server.newSource(f.t, "splashdam_test.numbers", "incremental.snapshot.chunk.size", f.chunk)
 	f.t.Cleanup(f.close)
 	var positions []connect.Position
 	for _, p := range f.stored {
 		positions = append(positions, p)
 	}
-	return s.Connect(f.t.Context(), positions)
+	return f.source.Connect(f.t.Context(), positions)
 }
 
 func (f *follower) close() {
@@ -393,8 +376,7 @@ func (s *ownServer) reset() {
 // refused demands that the source stops for good on a server, before it has a row.
 func (f *follower) refused(what string, server *liveServer) {
 	f.t.Helper()
-	_, f.settings["database.port"], _ = strings.Cut(server.config.Addr, ":")
-	f.settings["database.password"] = server.config.Passwd
+	f.server = server
 	err := f.begin()
 	for deadline := time.Now().Add(patience); err == nil && time.Now().Before(deadline); {
 		ctx, cancel := context.WithTimeout(f.t.Context(), patience)

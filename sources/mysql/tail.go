@@ -51,6 +51,7 @@ type tail struct {
 	standalone bool // it is one statement, and nothing ends it
 	gtid       func() error
 	gtidText   string
+	thread     uint32    // whose it is; 0 where the server does not say
 	awaited    awaited   // of its events
 	flows      bool      // it is too big to be held
 	preparing  *prepared // it is distributed, and will only be prepared
@@ -272,7 +273,7 @@ func (t *tail) compare(w watermark) int {
 
 // begin notes that a transaction begins.
 func (t *tail) begin(e event) error {
-	t.begun, t.standalone, t.flows, t.done = true, false, false, 0
+	t.begun, t.standalone, t.flows, t.done, t.thread = true, false, false, 0, 0
 	switch replication.EventType(e.kind) {
 	case replication.MARIADB_GTID_EVENT:
 		var g replication.MariadbGTIDEvent
