@@ -107,14 +107,18 @@ func (k *copier) take(ctx context.Context) (*chunk, error) {
 // table copies a table, with as many SELECTs as it takes.
 func (k *copier) table(ctx context.Context, t tableName, from copyPosition) error {
 	for !from.Done {
-		next, err := k.read(ctx, t, from)
+		last, err := k.read(ctx, t, from)
 		if e, ok := errors.AsType[*driver.MySQLError](err); ok && e.Number == tableChanged {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		from = next
+		// Whoever alters the table does not wait until this has been taken.
+		if err := k.hand(ctx, last); err != nil {
+			return err
+		}
+		from = last.after
 	}
 	return nil
 }
@@ -128,28 +132,29 @@ func (k *copier) hand(ctx context.Context, c *chunk) error {
 	}
 }
 
-// read reads the rows of one SELECT, and hands them out. The watermark holds for
-// all of them: every transaction up to there is in what the SELECT sees.
-func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (next copyPosition, err error) {
+// read reads the rows of one SELECT, and hands out all chunks of them but the last.
+// The watermark holds for all of them: every transaction up to there is in what the
+// SELECT sees.
+func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (last *chunk, err error) {
 	declared, err := readDeclaration(ctx, k.conn, t.database, t.table)
 	if err != nil {
-		return from, err
+		return nil, err
 	}
 	c := &chunk{table: t}
 	if len(declared.columns) == 0 {
 		// Dropped since. What the binlog says about that comes by itself.
 		if c.at, err = k.server.watermark(ctx, k.conn); err != nil {
-			return from, err
+			return nil, err
 		}
 		c.after = copyPosition{Done: true}
-		return c.after, k.hand(ctx, c)
+		return c, nil
 	}
 	if c.schema, err = declared.schema(k.config.prefix + "." + t.String()); err != nil {
-		return from, connect.Permanent(err, "leave the table out of table.include.list")
+		return nil, connect.Permanent(err, "leave the table out of table.include.list")
 	}
 	c.schema.Decimals = k.config.decimals
 	if c.at, err = k.server.begin(ctx, k.conn, t); err != nil {
-		return from, err
+		return nil, err
 	}
 	defer func() {
 		if _, failed := k.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); failed != nil && err == nil {
@@ -160,20 +165,20 @@ func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (next
 	// Prepared, so that the server sends numbers and not their text.
 	statement, err := k.conn.PrepareContext(ctx, query)
 	if err != nil {
-		return from, fmt.Errorf("selecting from %v: %w", t, err)
+		return nil, fmt.Errorf("selecting from %v: %w", t, err)
 	}
 	defer statement.Close()
 	rows, err := statement.QueryContext(ctx, args...)
 	if err != nil {
-		return from, fmt.Errorf("selecting from %v: %w", t, err)
+		return nil, fmt.Errorf("selecting from %v: %w", t, err)
 	}
 	defer rows.Close()
-	return k.scan(ctx, rows, c, from)
+	return k.scan(ctx, rows, c)
 }
 
 // scan makes chunks of a result: one, or more of them if there are many bytes, or
 // if the table has no key to read it by in parts.
-func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk, from copyPosition) (next copyPosition, err error) {
+func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk) (last *chunk, err error) {
 	key := make([]sql.RawBytes, len(chunkKey(c.schema)))
 	c.begins = len(key) == 0
 	for total, limit := 0, k.config.chunkRows; ; {
@@ -186,13 +191,13 @@ func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk, from copyPo
 		for more := true; more; {
 			if !rows.Next() {
 				if err := rows.Err(); err != nil {
-					return from, fmt.Errorf("selecting from %v: %w", c.table, err)
+					return nil, fmt.Errorf("selecting from %v: %w", c.table, err)
 				}
 				c.after = copyPosition{Done: true}
-				return c.after, k.hand(ctx, c)
+				return c, nil
 			}
 			if err := rows.Scan(into...); err != nil {
-				return from, fmt.Errorf("row %d of a SELECT from %v: %w", total, c.table, err)
+				return nil, fmt.Errorf("row %d of a SELECT from %v: %w", total, c.table, err)
 			}
 			n, total = n+1, total+1
 			more = n < limit && sizeOf(c.columns) < chunkBytes
@@ -201,12 +206,12 @@ func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk, from copyPo
 		for _, text := range key {
 			c.after.After = append(c.after.After, string(text))
 		}
+		if len(key) > 0 && total == limit {
+			return c, nil
+		}
 		following := &chunk{table: c.table, schema: c.schema, at: c.at}
 		if err := k.hand(ctx, c); err != nil {
-			return from, err
-		}
-		if from = c.after; len(key) > 0 && total == limit {
-			return from, nil
+			return nil, err
 		}
 		c = following
 	}
