@@ -35,6 +35,7 @@ func (c *config) open() (*sql.DB, error) {
 	d := driver.NewConfig()
 	d.User, d.Passwd, d.Net, d.Addr = c.user, c.password, "tcp", fmt.Sprintf("%s:%d", c.host, c.port)
 	d.Timeout, d.ReadTimeout, d.WriteTimeout = c.timeout, 0, c.timeout
+	d.Logger = &driver.NopLogger{} // it logs what it returns
 	connector, err := driver.NewConnector(d)
 	if err != nil {
 		return nil, err
