@@ -35,6 +35,7 @@ func (c *config) open() (*sql.DB, error) {
 	d := driver.NewConfig()
 	d.User, d.Passwd, d.Net, d.Addr = c.user, c.password, "tcp", fmt.Sprintf("%s:%d", c.host, c.port)
 	d.Timeout, d.ReadTimeout, d.WriteTimeout = c.timeout, 0, c.timeout
+	d.Logger = &driver.NopLogger{} // it logs what it returns
 	connector, err := driver.NewConnector(d)
 	if err != nil {
 		return nil, err
@@ -277,6 +278,8 @@ func explain(err error) error {
 		strings.Contains(text, "which is not in the master's binlog"):
 		return connect.Permanent(err, "the binlog from where this source stopped is gone: "+copyAnew+
 			"; keep the binlog longer than the source may stand still")
+	case strings.Contains(text, "more GTIDs than the"):
+		return connect.Permanent(err, "the server has lost transactions that were read: "+copyAnew)
 	}
 	return fmt.Errorf("%w: %w", connect.ErrNotConnected, err)
 }

@@ -155,9 +155,13 @@ func (s *source) from(ctx context.Context, stored *logPosition) (logPosition, er
 		}
 		return p, nil
 	}
-	if p.Identity != s.server.identity {
-		p.Identity, p.Epoch, p.File, p.Pos = s.server.identity, p.Epoch+1, "", 0
+	if p.Identity == s.server.identity {
+		return p, s.server.checkLog(ctx, s.conn, p)
 	}
+	if err := s.server.checkHistory(ctx, s.conn, p); err != nil {
+		return p, err
+	}
+	p.Identity, p.Epoch, p.File, p.Pos = s.server.identity, p.Epoch+1, "", 0
 	return p, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -41,15 +42,20 @@ func newFollower(t *testing.T, server *liveServer, chunk int) *follower {
 // connect makes a source and has it go on from what is stored.
 func (f *follower) connect() {
 	f.t.Helper()
+	if err := f.begin(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *follower) begin() error {
+	f.t.Helper()
 	f.source = f.server.newSource(f.t, "splashdam_test.numbers", "incremental.snapshot.chunk.size", f.chunk)
 	f.t.Cleanup(f.close)
 	var positions []connect.Position
 	for _, p := range f.stored {
 		positions = append(positions, p)
 	}
-	if err := f.source.Connect(f.t.Context(), positions); err != nil {
-		f.t.Fatal(err)
-	}
+	return f.source.Connect(f.t.Context(), positions)
 }
 
 func (f *follower) close() {
@@ -208,88 +214,187 @@ func TestACopyNeedsNobodyWhoWrites(t *testing.T) {
 	})
 }
 
-// ownServer starts a server that the test may kill.
-func ownServer(t *testing.T) (*dbserver.Server, *liveServer, string) {
-	t.Helper()
-	var command []string
-	if commands := os.Getenv("SPLASHDAM_TEST_MYSQLD"); commands != "" {
-		command = strings.Split(commands, ",")[:1]
+// ownServer is a server that the test may kill.
+type ownServer struct {
+	*dbserver.Server
+	live *liveServer
+	t    *testing.T
+	data string // its directory
+}
+
+func (s *ownServer) execute(statements ...string) {
+	s.t.Helper()
+	for _, q := range statements {
+		if _, err := s.live.db.ExecContext(s.t.Context(), q); err != nil {
+			s.t.Fatalf("%s: %v", q, err)
+		}
 	}
-	p, err := dbserver.Find(command...)
-	if errors.Is(err, dbserver.ErrNoProgram) {
-		for want := range strings.SplitSeq(os.Getenv("SPLASHDAM_TEST_REQUIRE"), ",") {
-			if want == "mysqld" || want == "all" {
+}
+
+// eachOwnServer runs the test with each command of SPLASHDAM_TEST_MYSQLD, commas
+// between, or with the server that is installed.
+func eachOwnServer(t *testing.T, test func(t *testing.T, start func() *ownServer)) {
+	each := func(t *testing.T, p dbserver.Program) {
+		test(t, func() *ownServer {
+			t.Helper()
+			dir := t.TempDir()
+			server, err := dbserver.Start(t.Context(), dbserver.Options{Program: p, Dir: dir})
+			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(server.Kill)
+			db, err := sql.Open("mysql", server.DSN())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { db.Close() })
+			live := &liveServer{db: db, config: server.Config(), version: p.Version, mariadb: p.MariaDB}
+			s := &ownServer{server, live, t, filepath.Join(dir, "data")}
+			s.execute("CREATE DATABASE splashdam_test", "CREATE TABLE splashdam_test.numbers (id bigint PRIMARY KEY)")
+			return s
+		})
+	}
+	if commands := os.Getenv("SPLASHDAM_TEST_MYSQLD"); commands != "" {
+		for command := range strings.SplitSeq(commands, ",") {
+			p, err := dbserver.Find(command)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Run(p.String(), func(t *testing.T) { each(t, p) })
+		}
+		return
+	}
+	p, err := dbserver.Find()
+	if errors.Is(err, dbserver.ErrNoProgram) {
+		if required := strings.Split(os.Getenv("SPLASHDAM_TEST_REQUIRE"), ","); slices.Contains(required, "all") || slices.Contains(required, "mysqld") {
+			t.Fatal(err)
 		}
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	server, err := dbserver.Start(t.Context(), dbserver.Options{Program: p, Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Kill)
-	db, err := sql.Open("mysql", server.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return server, &liveServer{db: db, config: server.Config(), version: p.Version, mariadb: p.MariaDB}, filepath.Join(dir, "data")
+	each(t, p)
 }
 
 // A server that is killed while it writes a transaction leaves the beginning of it
 // in its binlog, and takes back what it did.
 func TestATransactionThatAKilledServerDidNotFinishHasNoRows(t *testing.T) {
-	killed, server, data := ownServer(t)
-	execute := func(statements ...string) {
-		t.Helper()
-		for _, q := range statements {
-			if _, err := server.db.ExecContext(t.Context(), q); err != nil {
-				t.Fatalf("%s: %v", q, err)
+	eachOwnServer(t, func(t *testing.T, start func() *ownServer) {
+		s := start()
+		f := newFollower(t, s.live, 10)
+		for _, c := range []struct {
+			name string
+			cut  func(transaction []byte, ends []int) []byte
+		}{
+			{"torn in its rows", func(b []byte, ends []int) []byte { return b[:ends[len(ends)-2]-5] }},
+			{"torn in its first event", func(b []byte, ends []int) []byte { return b[:10] }},
+			{"without its end", func(b []byte, ends []int) []byte { return b[:ends[len(ends)-2]] }},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				f.t, s.t = t, t
+				f.connect()
+				s.execute("FLUSH BINARY LOGS", "INSERT INTO splashdam_test.numbers VALUES (1), (2), (3)")
+				file, transaction, ends := lastTransaction(t, s.data)
+				f.becomes(s.live)
+				s.execute("DELETE FROM splashdam_test.numbers")
+				f.becomes(s.live)
+				s.Kill()
+				f.close()
+				log, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = log.Write(c.cut(transaction, ends))
+				if err := errors.Join(err, log.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Restart(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				f.connect()
+				s.execute("INSERT INTO splashdam_test.numbers VALUES (4)")
+				f.becomes(s.live)
+				s.execute("DELETE FROM splashdam_test.numbers")
+			})
+		}
+	})
+}
+
+// A server that does not have what was read, or has something else in its place, is
+// none to go on with: what it has under the numbers of the other would be left out.
+func TestAServerWithAnotherHistoryIsRefused(t *testing.T) {
+	eachOwnServer(t, func(t *testing.T, start func() *ownServer) {
+		const few, more = 5, 30
+		insert := func(s *ownServer, from, to int) {
+			for id := from; id < to; id++ {
+				s.execute(fmt.Sprintf("REPLACE INTO splashdam_test.numbers VALUES (%d)", id))
 			}
 		}
-	}
-	execute("CREATE DATABASE splashdam_test", "CREATE TABLE splashdam_test.numbers (id bigint PRIMARY KEY)")
-	f := newFollower(t, server, 10)
-	for _, c := range []struct {
-		name string
-		cut  func(transaction []byte, ends []int) []byte
-	}{
-		{"torn in its rows", func(b []byte, ends []int) []byte { return b[:ends[len(ends)-2]-5] }},
-		{"torn in its first event", func(b []byte, ends []int) []byte { return b[:10] }},
-		{"without its end", func(b []byte, ends []int) []byte { return b[:ends[len(ends)-2]] }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			f.t = t
+		s, other := start(), start()
+		for _, c := range []struct {
+			name string
+			now  func() *ownServer
+		}{
+			{"another server that is new", func() *ownServer { return other }},
+			{"another server", func() *ownServer { insert(other, 0, more); return other }},
+			{"reset", func() *ownServer { s.reset(); return s }},
+			{"reset and a little further", func() *ownServer { s.reset(); insert(s, 0, few/2); return s }},
+			{"reset, and the same file is shorter", func() *ownServer {
+				s.reset()
+				insert(s, 0, more)
+				s.execute("FLUSH BINARY LOGS")
+				return s
+			}},
+			{"reset, and the same file is longer", func() *ownServer {
+				s.reset()
+				s.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
+				insert(s, 0, more)
+				return s
+			}},
+		} {
+			f := newFollower(t, s.live, 10)
+			s.execute("DELETE FROM splashdam_test.numbers", "FLUSH BINARY LOGS")
 			f.connect()
-			execute("FLUSH BINARY LOGS", "INSERT INTO splashdam_test.numbers VALUES (1), (2), (3)")
-			file, transaction, ends := lastTransaction(t, data)
-			f.becomes(server)
-			execute("DELETE FROM splashdam_test.numbers")
-			f.becomes(server)
-			killed.Kill()
+			insert(s, 0, few)
+			f.becomes(s.live)
 			f.close()
-			log, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = log.Write(c.cut(transaction, ends))
-			if err := errors.Join(err, log.Close()); err != nil {
-				t.Fatal(err)
-			}
-			if err := killed.Restart(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			f.connect()
-			execute("INSERT INTO splashdam_test.numbers VALUES (4)")
-			f.becomes(server)
-			execute("DELETE FROM splashdam_test.numbers")
-		})
+			f.refused(c.name, c.now().live)
+		}
+	})
+}
+
+func (s *ownServer) reset() {
+	s.t.Helper()
+	if s.live.mariadb {
+		s.execute("RESET MASTER")
+		return
 	}
+	s.execute("RESET BINARY LOGS AND GTIDS")
+}
+
+// refused demands that the source stops for good on a server, before it has a row.
+func (f *follower) refused(what string, server *liveServer) {
+	f.t.Helper()
+	f.server = server
+	err := f.begin()
+	for deadline := time.Now().Add(patience); err == nil && time.Now().Before(deadline); {
+		ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+		var b *connect.Batch
+		var ack func(error)
+		if b, ack, err = f.source.Read(ctx); err == nil {
+			if b.Rows() > 0 {
+				f.t.Errorf("%s: rows come", what)
+			}
+			ack(nil)
+		}
+		cancel()
+	}
+	f.close()
+	if _, ok := errors.AsType[*connect.PermanentError](err); !ok {
+		f.t.Errorf("%s: the error is %v", what, err)
+	}
+	f.t.Logf("%s: %v", what, err)
 }
 
 // lastTransaction is the newest binlog's last transaction, and where its events end

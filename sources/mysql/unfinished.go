@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -81,29 +80,23 @@ func isTear(err error) bool {
 
 // overTear goes on in the file behind the one that ends in a torn event.
 func (s *source) overTear(ctx context.Context, tear error) error {
-	var files []string
-	err := eachRow(ctx, s.conn, func(rows *sql.Rows) error {
-		var name string
-		var size int64
-		err := rows.Scan(&name, &size)
-		files = append(files, name)
-		return err
-	}, "SHOW BINARY LOGS")
+	logs, err := binlogs(ctx, s.conn)
 	if err != nil {
-		return errors.Join(tear, fmt.Errorf("asking for the binlogs: %w", err))
+		return errors.Join(tear, err)
 	}
-	i := slices.Index(files, s.tail.file)
-	if i < 0 || i+1 == len(files) {
+	i := slices.IndexFunc(logs, func(l binlog) bool { return l.name == s.tail.file })
+	if i < 0 || i+1 == len(logs) {
 		return tear
 	}
+	next := logs[i+1].name
 	if s.tail.begun {
 		if err := s.tail.unfinished(); err != nil {
 			return err
 		}
 	}
 	s.log.Warn("a binlog ends in a transaction that its server was killed in and has rolled back: going on in the next one",
-		"file", s.tail.file, "next", files[i+1])
+		"file", s.tail.file, "next", next)
 	s.tail.close()
 	s.tail.failed = nil
-	return s.tail.open(&s.config, logPosition{File: files[i+1], Pos: fileHeader})
+	return s.tail.open(&s.config, logPosition{File: next, Pos: fileHeader})
 }
