@@ -23,6 +23,7 @@ type ServeConfig struct {
 	// Settings are the broker's own, by Kafka's names. What they mean, and which
 	// there are, is the broker's to say; what is about listeners is used up here.
 	Settings  map[string]string
+	Connect   string // directory of the pipelines that run beside the broker, or empty
 	Config    string // the file that was read, or empty
 	ReadyFile string // written when the node answers, or empty
 
@@ -105,6 +106,13 @@ var keys = []key{
 				c.Settings[v.name], c.places[v.name] = v.text, v.at
 			}
 			return nil
+		},
+	},
+	{
+		name: "connect", hint: "DIR",
+		help: "run the pipelines of this directory, *.yaml and *.yml, in the node",
+		set: func(c *ServeConfig, given []value) error {
+			return text(given, &c.Connect)
 		},
 	},
 	{

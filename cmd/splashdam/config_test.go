@@ -94,7 +94,7 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 func TestEveryKeyCanBeGivenInEachWay(t *testing.T) {
 	for _, k := range keys {
 		in := map[string]string{
-			"data": "d", "node-id": "7", "shards": "7", "ready-file": "r",
+			"data": "d", "node-id": "7", "shards": "7", "connect": "p", "ready-file": "r",
 			"listeners": "PLAINTEXT://localhost:7", "advertise": "PLAINTEXT://h:7", "settings": "v",
 		}[k.name]
 		if in == "" {

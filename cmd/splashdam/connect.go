@@ -2,7 +2,13 @@ package main
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -60,21 +66,88 @@ that somebody has to cure.`,
 			return err
 		}
 		client.Close()
-		return p.runPipelines(cmd.Context(), c.seeds, pipelines)
+		r, err := p.newRuntime([]kgo.Opt{kgo.SeedBrokers(c.seeds...)}, pipelines)
+		if err != nil {
+			return err
+		}
+		return r.Run(cmd.Context())
 	}
 	return cmd
 }
 
-func (p *program) runPipelines(ctx context.Context, seeds []string, pipelines []runtime.Pipeline) error {
+func (p *program) newRuntime(cluster []kgo.Opt, pipelines []runtime.Pipeline) (*runtime.Runtime, error) {
 	r, err := runtime.New(runtime.Config{
-		Cluster:   []kgo.Opt{kgo.SeedBrokers(seeds...), kgo.ClientID("splashdam-connect"), kgo.SoftwareNameAndVersion("splashdam-connect", version)},
+		Cluster:   append(cluster, kgo.ClientID("splashdam-connect"), kgo.SoftwareNameAndVersion("splashdam-connect", version)),
 		Pipelines: pipelines,
-		Log:       slog.New(slog.NewTextHandler(p.stderr, nil)),
+		Log:       p.logger(),
 	})
 	if err != nil {
-		return &problem{what: "connect", cause: err, kind: errUsage}
+		return nil, &problem{what: "connect", cause: err, kind: errUsage}
 	}
-	return r.Run(ctx)
+	return r, nil
+}
+
+// runBeside runs pipelines in a node until ctx ends. One that stops with an error has
+// said so in the log, and is no reason to end the broker.
+func (p *program) runBeside(ctx context.Context, on []BoundListener, pipelines []runtime.Pipeline) error {
+	r, err := p.newRuntime(ownCluster(on), pipelines)
+	if err != nil {
+		return err
+	}
+	_ = r.Run(ctx)
+	return nil
+}
+
+// ownCluster is how a node reaches the cluster that it belongs to: itself where it is
+// bound, since what it advertises is for others and need not lead back here, and the
+// other nodes where they say.
+func ownCluster(on []BoundListener) []kgo.Opt {
+	own := on[0]
+	if i := slices.IndexFunc(on, func(l BoundListener) bool { return l.loopback() || l.wildcard() }); i >= 0 {
+		own = on[i]
+	}
+	advertised, bound := own.Advertised.String(), dialable(own.HostPort).String()
+	dialer := net.Dialer{Timeout: dialTimeout}
+	return []kgo.Opt{
+		kgo.SeedBrokers(bound),
+		kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == advertised {
+				address = bound
+			}
+			return dialer.DialContext(ctx, network, address)
+		}),
+	}
+}
+
+// pipelineFiles lists the pipelines of a directory, by name.
+func pipelineFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		if e, ok := errors.AsType[*os.PathError](err); ok {
+			err = e.Err
+		}
+		return nil, &problem{what: "directory of pipelines " + dir, cause: err, kind: errUsage}
+	}
+	var files []string
+	for _, e := range entries {
+		ending := filepath.Ext(e.Name())
+		// What begins with a dot is an editor's, or the store of a mounted ConfigMap.
+		if (ending == ".yaml" || ending == ".yml") && !strings.HasPrefix(e.Name(), ".") {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, nil
+}
+
+func pipelineNames(pipelines []runtime.Pipeline) string {
+	var names []string
+	for _, p := range pipelines {
+		names = append(names, p.Name)
+	}
+	if names == nil {
+		return ""
+	}
+	return ": " + strings.Join(names, ", ")
 }
 
 func (p *program) connectLintCommand() *cobra.Command {
@@ -96,8 +169,13 @@ func (p *program) connectLintCommand() *cobra.Command {
 func (p *program) readPipelines(files []string) ([]runtime.Pipeline, error) {
 	var all []runtime.Pipeline
 	var wrong []error
+	fileOf := map[string]string{} // by the pipeline's name
 	for _, file := range files {
-		pipeline, errs := readPipeline(file, p.env)
+		pipeline, named, errs := readPipeline(file, p.env)
+		if first, twice := fileOf[pipeline.Name]; twice && named != nil {
+			errs = append(errs, named(fmt.Errorf("pipeline %s is in %s, too: positions and groups go by the name, so it is unique", pipeline.Name, first)))
+		}
+		fileOf[pipeline.Name] = file
 		all, wrong = append(all, pipeline), append(wrong, errs...)
 	}
 	if len(wrong) == 0 {

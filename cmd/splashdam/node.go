@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"github.com/splashdam/splashdam/broker"
 	settings "github.com/splashdam/splashdam/broker/cluster"
@@ -18,7 +17,7 @@ func (p *program) openBroker(_ context.Context, cfg ServeConfig, on []BoundListe
 	}
 	c := broker.Config{
 		FS: vfs.OS(), Dir: cfg.Data, NodeID: cfg.NodeID, Shards: cfg.Shards, Settings: set,
-		Logger: slog.New(slog.NewTextHandler(p.stderr, nil)),
+		Logger: p.logger(),
 	}
 	for _, l := range on {
 		at := l.Advertised

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -24,6 +25,15 @@ func (p *program) talk(format string, args ...any) {
 // warn is talk that begins with a word that can be searched for.
 func (p *program) warn(format string, args ...any) {
 	p.talk("%s %s\n", p.paint(yellow, "warning:"), fmt.Sprintf(format, args...))
+}
+
+// logger is for what runs for long. When quiet it has errors only.
+func (p *program) logger() *slog.Logger {
+	level := slog.LevelInfo
+	if p.quiet {
+		level = slog.LevelError
+	}
+	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level}))
 }
 
 type color string

@@ -41,23 +41,24 @@ type pipelineFile struct {
 	path   string
 	env    environment
 	wrong  []error
+	named  place // where the name stands
 	result runtime.Pipeline
 }
 
 var pipelineName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,200}$`)
 
-func readPipeline(path string, env environment) (runtime.Pipeline, []error) {
+func readPipeline(path string, env environment) (runtime.Pipeline, place, []error) {
 	data, err := readYAML(path, "pipeline")
 	if err != nil {
-		return runtime.Pipeline{}, []error{err}
+		return runtime.Pipeline{}, nil, []error{err}
 	}
 	return parsePipeline(path, data, env)
 }
 
-func parsePipeline(path string, data []byte, env environment) (runtime.Pipeline, []error) {
+func parsePipeline(path string, data []byte, env environment) (result runtime.Pipeline, named place, wrong []error) {
 	entries, err := parseYAML(path, data, "pipeline")
 	if err != nil {
-		return runtime.Pipeline{}, []error{err}
+		return runtime.Pipeline{}, nil, []error{err}
 	}
 	f := &pipelineFile{path: path, env: env}
 	for _, e := range entries {
@@ -80,7 +81,7 @@ func parsePipeline(path string, data []byte, env environment) (runtime.Pipeline,
 	case f.result.Source == nil && f.result.Sink == nil:
 		f.complain(&problem{what: path, cause: errors.New("the pipeline has neither a source nor a sink"), kind: errUsage})
 	}
-	return f.result, f.wrong
+	return f.result, f.named, f.wrong
 }
 
 func (f *pipelineFile) complain(err error) { f.wrong = append(f.wrong, err) }
@@ -94,7 +95,7 @@ func (f *pipelineFile) name(node ast.Node) {
 		f.complain(err)
 		return
 	}
-	f.result.Name = v.text
+	f.result.Name, f.named = v.text, v.at
 }
 
 func (f *pipelineFile) source(e *ast.MappingValueNode) {

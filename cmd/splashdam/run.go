@@ -8,29 +8,32 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// runUntilReady runs the node and, once it answers clients, ready, whose context
-// ends with the node. It returns when both have ended: with the node's error or,
-// where ready failed while the node was fine, with that one, which also ends the node.
+// runUntilReady runs the node and, once it answers clients, ready. When ctx ends, so
+// does ready's context, and the node serves until ready has returned: what works with
+// it ends in good order. A ready that fails ends the node, and a node that fails ends
+// ready's context. It returns what failed when both have ended.
 func runUntilReady(ctx context.Context, n node, ready func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	prepared := make(chan error, 1)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	using, stop := context.WithCancel(ctx)
+	defer stop()
+	used := make(chan error, 1)
 	go func() {
+		var err error
 		select {
 		case <-n.Ready():
-		case <-ctx.Done():
-			prepared <- nil
-			return
+			err = ready(using)
+		case <-using.Done():
 		}
-		err := ready(ctx)
-		if err != nil {
-			cancel()
+		if err == nil {
+			<-using.Done()
 		}
-		prepared <- err
+		end()
+		used <- err
 	}()
-	err := n.Run(ctx)
-	cancel()
-	return errors.Join(err, <-prepared)
+	err := n.Run(life)
+	stop()
+	return errors.Join(err, <-used)
 }
 
 // together runs functions at the same time. The first one that fails ends the

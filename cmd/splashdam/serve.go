@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/splashdam/splashdam/connect/runtime"
 )
 
 // node is an open broker, as serve needs it. Serve calls Run once, and Close after
@@ -69,6 +71,11 @@ file, the file over the default; settings are decided one by one.
       insecure.listeners.allow: true
       log.retention.hours: 72
 
+With --connect the pipelines of a directory run in the node, as "splashdam connect
+run" would have them run beside it. All files are checked before anything starts. A
+pipeline that stops with an error is reported on standard error, and stops nothing
+else.
+
 A node serves this machine only, unless insecure.listeners.allow=true is set: there
 is no authentication yet.`,
 		Example: `  splashdam serve --data ./data
@@ -84,14 +91,27 @@ is no authentication yet.`,
 			for _, name := range strangeVariables(p.env) {
 				p.warn("the environment variable %s means nothing to splashdam", name)
 			}
-			return p.serve(cmd.Context(), cfg, started)
+			var pipelines []runtime.Pipeline
+			if cfg.Connect != "" {
+				files, err := pipelineFiles(cfg.Connect)
+				if err != nil {
+					return err
+				}
+				if len(files) == 0 {
+					p.warn("there is no pipeline, that is no file *.yaml or *.yml, in %s", cfg.Connect)
+				}
+				if pipelines, err = p.readPipelines(files); err != nil {
+					return err
+				}
+			}
+			return p.serve(cmd.Context(), cfg, pipelines, started)
 		},
 	}
 	configFlags(cmd)
 	return cmd
 }
 
-func (p *program) serve(ctx context.Context, cfg ServeConfig, started time.Time) error {
+func (p *program) serve(ctx context.Context, cfg ServeConfig, pipelines []runtime.Pipeline, started time.Time) error {
 	if err := removeStaleReadyFile(cfg.ReadyFile); err != nil {
 		return err
 	}
@@ -102,15 +122,19 @@ func (p *program) serve(ctx context.Context, cfg ServeConfig, started time.Time)
 			return err
 		}
 		context.AfterFunc(ctx, remove) // not ready from the moment it begins to wind up
-		p.banner(cfg, clusterID, on, time.Since(started))
-		return nil
+		p.banner(cfg, clusterID, on, pipelines, time.Since(started))
+		if len(pipelines) == 0 {
+			return nil
+		}
+		return p.runBeside(ctx, on, pipelines)
 	})
 	remove()
 	return err
 }
 
 // runNode runs a node until ctx ends, or ready fails. Ready is called once, when
-// the node answers clients, with a context that ends with the node.
+// the node answers clients, with a context that ends with ctx, or with a node that
+// fails. The node ends after ready has returned.
 func (p *program) runNode(ctx context.Context, cfg ServeConfig, ready func(ctx context.Context, clusterID string, on []BoundListener) error) (err error) {
 	on, err := bind(ctx, cfg)
 	if err != nil {
@@ -160,7 +184,7 @@ func unbind(all []BoundListener) error {
 }
 
 // banner says what is running where, in lines that can be copied.
-func (p *program) banner(cfg ServeConfig, clusterID string, on []BoundListener, took time.Duration) {
+func (p *program) banner(cfg ServeConfig, clusterID string, on []BoundListener, pipelines []runtime.Pipeline, took time.Duration) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  ready in %d ms\n", p.paint(bold, thisBuild().String()), took.Milliseconds())
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -180,6 +204,9 @@ func (p *program) banner(cfg ServeConfig, clusterID string, on []BoundListener, 
 	fmt.Fprintf(t, "  persistence\t%s\n", persistence(cfg.Settings[flushSetting]))
 	if cfg.Config != "" {
 		fmt.Fprintf(t, "  config\t%s\n", cfg.Config)
+	}
+	if cfg.Connect != "" {
+		fmt.Fprintf(t, "  connect\t%s of %s%s\n", count(len(pipelines), "pipeline"), cfg.Connect, pipelineNames(pipelines))
 	}
 	where := brokersHint(on)
 	fmt.Fprintf(t, "  next\tsplashdam topic create orders%s\n", where)

@@ -40,7 +40,7 @@ func Open(ctx context.Context, cluster []kgo.Opt, name, connector string) (*Topi
 		return nil, fmt.Errorf("connecting to keep positions in topic %s: %w", name, err)
 	}
 	t := &Topic{cluster, producer, name, connector}
-	if err := t.create(ctx); err != nil {
+	if err := EnsureCompacted(ctx, producer, name, DefaultPartitions, "the positions of sources"); err != nil {
 		producer.Close()
 		return nil, err
 	}
@@ -49,23 +49,48 @@ func Open(ctx context.Context, cluster []kgo.Opt, name, connector string) (*Topi
 
 func (t *Topic) Close() { t.producer.Close() }
 
-func (t *Topic) create(ctx context.Context) error {
-	compact := "compact"
-	admin := kadm.NewClient(t.producer)
-	_, err := admin.CreateTopic(ctx, DefaultPartitions, -1, map[string]*string{"cleanup.policy": &compact}, t.name)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("creating topic %s for the positions of connectors: %w", t.name, err)
+// EnsureTopic makes a topic, with -1 partitions as many as the cluster has for one by
+// default, unless it is there: who may not make topics can use those of others.
+func EnsureTopic(ctx context.Context, admin *kadm.Client, topic string, partitions int32, configs map[string]*string) (made bool, err error) {
+	_, err = admin.CreateTopic(ctx, partitions, -1, configs, topic)
+	if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
+		return err == nil, nil
 	}
-	configs, err := admin.DescribeTopicConfigs(ctx, t.name)
+	if there, listing := admin.ListTopics(ctx, topic); listing == nil && there[topic].Err == nil {
+		return false, nil
+	}
+	return false, fmt.Errorf("creating topic %s: %w", topic, err)
+}
+
+// EnsureCompacted makes a topic for what must never be deleted while it is the newest
+// of its key, or makes sure that the one that is there is such a topic. What says what
+// it is for.
+func EnsureCompacted(ctx context.Context, client *kgo.Client, topic string, partitions int32, what string) error {
+	compact := "compact"
+	admin := kadm.NewClient(client)
+	made, err := EnsureTopic(ctx, admin, topic, partitions, map[string]*string{"cleanup.policy": &compact})
 	if err != nil {
-		return nil // the cluster does not tell; it was made so, or by somebody who knew
+		return fmt.Errorf("%w; it is for %s", err, what)
+	}
+	if made {
+		return nil
+	}
+	configs, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err == nil {
+		_, err = configs.On(topic, nil)
+	}
+	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.UnsupportedVersion) {
+		return nil // the cluster does not tell; who made the topic knew what for
+	}
+	if err != nil {
+		return fmt.Errorf("asking whether topic %s is compacted: %w", topic, err)
 	}
 	for _, c := range configs {
 		for _, entry := range c.Configs {
-			if entry.Key == "cleanup.policy" && !strings.Contains(entry.MaybeValue(), "compact") {
+			if entry.Key == "cleanup.policy" && entry.MaybeValue() != compact {
 				return connect.Permanent(
-					fmt.Errorf("topic %s keeps positions for a time only: its cleanup.policy is %q", t.name, entry.MaybeValue()),
-					"set cleanup.policy=compact on it, or a source would begin anew when its position has been deleted")
+					fmt.Errorf("topic %s is for %s and has cleanup.policy=%s, which deletes what is still needed", topic, what, entry.MaybeValue()),
+					"set cleanup.policy=compact on the topic, and nothing else")
 			}
 		}
 	}

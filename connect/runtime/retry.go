@@ -2,7 +2,10 @@ package runtime
 
 import (
 	"errors"
+	"slices"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/splashdam/splashdam/connect"
 )
@@ -22,6 +25,13 @@ const (
 	steadyBefore = time.Minute // a task that ran so long has nothing to do with the last failure
 )
 
+// refusals are the cluster's answers that stay the same until somebody changes its
+// rules or the pipeline.
+var refusals = []error{
+	kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.SaslAuthenticationFailed,
+	kerr.InvalidTopicException, kerr.PolicyViolation, kerr.UnsupportedVersion,
+}
+
 // retries decides what becomes of a task that has ended. It is told how long the
 // task ran.
 type retries struct {
@@ -32,7 +42,7 @@ func (r *retries) after(err error, ran time.Duration) (next, time.Duration) {
 	if errors.Is(err, connect.ErrEndOfInput) {
 		return ended, 0
 	}
-	if _, ok := errors.AsType[*connect.PermanentError](err); ok {
+	if _, ok := errors.AsType[*connect.PermanentError](err); ok || slices.ContainsFunc(refusals, func(r error) bool { return errors.Is(err, r) }) {
 		return failed, 0
 	}
 	if ran >= steadyBefore {

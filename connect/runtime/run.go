@@ -9,25 +9,27 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/splashdam/splashdam/connect"
 	"github.com/splashdam/splashdam/connect/checkpoint"
 )
 
-// lastWords bounds what happens after the context has ended.
-const lastWords = lastFlush + 5*time.Second
+const (
+	// lastWords bounds what happens after the context has ended.
+	lastWords = lastFlush + 5*time.Second
+	// lastProduce bounds how long a source that is interrupted waits for what it has
+	// read to be acknowledged and its positions to be stored.
+	lastProduce = 5 * time.Second
+)
 
 // Run runs all tasks until the context ends, or until each has ended or failed for
 // good. It returns what the failed ones died of, nil after an orderly end.
 func (r *Runtime) Run(ctx context.Context) error {
-	tasks, err := r.tasks()
-	if err != nil {
-		return err
-	}
-	failures := make([]error, len(tasks))
+	failures := make([]error, len(r.tasks))
 	var all sync.WaitGroup
-	for i, t := range tasks {
+	for i, t := range r.tasks {
 		all.Go(func() {
 			if err := t.run(ctx); err != nil {
 				failures[i] = fmt.Errorf("%s: %w", t.name, err)
@@ -53,7 +55,7 @@ func (t task) run(ctx context.Context) error {
 			t.log.Info("at the end of its input")
 			return nil
 		case failed:
-			t.log.Error("stopped", "cause", err)
+			t.log.Error("stopped for good, until somebody cures the cause and starts it again", "cause", err)
 			return err
 		}
 		t.log.Warn("beginning again from what is stored", "cause", err, "wait", wait)
@@ -66,17 +68,29 @@ func (t task) run(ctx context.Context) error {
 }
 
 func (r *Runtime) runSource(ctx context.Context, p Pipeline, config connect.Config, number int, log *slog.Logger) (err error) {
-	running, stop := context.WithCancelCause(ctx)
+	// Reading ends with ctx. What was read is brought to its end first.
+	running, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
-	store, err := checkpoint.Open(running, r.config.Cluster, r.offsetTopic(), p.Name)
+	reading, interrupt := context.WithCancel(running)
+	defer interrupt()
+	defer context.AfterFunc(ctx, func() {
+		interrupt()
+		time.AfterFunc(lastProduce, func() { stop(errors.New("what was read is not acknowledged in time")) })
+	})()
+	store, err := checkpoint.Open(reading, r.config.Cluster, r.offsetTopic(), p.Name)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	topics := &topics{known: map[string]*topic{}}
 	client, err := kgo.NewClient(slices.Concat(r.config.Cluster, []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.ProducerBatchMaxBytes(maxRequest),
+		kgo.ProducerBatchMaxBytesFn(topics.maxBatch),
+		// What comes behind a batch that was refused must not get into the topic: its
+		// rows' places are higher, and the refused ones would be taken for repetitions
+		// when they come again.
+		kgo.StopProducerOnDataLossDetected(),
 		kgo.MaxBufferedRecords(1 << 20), // bytes are what counts
 		kgo.MaxBufferedBytes(maxBuffered),
 		kgo.ProducerLinger(linger),
@@ -85,29 +99,42 @@ func (r *Runtime) runSource(ctx context.Context, p Pipeline, config connect.Conf
 	if err != nil {
 		return fmt.Errorf("making a producer: %w", err)
 	}
+	topics.admin = kadm.NewClient(client)
 	source, err := p.Source.connector.New(config, connect.Environment{Connector: p.Name, Task: number, Log: log})
 	if err != nil {
 		client.Close()
 		return err
 	}
 	t := &sourceTask{
-		source: source, store: store, client: client, topics: newTopics(client), schemas: newSchemas(r.config.Cluster, client),
-		tombstones: p.Source.tombstones, stop: stop, finished: make(chan struct{}, 1),
+		source: source, store: store, client: client, topics: topics, schemas: newSchemas(r.config.Cluster, client),
+		tombstones: p.Source.tombstones, running: running, stop: stop,
+		finished: make(chan struct{}, 1), over: make(chan struct{}),
 	}
 	var keeper sync.WaitGroup
-	keeper.Go(func() { stop(t.keep(running)) })
-	err = t.read(running)
+	keeper.Go(func() {
+		if err := t.keep(running); err != nil {
+			stop(err)
+		}
+	})
+	err = t.read(reading)
+	if ctx.Err() != nil {
+		// An error is that of the context, and each record has been told of it, too.
+		_ = client.Flush(running)
+		close(t.over)
+		keeper.Wait()
+	}
 	stop(err)
 	keeper.Wait()
-	client.Close() // fails what is buffered
-	t.abandon(err)
+	if cause := context.Cause(running); errors.Is(err, context.Canceled) {
+		err = cause // what canceled it says more
+	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
+	err = t.explain(last, err)
+	client.Close() // fails what is buffered
+	t.abandon(err)
 	if closing := source.Close(last); closing != nil {
 		log.Warn("closing the source", "cause", closing)
-	}
-	if cause := context.Cause(running); cause != nil && errors.Is(err, context.Canceled) {
-		return cause // what canceled it says more
 	}
 	return err
 }
@@ -133,7 +160,13 @@ func (r *Runtime) runSink(ctx context.Context, p Pipeline, log *slog.Logger) err
 		client.Close()
 		return err
 	}
-	err = t.read(running)
+	missing, err := t.missing(running, p.Sink.topics)
+	if err == nil {
+		if len(missing) > 0 {
+			log.Info("waiting for topics that are not there", "topics", missing)
+		}
+		err = t.read(running)
+	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
 	if ctx.Err() != nil {

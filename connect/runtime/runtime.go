@@ -46,9 +46,10 @@ type Config struct {
 // Runtime runs pipelines. Make one with New.
 type Runtime struct {
 	config Config
+	tasks  []task
 }
 
-// New checks what can be checked without a connection.
+// New checks and plans what can be without a connection.
 func New(c Config) (*Runtime, error) {
 	if len(c.Pipelines) == 0 {
 		return nil, errors.New("there is no pipeline to run")
@@ -60,7 +61,11 @@ func New(c Config) (*Runtime, error) {
 		}
 		seen[p.Name] = true
 	}
-	return &Runtime{c}, nil
+	r := &Runtime{config: c}
+	if err := r.plan(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // task is a piece of work that is begun again when it fails.
@@ -70,27 +75,26 @@ type task struct {
 	once func(ctx context.Context) error // returns after everything it started has ended
 }
 
-func (r *Runtime) tasks() ([]task, error) {
-	var all []task
+func (r *Runtime) plan() error {
 	for _, p := range r.config.Pipelines {
 		if p.Source != nil {
 			configs := []connect.Config{p.Source.config}
 			if plan := p.Source.connector.Plan; plan != nil {
 				var err error
 				if configs, err = plan(p.Source.config, p.Source.tasksMax); err != nil {
-					return nil, fmt.Errorf("planning the source of %s: %w", p.Name, err)
+					return fmt.Errorf("planning the source of %s: %w", p.Name, err)
 				}
 			}
 			for i, c := range configs {
 				name := fmt.Sprintf("%s source %d", p.Name, i)
 				log := r.config.Log.With("pipeline", p.Name, "source", p.Source.connector.Name, "task", i)
-				all = append(all, task{name, log, func(ctx context.Context) error { return r.runSource(ctx, p, c, i, log) }})
+				r.tasks = append(r.tasks, task{name, log, func(ctx context.Context) error { return r.runSource(ctx, p, c, i, log) }})
 			}
 		}
 		if p.Sink != nil {
 			log := r.config.Log.With("pipeline", p.Name, "sink", p.Sink.connector.Name)
-			all = append(all, task{p.Name + " sink", log, func(ctx context.Context) error { return r.runSink(ctx, p, log) }})
+			r.tasks = append(r.tasks, task{p.Name + " sink", log, func(ctx context.Context) error { return r.runSink(ctx, p, log) }})
 		}
 	}
-	return all, nil
+	return nil
 }

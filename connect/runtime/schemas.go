@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -58,7 +57,7 @@ func (s *schemas) register(ctx context.Context, section *connect.Section) (*conn
 	topic := section.Topic
 	store := schemaTopic(topic)
 	if !s.read[store] {
-		if err := s.create(ctx, store); err != nil {
+		if err := checkpoint.EnsureCompacted(ctx, s.client, store, 1, "the schemas of rows"); err != nil {
 			return nil, err
 		}
 		if err := s.refresh(ctx, store); err != nil {
@@ -89,7 +88,11 @@ func (s *schemas) find(ctx context.Context, topic, id string) (*connect.Schema, 
 	for _, reread := range []bool{false, true} {
 		if reread {
 			// It was durable before the record that names it.
-			if err := s.refresh(ctx, store); err != nil {
+			err := s.refresh(ctx, store)
+			if errors.Is(err, kerr.UnknownTopicOrPartition) {
+				break
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -100,15 +103,6 @@ func (s *schemas) find(ctx context.Context, topic, id string) (*connect.Schema, 
 	return nil, connect.Permanent(
 		fmt.Errorf("topic %s has no schema %q, which a record of %s names", store, id, topic),
 		"the topic of schemas has been deleted, or was not copied along with the topic: bring it back")
-}
-
-func (s *schemas) create(ctx context.Context, store string) error {
-	compact := "compact"
-	_, err := kadm.NewClient(s.client).CreateTopic(ctx, 1, -1, map[string]*string{"cleanup.policy": &compact}, store)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("creating topic %s: %w", store, err)
-	}
-	return nil
 }
 
 func (s *schemas) refresh(ctx context.Context, store string) error {

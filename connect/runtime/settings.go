@@ -1,7 +1,10 @@
 package runtime
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/splashdam/splashdam/connect"
 )
@@ -16,7 +19,18 @@ var SourceSettings = []connect.Setting{
 
 // SinkSettings are what every sink takes besides its own.
 var SinkSettings = []connect.Setting{
-	{Name: "topics", Form: connect.List, Required: true, Doc: "the topics to read, with commas between"},
+	{Name: "topics", Form: connect.List, Required: true, Check: checkTopics, Doc: "the topics to read, with commas between"},
+}
+
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
+func checkTopics(text string) error {
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); !topicName.MatchString(name) || name == "." || name == ".." {
+			return fmt.Errorf("%q is no name of a topic: letters, digits, dots, dashes and underscores, 249 at most", name)
+		}
+	}
+	return nil
 }
 
 // NewSource checks what was given for a source, and returns all that is wrong.

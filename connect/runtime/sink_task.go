@@ -61,6 +61,21 @@ func (t *sinkTask) groupOptions() []kgo.Opt {
 	}
 }
 
+// missing is which of the topics are not there: their names may be wrong, or somebody
+// makes them later.
+func (t *sinkTask) missing(ctx context.Context, topics []string) (missing []string, err error) {
+	details, err := kadm.NewClient(t.client).ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the sink's topics: %w", err)
+	}
+	for _, topic := range topics {
+		if errors.Is(details[topic].Err, kerr.UnknownTopicOrPartition) {
+			missing = append(missing, topic)
+		}
+	}
+	return missing, nil
+}
+
 // read polls and hands on until the context ends or something fails.
 func (t *sinkTask) read(ctx context.Context) error {
 	due := time.Now().Add(flushEvery)
@@ -102,12 +117,25 @@ func (t *sinkTask) turn(ctx context.Context, due time.Time) error {
 
 // explain says what a fetch error means for a sink.
 func (t *sinkTask) explain(e kgo.FetchError) error {
+	if session, ok := errors.AsType[*kgo.ErrGroupSession](e.Err); ok {
+		return explainGroup(session.Err)
+	}
 	err := fmt.Errorf("reading partition %d of topic %s: %w", e.Partition, e.Topic, e.Err)
 	var loss *kgo.ErrDataLoss
 	if errors.Is(e.Err, kerr.OffsetOutOfRange) || errors.As(e.Err, &loss) {
 		return connect.Permanent(err, "the topic does not have the offset at which the sink stopped: either its retention has deleted "+
 			"what was not read, or its end was lost. Nothing was skipped; to go on with what there is, give the sink a new directory, "+
 			"or move its offset by hand")
+	}
+	return err
+}
+
+// explainGroup says what it means that the group did not want the sink. Two processes
+// that run one pipeline would take its place from each other for ever.
+func explainGroup(err error) error {
+	err = fmt.Errorf("in the sink's group: %w", err)
+	if errors.Is(err, kerr.FencedInstanceID) {
+		return connect.Permanent(err, "another process has begun to run this sink and goes on with it: let only one run the pipeline")
 	}
 	return err
 }
@@ -137,7 +165,11 @@ func (t *sinkTask) write(ctx context.Context, p kgo.FetchTopicPartition) error {
 			Headers: headers[first:len(headers):len(headers)],
 		}
 	}
-	return t.sink.Write(ctx, records)
+	err := t.sink.Write(ctx, records)
+	if _, ok := errors.AsType[*connect.RecordError](err); ok {
+		return connect.Permanent(err, "the sink stops there, since it would lose the record if it went on")
+	}
+	return err
 }
 
 // flush asks what is durable, and commits it. The commit is for those who look at
@@ -169,7 +201,7 @@ func (t *sinkTask) flush(ctx context.Context, all bool) error {
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("committing offsets: %w", err)
+		return explainGroup(fmt.Errorf("committing offsets: %w", err))
 	}
 	return nil
 }

@@ -2,10 +2,12 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/splashdam/splashdam/connect"
@@ -33,11 +35,15 @@ type sourceTask struct {
 	schemas    *schemas
 	json       convert.JSON
 	tombstones bool
-	stop       context.CancelCauseFunc
+	// running outlives the context of read, until what was read has come to its end;
+	// stop ends it with an error.
+	running context.Context
+	stop    context.CancelCauseFunc
 
 	mu       sync.Mutex
 	acks     acks
 	finished chan struct{} // has an element when the front of acks may be complete
+	over     chan struct{} // closed when acks is what it will be
 }
 
 // read is the task's main loop: it returns with the first error, of the source,
@@ -61,12 +67,13 @@ func (t *sourceTask) read(ctx context.Context) error {
 	}
 }
 
-// send produces a batch's rows, in order, and arranges for its marks and its ack.
+// send produces a batch's rows, in order, and arranges for its marks and its ack. On
+// an error what was begun stays unfinished, so that nobody is told that it is stored.
 func (t *sourceTask) send(ctx context.Context, b *connect.Batch, ack func(error)) error {
 	s := t.begin()
 	out, err := t.outlets(ctx, b)
 	if err != nil {
-		t.end(s, nil, ack)
+		s.ack = ack
 		return err
 	}
 	t.json.Begin(b, time.Now())
@@ -84,12 +91,13 @@ func (t *sourceTask) send(ctx context.Context, b *connect.Batch, ack func(error)
 		if len(b.Order) > 0 {
 			section = int(b.Order[row])
 		}
-		if err = t.sendRow(ctx, s, &out[section], section, &memory); err != nil {
-			break
+		if err := t.sendRow(s, &out[section], section, &memory); err != nil {
+			s.ack = ack
+			return err
 		}
 	}
 	t.end(s, nil, ack)
-	return err
+	return nil
 }
 
 // outlet is where a section's rows go, and which comes next.
@@ -140,15 +148,17 @@ func (t *sourceTask) done(s *stretch) {
 	}
 }
 
-// keep stores positions as they come to hold, and acknowledges batches. While one
-// write is under way the next collects what is newer, so a fast source costs no
-// more writes than a slow one.
+// keep stores positions as they come to hold, and acknowledges batches, until all
+// is over. While one write is under way the next collects what is newer, so a fast
+// source costs no more writes than a slow one.
 func (t *sourceTask) keep(ctx context.Context) error {
-	for {
+	for over := false; !over; {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-t.finished:
+		case <-t.over:
+			over = true
 		}
 		t.mu.Lock()
 		positions, acks := t.acks.finish()
@@ -165,6 +175,7 @@ func (t *sourceTask) keep(ctx context.Context) error {
 			ack(nil)
 		}
 	}
+	return nil
 }
 
 // abandon tells the source of every batch that did not make it.
@@ -178,7 +189,7 @@ func (t *sourceTask) abandon(err error) {
 }
 
 // sendRow produces the records of a section's next row.
-func (t *sourceTask) sendRow(ctx context.Context, s *stretch, o *outlet, number int, memory *arena) error {
+func (t *sourceTask) sendRow(s *stretch, o *outlet, number int, memory *arena) error {
 	section, row := o.section, o.row
 	o.row++
 	op, at := section.Op[row], section.Place[row]
@@ -186,7 +197,7 @@ func (t *sourceTask) sendRow(ctx context.Context, s *stretch, o *outlet, number 
 	case op == connect.Truncate:
 		// Whoever reads any partition has to forget what came before.
 		for partition := range o.topic.partitions {
-			if err := t.sendRecord(ctx, s, o, number, row, op, at, partition, memory); err != nil {
+			if err := t.sendRecord(s, o, number, row, op, at, partition, memory); err != nil {
 				return err
 			}
 		}
@@ -194,17 +205,17 @@ func (t *sourceTask) sendRow(ctx context.Context, s *stretch, o *outlet, number 
 	case t.json.KeyChanged(number, row):
 		before := at
 		before.Row--
-		if err := t.sendRecord(ctx, s, o, number, row, connect.Delete, before, byKey, memory); err != nil {
+		if err := t.sendRecord(s, o, number, row, connect.Delete, before, byKey, memory); err != nil {
 			return err
 		}
 		op = connect.Create
 	}
-	return t.sendRecord(ctx, s, o, number, row, op, at, byKey, memory)
+	return t.sendRecord(s, o, number, row, op, at, byKey, memory)
 }
 
 // sendRecord produces one record of a row, and what has to follow it.
 func (t *sourceTask) sendRecord(
-	ctx context.Context, s *stretch, o *outlet, section, row int, op connect.Op, at connect.Place, partition int32, memory *arena,
+	s *stretch, o *outlet, section, row int, op connect.Op, at connect.Place, partition int32, memory *arena,
 ) error {
 	r := &kgo.Record{
 		Topic: o.topic.name, Partition: partition, Timestamp: time.UnixMilli(o.section.Time[row]),
@@ -215,26 +226,52 @@ func (t *sourceTask) sendRecord(
 			{Key: connect.SchemaHeader, Value: o.schema},
 		},
 	}
-	if size := len(r.Key) + len(r.Value); size > o.topic.maxRecord {
-		return connect.Permanent(
-			fmt.Errorf("row %s with key %.200s has %d bytes as a record, and topic %s takes %d", at, r.Key, size, r.Topic, o.topic.maxRecord),
-			"raise max.message.bytes of the topic, or leave the large column out")
+	if size := len(r.Key) + len(r.Value); size > o.topic.maxRecord() {
+		return o.topic.refuse(fmt.Errorf("row %s with key %.200s has %d bytes as a record", at, r.Key, size))
 	}
-	t.produce(ctx, s, r)
+	t.produce(s, r)
 	if op == connect.Delete && t.tombstones && len(r.Key) > 0 && r.Value != nil {
-		t.produce(ctx, s, &kgo.Record{Topic: r.Topic, Partition: partition, Timestamp: r.Timestamp, Key: r.Key, Headers: r.Headers})
+		t.produce(s, &kgo.Record{Topic: r.Topic, Partition: partition, Timestamp: r.Timestamp, Key: r.Key, Headers: r.Headers})
 	}
 	return nil
 }
 
-func (t *sourceTask) produce(ctx context.Context, s *stretch, r *kgo.Record) {
+func (t *sourceTask) produce(s *stretch, r *kgo.Record) {
 	s.waiting.Add(1)
-	t.client.Produce(ctx, r, func(r *kgo.Record, err error) {
+	t.client.Produce(t.running, r, func(r *kgo.Record, err error) {
 		if err != nil {
 			// The stretch never becomes complete, so nothing behind this record is stored.
-			t.stop(fmt.Errorf("producing to partition %d of topic %s: %w", r.Partition, r.Topic, err))
+			t.stop(&produceError{r, err})
 			return
 		}
 		t.done(s)
 	})
+}
+
+// produceError is that a record was not taken.
+type produceError struct {
+	record *kgo.Record
+	err    error
+}
+
+func (e *produceError) Error() string {
+	return fmt.Sprintf("producing to partition %d of topic %s: %v", e.record.Partition, e.record.Topic, e.err)
+}
+func (e *produceError) Unwrap() error { return e.err }
+
+// explain says more of an error that ended the task. A batch that was too large is
+// made smaller the next time if the topic's limit has changed meanwhile; otherwise
+// it stays too large.
+func (t *sourceTask) explain(ctx context.Context, err error) error {
+	e, ok := errors.AsType[*produceError](err)
+	if !ok || !errors.Is(err, kerr.MessageTooLarge) {
+		return err
+	}
+	refused := t.topics.known[e.record.Topic]
+	if limit, told := t.topics.maxMessage(ctx, refused.name); told && limit != refused.limit {
+		return err
+	}
+	r := e.record
+	return refused.refuse(fmt.Errorf("row %s with key %.200s and %d bytes, or the batch that it was in: %w",
+		r.Headers[0].Value, r.Key, len(r.Key)+len(r.Value), err))
 }

@@ -2,47 +2,68 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/splashdam/splashdam/connect"
+	"github.com/splashdam/splashdam/connect/checkpoint"
 )
 
-// maxRequest is the largest record that is sent, in bytes: max.request.size of
-// Kafka's producer. It is checked here, before a later record of the partition can
-// overtake the one that is refused.
-const maxRequest = 1 << 20
-
-// recordOverhead is more than a record alone in its batch takes besides its key,
-// value and headers.
-const recordOverhead = 256
+const (
+	// usualLimit is taken for a topic's limit where the cluster does not tell it:
+	// max.request.size of Kafka's producer.
+	usualLimit = 1 << 20
+	// highestLimit bounds a batch, in bytes, whatever the topic takes.
+	highestLimit = 32 << 20
+	// lowestLimit is the smallest that the client has for a batch.
+	lowestLimit = 512
+	// recordOverhead is more than a record alone in its batch takes besides its key
+	// and value.
+	recordOverhead = 256
+)
 
 // topics makes topics as their first rows come.
 type topics struct {
 	admin *kadm.Client
+
+	mu    sync.Mutex // the producer asks, too
 	known map[string]*topic
 }
 
+// topic is what its rows' sender has to know. The limit is checked by the sender,
+// before a later record of the partition can overtake the one that is refused.
 type topic struct {
 	name       string
 	partitions int32
-	maxRecord  int // bytes
+	limit      int // max.message.bytes: of a batch
 }
 
-func newTopics(client *kgo.Client) *topics {
-	return &topics{kadm.NewClient(client), map[string]*topic{}}
+func (t *topic) maxBatch() int { return min(max(t.limit, lowestLimit), highestLimit) }
+
+func (t *topic) maxRecord() int { return t.maxBatch() - recordOverhead }
+
+// refuse is what becomes of a record that is too large.
+func (t *topic) refuse(err error) error {
+	if t.maxBatch() < t.limit {
+		return connect.Permanent(fmt.Errorf("%w, and no record may have more than %d", err, t.maxRecord()), "leave the large column out")
+	}
+	return connect.Permanent(fmt.Errorf("%w, and topic %s takes %d", err, t.name, t.maxRecord()),
+		"raise max.message.bytes of the topic, or leave the large column out")
 }
 
 // ensure returns the topic, made with the cluster's defaults unless it is there.
 func (t *topics) ensure(ctx context.Context, name string) (*topic, error) {
-	if known, ok := t.known[name]; ok {
+	t.mu.Lock()
+	known, ok := t.known[name]
+	t.mu.Unlock()
+	if ok {
 		return known, nil
 	}
-	if _, err := t.admin.CreateTopic(ctx, -1, -1, nil, name); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return nil, fmt.Errorf("creating topic %s: %w", name, err)
+	if _, err := checkpoint.EnsureTopic(ctx, t.admin, name, -1, nil); err != nil {
+		return nil, err
 	}
 	details, err := t.admin.ListTopics(ctx, name)
 	if err == nil {
@@ -51,12 +72,25 @@ func (t *topics) ensure(ctx context.Context, name string) (*topic, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking for the partitions of topic %s: %w", name, err)
 	}
-	made := &topic{name: name, partitions: int32(len(details[name].Partitions)), maxRecord: maxRequest - recordOverhead}
-	if limit, ok := t.maxMessage(ctx, name); ok {
-		made.maxRecord = min(made.maxRecord, limit-recordOverhead)
+	made := &topic{name: name, partitions: int32(len(details[name].Partitions)), limit: usualLimit}
+	if limit, told := t.maxMessage(ctx, name); told {
+		made.limit = limit
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.known[name] = made
 	return made, nil
+}
+
+// maxBatch is for the producer, which asks before the first record of a topic that
+// ensure has made, and for topics that it has not.
+func (t *topics) maxBatch(name string) int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known, ok := t.known[name]; ok {
+		return int32(known.maxBatch())
+	}
+	return usualLimit
 }
 
 // maxMessage is the topic's own limit, where the cluster tells it.

@@ -110,12 +110,16 @@ type schemaName struct{ topic, id string }
 // errNoSchema blames a record.
 var errNoSchema = errors.New("it has no header " + connect.SchemaHeader + ", so nobody knows its columns")
 
-// planFor finds the plan for a record; errNoSchema if that is the record's fault.
+// namesNoSchema is whether a record lacks the header. A plan would read it all the
+// same, by the schema of the record before it, which says nothing about this one.
+func namesNoSchema(r connect.Record) bool {
+	_, ok := headerOf(&r, connect.SchemaHeader)
+	return !ok
+}
+
+// planFor finds the plan for a record, which names its schema.
 func (s *Sink) planFor(ctx context.Context, topic string, r *connect.Record) (*filePlan, error) {
-	id, ok := headerOf(r, connect.SchemaHeader)
-	if !ok {
-		return nil, errNoSchema
-	}
+	id, _ := headerOf(r, connect.SchemaHeader)
 	name := schemaName{topic, string(id)}
 	if p := s.plans[name]; p != nil {
 		return p, nil

@@ -112,11 +112,14 @@ func (s *Sink) take(ctx context.Context, p *partition, records []connect.Record,
 	if err != nil || known {
 		return n, err
 	}
+	switch i := slices.IndexFunc(records[:n], namesNoSchema); {
+	case i == 0:
+		return 0, p.blame(&records[0], errNoSchema)
+	case i > 0:
+		n = i
+	}
 	if p.plan == nil || !p.plan.Reads(&records[0]) {
 		plan, err := s.planFor(ctx, p.id.Topic, &records[0])
-		if errors.Is(err, errNoSchema) {
-			err = p.blame(&records[0], err)
-		}
 		if err != nil {
 			return 0, err
 		}

@@ -27,9 +27,10 @@ type logPosition struct {
 	Epoch    uint32 `json:"epoch"`       // how often it was another server
 	File     string `json:"file,omitempty"`
 	Pos      uint64 `json:"pos,omitempty"`
-	GTIDs    string `json:"gtids,omitempty"` // all transactions up to there
+	Made     uint32 `json:"file_ts,omitempty"` // when the file was, on servers without GTIDs
+	GTIDs    string `json:"gtids,omitempty"`   // all transactions up to there
 	Events   int    `json:"event,omitempty"`
-	// Chunk is the number of the next part of any table. See source.chunk.
+	// Chunk is the number of the next chunk of any table. See source.number.
 	Chunk uint32 `json:"chunk,omitempty"`
 }
 
