@@ -90,6 +90,7 @@ func (s *Server) Config() *driver.Config {
 	c := driver.NewConfig()
 	c.User, c.Passwd = s.user, s.password
 	c.Net, c.Addr = "tcp", s.listener.Addr().String()
+	c.Logger = &driver.NopLogger{} // that a server ends before its clients is no news
 	return c
 }
 
