@@ -33,7 +33,7 @@ func (f pipelineFigures) String() string {
 	if f.Recording {
 		of = "a recording of " + of
 	}
-	return fmt.Sprintf("%s rows in %s = %s in Arrow files, after %d transactions and a new column; the connector was killed with %s of %s changes written: none is there twice",
+	return fmt.Sprintf("%s rows in %s = %s in Arrow files, after %d transactions; a connector killed at %s of %s changes, none twice",
 		thousands(f.Rows), of, thousands(f.Rows), f.Changes, thousands(f.Before), thousands(f.FileRows))
 }
 

@@ -15,5 +15,5 @@
 // The recording is of the table and the changes that Script has. To record anew, on
 // the MariaDB that is installed:
 //
-//	go test ./sources/mysql/tape -run TestTheTapeIsWhatAServerSays -rewrite
+//	go test ./sources/mysql/tape -run TheTapeIs -rewrite
 package tape
