@@ -39,7 +39,7 @@ type Options struct {
 	Args []string
 }
 
-// Server is a running, or ended, server. Config and DSN may be called at any time;
+// Server is a running, or ended, server. Config, DSN and Log may be called at any time;
 // the rest is for one goroutine.
 type Server struct {
 	options  Options
@@ -85,7 +85,9 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 }
 
 func (s *Server) data() string { return filepath.Join(s.options.Dir, "data") }
-func (s *Server) log() string  { return filepath.Join(s.options.Dir, "server.log") }
+
+// Log is the file with what the server says.
+func (s *Server) Log() string { return filepath.Join(s.options.Dir, "server.log") }
 
 // initialise makes the data directory under another name first: half of one, left by
 // a kill, would not start.
@@ -277,17 +279,17 @@ func (s *Server) DSN() string { return s.Config().FormatDSN() }
 
 // withLog adds the last lines that the server has logged.
 func (s *Server) withLog(err error) error {
-	text, readErr := os.ReadFile(s.log())
+	text, readErr := os.ReadFile(s.Log())
 	if readErr != nil {
 		return errors.Join(err, readErr)
 	}
 	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	return fmt.Errorf("%w\n%s ends with\n%s", err, s.log(), strings.Join(lines[max(0, len(lines)-10):], "\n"))
+	return fmt.Errorf("%w\n%s ends with\n%s", err, s.Log(), strings.Join(lines[max(0, len(lines)-10):], "\n"))
 }
 
 // launch starts a command that writes to the log.
 func (s *Server) launch(cmd *exec.Cmd) (*process, error) {
-	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(s.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}

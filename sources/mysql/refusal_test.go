@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"net"
 	"os"
@@ -105,22 +104,7 @@ type tried struct {
 // what the one before has stored.
 func (s *privateServer) try(t *testing.T, before *tried, settings ...string) *tried {
 	t.Helper()
-	host, port, _ := strings.Cut(s.config.Addr, ":")
-	given := map[string]string{
-		"database.hostname": host, "database.port": port, "database.user": s.config.User, "database.password": s.config.Passwd,
-		"database.server.id": "4711", "topic.prefix": "test", "table.include.list": `shop\.orders`,
-	}
-	for i := 0; i < len(settings); i += 2 {
-		given[settings[i]] = settings[i+1]
-	}
-	c, wrong := connect.ParseConfig(Connector.Settings, given)
-	if len(wrong) > 0 {
-		t.Fatal(wrong)
-	}
-	source, err := Connector.New(c, connect.Environment{Connector: "test", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := s.newSource(t, `shop\.orders`, append([]string{"database.server.id", "4711"}, settings...)...)
 	d := &tried{t: t, source: source, stored: map[string]connect.Position{}}
 	var positions []connect.Position
 	if before != nil {

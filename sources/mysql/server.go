@@ -38,6 +38,7 @@ func (c *config) open() (*sql.DB, error) {
 	d := driver.NewConfig()
 	d.User, d.Passwd, d.Net, d.Addr = c.user, c.password, "tcp", fmt.Sprintf("%s:%d", c.host, c.port)
 	d.Timeout, d.ReadTimeout, d.WriteTimeout = c.timeout, 0, c.timeout
+	d.Logger = &driver.NopLogger{} // it logs what it returns
 	connector, err := driver.NewConnector(d)
 	if err != nil {
 		return nil, err
@@ -318,6 +319,8 @@ func explain(err error) error {
 	case slices.ContainsFunc(binlogGone, func(part string) bool { return strings.Contains(text, part) }):
 		return connect.Permanent(err, "the binlog from where this source stopped is gone: "+copyAnew+
 			"; keep the binlog longer than the source may stand still")
+	case strings.Contains(text, "more GTIDs than the"):
+		return connect.Permanent(err, "the server has lost transactions that were read: "+copyAnew)
 	case code != 0:
 		return err
 	}

@@ -158,9 +158,13 @@ func (s *source) from(ctx context.Context, stored *logPosition) (logPosition, er
 		}
 		return p, nil
 	}
-	if p.Identity != s.server.identity {
-		p.Identity, p.Epoch, p.File, p.Pos = s.server.identity, p.Epoch+1, "", 0
+	if p.Identity == s.server.identity {
+		return p, s.server.checkLog(ctx, s.conn, p)
 	}
+	if err := s.server.checkHistory(ctx, s.conn, p); err != nil {
+		return p, err
+	}
+	p.Identity, p.Epoch, p.File, p.Pos = s.server.identity, p.Epoch+1, "", 0
 	return p, nil
 }
 
@@ -225,6 +229,9 @@ func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) 
 		e, ok, err := s.tail.next(some)
 		waited := some.Err() != nil
 		cancel()
+		if isTear(err) {
+			err = s.overTear(ctx, err)
+		}
 		if err == nil && ok {
 			err = s.take(ctx, b, e)
 		}
@@ -270,14 +277,18 @@ func (s *source) mark(b *builder) (*connect.Batch, error) {
 // take does what an event says.
 func (s *source) take(ctx context.Context, b *builder, e event) error {
 	kind := replication.EventType(e.kind)
-	if s.tail.preparing != nil && (kind == replication.TABLE_MAP_EVENT || isRowsEvent(e.kind)) {
+	rows := kind == replication.TABLE_MAP_EVENT || isRowsEvent(e.kind)
+	if rows && s.tail.preparing != nil {
 		return s.hold(s.tail.preparing, e)
+	}
+	if rows && s.tail.await(e) {
+		return nil
 	}
 	switch kind {
 	case replication.GTID_EVENT, replication.ANONYMOUS_GTID_EVENT, replication.GTID_TAGGED_LOG_EVENT, replication.MARIADB_GTID_EVENT:
 		return s.tail.begin(e)
 	case replication.XID_EVENT:
-		return s.tail.end(e)
+		return s.end(e)
 	case replication.XA_PREPARE_LOG_EVENT:
 		return s.prepares(ctx, b, e)
 	case replication.QUERY_EVENT, replication.MARIADB_QUERY_COMPRESSED_EVENT:
@@ -366,10 +377,12 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 	st := parseStatement(string(q.Query), string(q.Schema))
 	switch st.verb {
 	case begins:
+		s.tail.thread = q.SlaveProxyID
 		return nil
 	case commits, rollback:
-		return s.tail.end(e)
+		return s.end(e)
 	case xaStart:
+		s.tail.thread = q.SlaveProxyID
 		s.tail.prepare()
 		return nil
 	case xaEnd:
