@@ -34,6 +34,7 @@ type chunk struct {
 	// begins: it is the first of rows that cannot be told from others that were
 	// copied before, if any were.
 	begins bool
+	cut    bool         // it was long, and so ended before it had all its rows
 	after  copyPosition // where the copy goes on
 	at     watermark
 }
@@ -104,21 +105,24 @@ func (k *copier) take(ctx context.Context) (*chunk, error) {
 	}
 }
 
-// table copies a table, with as many SELECTs as it takes.
+// table copies a table, with as many SELECTs as it takes. None is open while a chunk
+// waits to be taken, for nobody could alter the table.
 func (k *copier) table(ctx context.Context, t tableName, from copyPosition) error {
-	for !from.Done {
-		last, err := k.read(ctx, t, from)
+	for limit := k.config.chunkRows; !from.Done; {
+		c, err := k.read(ctx, t, from, limit)
 		if e, ok := errors.AsType[*driver.MySQLError](err); ok && e.Number == tableChanged {
 			continue
+		}
+		if err == nil {
+			err = k.hand(ctx, c)
 		}
 		if err != nil {
 			return err
 		}
-		// Whoever alters the table does not wait until this has been taken.
-		if err := k.hand(ctx, last); err != nil {
-			return err
+		from = c.after
+		if limit = min(2*limit, k.config.chunkRows); c.cut {
+			limit = c.columns[0].Rows()
 		}
-		from = last.after
 	}
 	return nil
 }
@@ -132,10 +136,10 @@ func (k *copier) hand(ctx context.Context, c *chunk) error {
 	}
 }
 
-// read reads the rows of one SELECT, and hands out all chunks of them but the last.
-// The watermark holds for all of them: every transaction up to there is in what the
-// SELECT sees.
-func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (last *chunk, err error) {
+// read reads the rows of one SELECT. The watermark holds for all of them: every
+// transaction up to there is in what the SELECT sees. A table without a key to read it
+// by is read at once, and all but its last chunk handed out.
+func (k *copier) read(ctx context.Context, t tableName, from copyPosition, limit int) (_ *chunk, err error) {
 	declared, err := readDeclaration(ctx, k.conn, t.database, t.table)
 	if err != nil {
 		return nil, err
@@ -143,11 +147,9 @@ func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (last
 	c := &chunk{table: t}
 	if len(declared.columns) == 0 {
 		// Dropped since. What the binlog says about that comes by itself.
-		if c.at, err = k.server.watermark(ctx, k.conn); err != nil {
-			return nil, err
-		}
-		c.after = copyPosition{Done: true}
-		return c, nil
+		c.after.Done = true
+		c.at, err = k.server.watermark(ctx, k.conn)
+		return c, err
 	}
 	if c.schema, err = declared.schema(k.config.prefix + "." + t.String()); err != nil {
 		return nil, connect.Permanent(err, "leave the table out of table.include.list")
@@ -161,7 +163,7 @@ func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (last
 			err = fmt.Errorf("ending the SELECT of %v: %w", t, failed)
 		}
 	}()
-	query, args := chunkQuery(c.schema, t, from.After, k.config.chunkRows)
+	query, args := chunkQuery(c.schema, t, from.After, limit)
 	// Prepared, so that the server sends numbers and not their text.
 	statement, err := k.conn.PrepareContext(ctx, query)
 	if err != nil {
@@ -173,47 +175,49 @@ func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (last
 		return nil, fmt.Errorf("selecting from %v: %w", t, err)
 	}
 	defer rows.Close()
-	return k.scan(ctx, rows, c)
-}
-
-// scan makes chunks of a result: one, or more of them if there are many bytes, or
-// if the table has no key to read it by in parts.
-func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk) (last *chunk, err error) {
 	key := make([]sql.RawBytes, len(chunkKey(c.schema)))
-	c.begins = len(key) == 0
-	for total, limit := 0, k.config.chunkRows; ; {
-		c.columns = connect.NewColumns(c.schema.Fields)
-		into := destinations(c.columns)
-		for i := range key {
-			into = append(into, &key[i])
+	if len(key) > 0 {
+		return c, c.scan(rows, key, limit)
+	}
+	c.begins = true
+	for {
+		if err := c.scan(rows, nil, limit); err != nil || c.after.Done {
+			return c, err
 		}
-		n := 0
-		for more := true; more; {
-			if !rows.Next() {
-				if err := rows.Err(); err != nil {
-					return nil, fmt.Errorf("selecting from %v: %w", c.table, err)
-				}
-				c.after = copyPosition{Done: true}
-				return c, nil
-			}
-			if err := rows.Scan(into...); err != nil {
-				return nil, fmt.Errorf("row %d of a SELECT from %v: %w", total, c.table, err)
-			}
-			n, total = n+1, total+1
-			more = n < limit && sizeOf(c.columns) < chunkBytes
-		}
-		c.after = copyPosition{}
-		for _, text := range key {
-			c.after.After = append(c.after.After, string(text))
-		}
-		if len(key) > 0 && total == limit {
-			return c, nil
-		}
-		following := &chunk{table: c.table, schema: c.schema, at: c.at}
+		following := &chunk{table: t, schema: c.schema, at: c.at}
 		if err := k.hand(ctx, c); err != nil {
 			return nil, err
 		}
 		c = following
+	}
+}
+
+// scan takes rows of a result until it ends, there are so many, or they are long.
+func (c *chunk) scan(rows *sql.Rows, key []sql.RawBytes, limit int) error {
+	c.columns = connect.NewColumns(c.schema.Fields)
+	into := destinations(c.columns)
+	for i := range key {
+		into = append(into, &key[i])
+	}
+	for n := 0; ; {
+		if !rows.Next() {
+			c.after.Done = true
+			if err := rows.Err(); err != nil {
+				return fmt.Errorf("selecting from %v: %w", c.table, err)
+			}
+			return nil
+		}
+		if err := rows.Scan(into...); err != nil {
+			return fmt.Errorf("row %d of a SELECT from %v: %w", n, c.table, err)
+		}
+		n++
+		if c.cut = sizeOf(c.columns) >= chunkBytes; !c.cut && n < limit {
+			continue
+		}
+		for _, text := range key {
+			c.after.After = append(c.after.After, string(text))
+		}
+		return nil
 	}
 }
 

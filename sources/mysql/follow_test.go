@@ -66,6 +66,7 @@ type following struct {
 	conn    *sql.Conn
 	rnd     *rand.Rand
 	session []string
+	ddl     *sql.Conn
 
 	source    connect.Source
 	positions map[string]connect.Position // stored
@@ -86,6 +87,7 @@ func (f *following) run(seed uint64) {
 		"INSERT INTO keyless SELECT id, v FROM keyed", "INSERT INTO keyless SELECT id, v FROM keyed WHERE id < 5000")
 	f.byKey = map[string]map[string]string{"keyed": {}}
 	early := f.open()
+	f.ddl = f.open()
 	execute(t, early, "XA START 'early'", "INSERT INTO keyed VALUES (-7, 'early', 0)", "DELETE FROM keyed WHERE id = 1000", "XA END 'early'", "XA PREPARE 'early'")
 
 	writing, stop := context.WithCancel(t.Context())
@@ -98,9 +100,9 @@ func (f *following) run(seed uint64) {
 	begun := time.Now()
 	steps := []func(){
 		func() { execute(t, early, "XA COMMIT 'early'") },
-		func() { execute(t, f.conn, "ALTER TABLE keyed ADD COLUMN c int DEFAULT 5") },
-		func() { execute(t, f.conn, "TRUNCATE TABLE keyless") },
-		func() { execute(t, f.conn, "ALTER TABLE keyed ADD COLUMN d int NOT NULL DEFAULT 6") },
+		func() { f.define("ALTER TABLE keyed ADD COLUMN c int DEFAULT 5") },
+		func() { f.define("TRUNCATE TABLE keyless") },
+		func() { f.define("ALTER TABLE keyed ADD COLUMN d int NOT NULL DEFAULT 6") },
 	}
 	for len(steps) > 0 || time.Since(begun) < 3*time.Second {
 		f.step()
@@ -133,9 +135,31 @@ func (f *following) open() *sql.Conn {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { conn.Close() })
-	execute(f.t, conn, "USE splashdam_test")
+	// A statement that waits for a table may wait for somebody who waits for a row of
+	// its own, which no server finds out.
+	execute(f.t, conn, "USE splashdam_test", "SET SESSION lock_wait_timeout=1, SESSION innodb_lock_wait_timeout=1")
 	execute(f.t, conn, f.session...)
 	return conn
+}
+
+// define runs DDL, as often as it takes until it gets the table.
+func (f *following) define(q string) {
+	for {
+		_, err := f.ddl.ExecContext(f.t.Context(), q)
+		if err == nil {
+			return
+		}
+		if !inTheWay(err) {
+			f.t.Fatalf("%s: %v", q, err)
+		}
+	}
+}
+
+// inTheWay is whether a statement failed because of what others do: a deadlock, or
+// a lock that takes too long, or the table was altered meanwhile.
+func inTheWay(err error) bool {
+	e, ok := errors.AsType[*driver.MySQLError](err)
+	return ok && slices.Contains([]uint16{1205, 1213, 1412, 1614}, e.Number)
 }
 
 func (f *following) connect() {
@@ -347,8 +371,7 @@ func (f *following) write(writing context.Context, conn *sql.Conn, writer int, r
 				time.Sleep(time.Duration(rnd.IntN(30)) * time.Millisecond) // prepared
 			}
 			_, err := conn.ExecContext(ctx, q)
-			if e, ok := err.(*driver.MySQLError); ok && i < len(statements) && (e.Number == 1213 || e.Number == 1412 || e.Number == 1205 || e.Number == 1614) {
-				// a deadlock, or the table was altered meanwhile
+			if inTheWay(err) {
 				for _, undo := range []string{"XA END " + id, "XA ROLLBACK " + id, "ROLLBACK"} {
 					_, _ = conn.ExecContext(ctx, undo)
 				}
