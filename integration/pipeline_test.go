@@ -108,7 +108,10 @@ type pipeline struct {
 // the files.
 func newPipeline(t *testing.T, broker, text string) *pipeline {
 	t.Helper()
-	dir := t.ArtifactDir()
+	dir, err := os.MkdirTemp(t.ArtifactDir(), "pipeline-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &pipeline{
 		t: t, broker: broker, file: filepath.Join(dir, "pipeline.yaml"), out: filepath.Join(dir, "out"), log: filepath.Join(dir, "connector.log"),
 	}

@@ -167,12 +167,12 @@ func (k *copier) read(ctx context.Context, t tableName, from copyPosition, limit
 	// Prepared, so that the server sends numbers and not their text.
 	statement, err := k.conn.PrepareContext(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("selecting from %v: %w", t, err)
+		return nil, explain(fmt.Errorf("selecting from %v: %w", t, err))
 	}
 	defer statement.Close()
 	rows, err := statement.QueryContext(ctx, args...)
 	if err != nil {
-		return nil, fmt.Errorf("selecting from %v: %w", t, err)
+		return nil, explain(fmt.Errorf("selecting from %v: %w", t, err))
 	}
 	defer rows.Close()
 	key := make([]sql.RawBytes, len(chunkKey(c.schema)))
@@ -203,7 +203,7 @@ func (c *chunk) scan(rows *sql.Rows, key []sql.RawBytes, limit int) error {
 		if !rows.Next() {
 			c.after.Done = true
 			if err := rows.Err(); err != nil {
-				return fmt.Errorf("selecting from %v: %w", c.table, err)
+				return explain(fmt.Errorf("selecting from %v: %w", c.table, err))
 			}
 			return nil
 		}

@@ -103,7 +103,10 @@ func (s *source) Connect(ctx context.Context, positions []connect.Position) (err
 		return err
 	}
 	if len(tables) == 0 {
-		s.log.Warn("no table matches table.include.list yet")
+		s.log.Warn("no table matches table.include.list yet, of those that the user may see")
+	}
+	if err := s.preflight(ctx, tables); err != nil {
+		return err
 	}
 	for _, t := range tables {
 		c, copied := s.copies[t]
@@ -321,6 +324,11 @@ func (s *source) mapTable(ctx context.Context, e event) error {
 		s.tables[id] = known
 		return nil
 	}
+	if _, copied := s.copies[at]; !copied && s.byName[at] == nil {
+		if err := readable(ctx, s.conn, at); err != nil { // nobody has seen it before
+			return err
+		}
+	}
 	var declared declaration
 	if s.server.mariadb {
 		if declared, err = readDeclaration(ctx, s.conn, database, name); err != nil {
@@ -328,9 +336,6 @@ func (s *source) mapTable(ctx context.Context, e event) error {
 		}
 	}
 	t, err := parseTableMap(e.body, s.config.prefix, s.server.server, declared)
-	if errors.Is(err, errNoNames) {
-		return connect.Permanent(err, "set binlog_row_metadata=FULL in the server's configuration, delete the positions, and the tables will be copied anew")
-	}
 	if err != nil {
 		return err
 	}
@@ -385,11 +390,7 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 	case xaCommit, xaRollback:
 		return s.resolve(ctx, b, st.xid, st.verb == xaCommit, e)
 	case dml:
-		if slices.ContainsFunc(s.capturedTables(), func(t tableName) bool { return t.database == string(q.Schema) }) {
-			return connect.Permanent(fmt.Errorf("a %s in %s was logged as a statement, and not as rows: %.80s", st.word, q.Schema, q.Query),
-				"set binlog_format=ROW for every session")
-		}
-		return nil
+		return s.logged(st, string(q.Schema), string(q.Query))
 	}
 	if err := s.define(ctx, b, e, st); err != nil {
 		return err
@@ -425,6 +426,11 @@ func (s *source) define(ctx context.Context, b *builder, e event, st statement) 
 		}
 		if !s.config.captures(t) {
 			continue
+		}
+		if st.verb == create || st.verb == alter {
+			if err := s.refuseCascades(ctx, []tableName{t}); err != nil {
+				return err
+			}
 		}
 		if st.vanish || st.verb == rename {
 			if err := s.emptied(ctx, b, t, e, i); err != nil {
