@@ -63,10 +63,10 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 		return nil, err
 	}
 	options.Dir = dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	s := &Server{options: options, password: rand.Text()}
+	if err := os.MkdirAll(s.temporary(), 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, password: rand.Text()}
 	if err := s.initialise(ctx); err != nil {
 		return nil, fmt.Errorf("making the databases of %s in %s: %w", options.Program, s.data(), err)
 	}
@@ -84,7 +84,8 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	}
 }
 
-func (s *Server) data() string { return filepath.Join(s.options.Dir, "data") }
+func (s *Server) data() string      { return filepath.Join(s.options.Dir, "data") }
+func (s *Server) temporary() string { return filepath.Join(s.options.Dir, "tmp") }
 
 // Log is the file with what the server says.
 func (s *Server) Log() string { return filepath.Join(s.options.Dir, "server.log") }
@@ -295,6 +296,8 @@ func (s *Server) launch(cmd *exec.Cmd) (*process, error) {
 	}
 	defer log.Close() // the process has its own
 	cmd.Stdout, cmd.Stderr = log, log
+	// A server that starts removes the temporary tables that it finds, whoever's.
+	cmd.Env = append(os.Environ(), "TMPDIR="+s.temporary())
 	if err := child.Start(cmd); err != nil {
 		return nil, err
 	}

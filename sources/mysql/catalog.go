@@ -36,15 +36,14 @@ type columnDeclaration struct {
 }
 
 // readDeclaration asks the server. A table that is not there has no columns.
-func readDeclaration(ctx context.Context, conn *sql.Conn, database, name string) (declaration, error) {
+func (s server) readDeclaration(ctx context.Context, conn *sql.Conn, database, name string) (declaration, error) {
 	var d declaration
 	err := eachRow(ctx, conn, func(rows *sql.Rows) error {
 		var c columnDeclaration
 		var nullable string
 		var length, precision, scale, fraction sql.NullInt64
 		var generated sql.NullString
-		var version string
-		err := rows.Scan(&c.name, &c.dataType, &c.columnType, &nullable, &length, &precision, &scale, &fraction, &generated, &version)
+		err := rows.Scan(&c.name, &c.dataType, &c.columnType, &nullable, &length, &precision, &scale, &fraction, &generated)
 		c.nullable = nullable == "YES"
 		c.length, c.precision, c.scale, c.fraction = int(length.Int64), int(precision.Int64), int(scale.Int64), int(fraction.Int64)
 		switch generated.String {
@@ -52,12 +51,12 @@ func readDeclaration(ctx context.Context, conn *sql.Conn, database, name string)
 		case "ROW END":
 			d.rowEnd = c.name
 		default:
-			c.computed = strings.Contains(version, "MariaDB")
+			c.computed = s.mariadb
 		}
 		d.columns = append(d.columns, c)
 		return err
 	}, `SELECT column_name, data_type, column_type, is_nullable, character_maximum_length, numeric_precision, numeric_scale, datetime_precision,
-		generation_expression, VERSION() FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position`, database, name)
+		generation_expression FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position`, database, name)
 	if err == nil && len(d.columns) > 0 {
 		d.key, err = readKey(ctx, conn, database, name)
 	}

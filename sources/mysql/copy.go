@@ -140,7 +140,7 @@ func (k *copier) hand(ctx context.Context, c *chunk) error {
 // transaction up to there is in what the SELECT sees. A table without a key to read it
 // by is read at once, and all but its last chunk handed out.
 func (k *copier) read(ctx context.Context, t tableName, from copyPosition, limit int) (_ *chunk, err error) {
-	declared, err := readDeclaration(ctx, k.conn, t.database, t.table)
+	declared, err := k.server.readDeclaration(ctx, k.conn, t.database, t.table)
 	if err != nil {
 		return nil, err
 	}

@@ -152,6 +152,7 @@ func (f *following) define(q string) {
 		if !inTheWay(err) {
 			f.t.Fatalf("%s: %v", q, err)
 		}
+		f.step() // a table without a key is kept until its rows have been taken
 	}
 }
 

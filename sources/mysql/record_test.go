@@ -206,7 +206,7 @@ func (s *liveServer) record(t *testing.T, make func(t *testing.T, s *liveServer,
 			if database != "splashdam_test" {
 				continue
 			}
-			if r.declarations[name], err = readDeclaration(t.Context(), conn, database, name); err != nil {
+			if r.declarations[name], err = (server{mariadb: s.mariadb}).readDeclaration(t.Context(), conn, database, name); err != nil {
 				t.Fatal(err)
 			}
 			r.events = append(r.events, recordedEvent{kind, bytes.Clone(body)})

@@ -331,7 +331,7 @@ func (s *source) mapTable(ctx context.Context, e event) error {
 	}
 	var declared declaration
 	if s.server.mariadb {
-		if declared, err = readDeclaration(ctx, s.conn, database, name); err != nil {
+		if declared, err = s.server.readDeclaration(ctx, s.conn, database, name); err != nil {
 			return err
 		}
 	}
@@ -462,7 +462,7 @@ func (s *source) schemaOf(ctx context.Context, t tableName) (*connect.Schema, er
 	if known, ok := s.byName[t]; ok {
 		return known.schema, nil
 	}
-	declared, err := readDeclaration(ctx, s.conn, t.database, t.table)
+	declared, err := s.server.readDeclaration(ctx, s.conn, t.database, t.table)
 	if err != nil {
 		return nil, err
 	}

@@ -415,7 +415,7 @@ func TestASelectGivesWhatTheBinlogGives(t *testing.T) {
 			selected := map[string][]connect.Column{}
 			r := s.record(t, func(t *testing.T, s *liveServer, conn *sql.Conn) {
 				makeTypesAnd(t, s, conn, func(conn *sql.Conn) {
-					declared, err := readDeclaration(t.Context(), conn, "splashdam_test", "types")
+					declared, err := (server{mariadb: s.mariadb}).readDeclaration(t.Context(), conn, "splashdam_test", "types")
 					if err != nil {
 						t.Fatal(err)
 					}
