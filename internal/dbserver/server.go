@@ -183,6 +183,9 @@ func (s *Server) args() []string {
 	return append(args, s.options.Args...)
 }
 
+// temporary is where the server keeps temporary tables.
+func (s *Server) temporary() string { return filepath.Join(s.options.Dir, "tmp") }
+
 // accounts is the file of statements that the server runs before it answers.
 func (s *Server) accounts() string { return filepath.Join(s.options.Dir, "accounts.sql") }
 
@@ -293,6 +296,11 @@ func (s *Server) launch(cmd *exec.Cmd) (*process, error) {
 	}
 	defer log.Close() // the process has its own
 	cmd.Stdout, cmd.Stderr = log, log
+	// A MariaDB that starts removes other ones' temporary tables.
+	if err := os.MkdirAll(s.temporary(), 0o700); err != nil {
+		return nil, err
+	}
+	cmd.Env = append(os.Environ(), "TMPDIR="+s.temporary())
 	if err := child.Start(cmd); err != nil {
 		return nil, err
 	}
