@@ -20,7 +20,7 @@ func TestWhatIsNotOnTheTapeIsAnErrorThatNamesIt(t *testing.T) {
 	s, db := serve(t)
 	for statement, want := range map[string]string{
 		"SELECT NOW()":                        `no answer to the statement "SELECT NOW()"`,
-		"SELECT colour FROM " + s.Table():    "no such column: colour",
+		"SELECT colour FROM " + s.Table():     "no such column: colour",
 		"SELECT * FROM shop.invoices":         "no such table: shop.invoices",
 		"SHOW BINARY LOGS":                    `no answer to the statement "SHOW BINARY LOGS"`,
 		"SHOW INDEX FROM `shop`.`invoices`":   "Table 'shop.invoices' doesn't exist",
