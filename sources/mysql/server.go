@@ -3,10 +3,12 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 	driver "github.com/go-sql-driver/mysql"
@@ -41,7 +43,24 @@ func (c *config) open() (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(connector), nil
+	return sql.OpenDB(patient{connector, c.timeout}), nil
+}
+
+// patient bounds how long connecting takes, the server's greeting included, which
+// the driver's own timeout does not.
+type patient struct {
+	sqldriver.Connector
+	timeout time.Duration
+}
+
+func (p patient) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	conn, err := p.Connector.Connect(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("the server does not answer within connect.timeout.ms (%v): %w", p.timeout, err)
+	}
+	return conn, err
 }
 
 // session is a connection whose SELECTs give what the binlog has.
@@ -187,7 +206,7 @@ func binlogEnd(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
 		err = errors.New("the server does not say where its binlog ends")
 	}
 	if err != nil {
-		return w, fmt.Errorf("asking for the end of the binlog: %w", err)
+		return w, explain(fmt.Errorf("asking for the end of the binlog: %w", err))
 	}
 	return w, nil
 }
@@ -195,7 +214,7 @@ func binlogEnd(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
 // explainLock says what keeps a table from being locked.
 func explainLock(err error, t tableName) error {
 	err = fmt.Errorf("locking %v for a moment, since the server has no GTIDs: %w", t, err)
-	if e, ok := errors.AsType[*driver.MySQLError](err); ok && (e.Number == 1044 || e.Number == 1142) {
+	if e, ok := errors.AsType[*driver.MySQLError](err); ok && (e.Number == deniedForDatabase || e.Number == deniedForTable) {
 		return connect.Permanent(err, "grant the user LOCK TABLES, or set gtid_mode=ON on the server")
 	}
 	return err
@@ -266,6 +285,15 @@ var binlogGone = []string{
 	"which is not in the master's binlog", //
 }
 
+// explainFollowing is explain for who follows the binlog: somebody with the same
+// password has a session already, so what is denied is the right to follow.
+func explainFollowing(err error) error {
+	if e, ok := errors.AsType[*gomysql.MyError](err); ok && e.Code == deniedForUser {
+		return connect.Permanent(err, "grant the user REPLICATION SLAVE, so that it may follow the binlog")
+	}
+	return explain(err)
+}
+
 // explain makes of a server's error what it means for a source.
 func explain(err error) error {
 	if err == nil {
@@ -285,7 +313,7 @@ func explain(err error) error {
 	case code == deniedForTable, code == deniedForColumn, code == deniedForDatabase:
 		return connect.Permanent(err, "grant the user SELECT on the whole of every table in table.include.list, or leave the table out")
 	case code == deniedForServer:
-		return connect.Permanent(err, "grant the user REPLICATION SLAVE and, on MariaDB, BINLOG MONITOR")
+		return connect.Permanent(err, "grant the user the privilege that the server names; those that a source needs are SELECT and REPLICATION SLAVE, and on a MySQL without GTIDs LOCK TABLES and REPLICATION CLIENT")
 	case code == sameReplica, strings.Contains(text, "with the same server"):
 		return connect.Permanent(err, "another replica, or another source, has connected with this one's database.server.id: give each a number of its own")
 	case slices.ContainsFunc(binlogGone, func(part string) bool { return strings.Contains(text, part) }):

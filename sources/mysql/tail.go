@@ -34,7 +34,7 @@ type tail struct {
 
 	file   string // of the next event
 	number uint64 // of the file
-	made   uint32 // when the file was, on servers without GTIDs
+	made   uint32 // when the file was, on MySQL
 	read   uint64 // behind the last event; the events themselves have 32 bits of it
 	inside []carried
 	// at is behind the last whole transaction, done counts the row events of the one
@@ -104,7 +104,7 @@ func (t *tail) open(c *config, from logPosition) error {
 	}
 	if err != nil {
 		t.close()
-		return explain(err)
+		return explainFollowing(err)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 	case err != nil && t.failed == nil:
 		return event{}, false, nil
 	case err != nil:
-		return event{}, false, explain(err)
+		return event{}, false, explainFollowing(err)
 	}
 	body := raw.RawData[replication.EventHeaderSize:]
 	if t.checksums {
@@ -222,13 +222,22 @@ func unwrap(low, size uint32, last uint64) uint64 {
 	return last&^math.MaxUint32 | uint64(low)
 }
 
-// fileBegins notes when the server made the file, which shows on servers without
-// GTIDs whether it is still the file that it was.
+// fileBegins notes when the server made the file, which shows whether it is still
+// the file that it was. GTIDs do not: a server that was reset gives the same anew.
+// MariaDB's are compared with the position when the source connects.
 func (t *tail) fileBegins(made uint32) error {
-	if t.gtids != nil {
+	if t.server.mariadb {
 		return nil
 	}
-	if t.at.File == t.file && t.at.Made != 0 && t.at.Made != made {
+	reset := t.at.File == t.file && t.at.Made != 0 && t.at.Made != made
+	if t.at.File != "" && !reset {
+		last, err := fileNumber(t.at.File)
+		if err != nil {
+			return err
+		}
+		reset = t.number < last
+	}
+	if reset {
 		return connect.Permanent(fmt.Errorf("the binlog %s is another one than before: the binlog was reset", t.file), copyAnew)
 	}
 	t.made = made
