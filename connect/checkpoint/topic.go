@@ -77,7 +77,10 @@ func EnsureCompacted(ctx context.Context, client *kgo.Client, topic string, part
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, topic)
 	if err == nil {
-		_, err = configs.On(topic, nil)
+		var c kadm.ResourceConfig
+		if c, err = configs.On(topic, nil); err == nil {
+			err = c.Err
+		}
 	}
 	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.UnsupportedVersion) {
 		return nil // the cluster does not tell; who made the topic knew what for

@@ -227,7 +227,11 @@ func (t *sinkTask) adjust(_ context.Context, offsets map[string]map[int32]kgo.Of
 	for topic, partitions := range offsets {
 		for partition := range partitions {
 			at := place{topic, partition}
-			if start, ok := t.starts[at]; ok && start != connect.StoredOffset {
+			switch start, ok := t.starts[at]; {
+			case !ok, start == connect.StoredOffset:
+			case start == connect.FirstOffset:
+				partitions[partition] = kgo.NewOffset().AtStart()
+			default:
 				partitions[partition] = kgo.NewOffset().At(start)
 			}
 			delete(t.starts, at)

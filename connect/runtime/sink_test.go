@@ -235,8 +235,10 @@ func TestSchemasThatAreGoneStopTheSink(t *testing.T) {
 
 // fixedSink wants to begin at an offset, and takes everything.
 type fixedSink struct {
-	start int64
-	took  *[]int64
+	start   int64
+	took    *[]int64
+	durable bool // all of it is, and it says so
+	told    *int
 }
 
 func (s fixedSink) pipeline() Pipeline {
@@ -258,9 +260,15 @@ func (s fixedSink) Write(_ context.Context, r connect.Records) error {
 	}
 	return nil
 }
-func (s fixedSink) Flush(context.Context, bool) ([]connect.Offset, error) { return nil, nil }
-func (s fixedSink) Revoke(context.Context, []connect.Partition) error     { return nil }
-func (s fixedSink) Close(context.Context) error                           { return nil }
+func (s fixedSink) Flush(context.Context, bool) ([]connect.Offset, error) {
+	if !s.durable || *s.told == len(*s.took) {
+		return nil, nil
+	}
+	*s.told = len(*s.took)
+	return []connect.Offset{{Partition: connect.Partition{Topic: "text.rows"}, Next: int64(len(*s.took))}}, nil
+}
+func (s fixedSink) Revoke(context.Context, []connect.Partition) error { return nil }
+func (s fixedSink) Close(context.Context) error                       { return nil }
 
 // So it is when the end of a log was lost, or a directory is of another cluster.
 func TestASinkBehindTheTopicsEndStops(t *testing.T) {
@@ -283,4 +291,37 @@ func TestTheNamesOfTopicsAreChecked(t *testing.T) {
 			t.Errorf("%.20q: %v", text, err)
 		}
 	}
+}
+
+// The group's offset is for those who look at the lag. What a sink has to begin with is
+// for the sink to say: an empty directory gets everything, though the group is far on.
+func TestAnEmptyDirectoryGetsEverything(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.fill(100)
+		for range 2 {
+			disk := vfs.NewMem()
+			u := n.run(files(disk, "files"))
+			u.untilFiles(disk, 100)
+			u.interrupt()
+			wantFiles(t, disk, 100)
+		}
+	})
+}
+
+// Without a word from the sink it is where the group is.
+func TestASinkWithoutOffsetsOfItsOwnBeginsWhereTheGroupIs(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.fill(5)
+		var took []int64
+		sink := fixedSink{start: connect.StoredOffset, took: &took, durable: true, told: new(int)}
+		for last := 5; last <= 10; last += 5 {
+			u := n.run(sink.pipeline())
+			u.until("the records", func() bool { return len(took) >= last })
+			u.interrupt()
+			n.fill(last + 5)
+		}
+		if want := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; !slices.Equal(took, want) {
+			t.Errorf("it was given %v", took)
+		}
+	})
 }
