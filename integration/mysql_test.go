@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,22 +55,26 @@ func eachMySQL(t *testing.T, test func(t *testing.T, c *mysql.Config, db *sql.DB
 // the end the newest state in the files is the table, and no row is there twice.
 func TestATableIsInTheFilesWhateverIsKilled(t *testing.T) {
 	eachMySQL(t, func(t *testing.T, c *mysql.Config, db *sql.DB) {
-		kills := 4
-		if Long() {
-			kills = 30
-		}
-		seed := uint64(time.Now().UnixNano())
-		t.Logf("seed %d", seed)
-		rnd := rand.New(rand.NewPCG(seed, 0))
-		ctx := testContext(t, 10*time.Minute)
-		execAll(ctx, t, db,
-			"CREATE TABLE orders (id bigint primary key, writer int unsigned not null, state enum('new','paid','sent'), amount decimal(12,2), note varchar(200))",
-			"INSERT INTO orders WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id+1 FROM n WHERE id < 900) SELECT id*1000000, 0, 'new', id/7, repeat('x', id % 100) FROM n")
+		eachCluster(t, func(t *testing.T, on cluster, prefix string) { killCapture(t, c, db, on, prefix) })
+	})
+}
 
-		n := Start(t, "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3")
-		host, port, _ := strings.Cut(c.Addr, ":")
-		p := newPipeline(t, n.Addr, fmt.Sprintf(`
-name: shop
+func killCapture(t *testing.T, c *mysql.Config, db *sql.DB, on cluster, prefix string) {
+	kills := 4
+	if Long() {
+		kills = 30
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	ctx := testContext(t, 10*time.Minute)
+	execAll(ctx, t, db, "DROP TABLE IF EXISTS orders",
+		"CREATE TABLE orders (id bigint primary key, writer int unsigned not null, state enum('new','paid','sent'), amount decimal(12,2), note varchar(200))",
+		"INSERT INTO orders WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id+1 FROM n WHERE id < 900) SELECT id*1000000, 0, 'new', id/7, repeat('x', id % 100) FROM n")
+
+	host, port, _ := strings.Cut(c.Addr, ":")
+	p := newPipeline(t, on.addr, prefix+"."+c.DBName+".orders", fmt.Sprintf(`
+name: %s
 source:
   connector: mysql
   database.hostname: %s
@@ -79,67 +82,66 @@ source:
   database.user: %s
   database.password: %s
   database.server.id: %d
-  topic.prefix: shop
+  topic.prefix: %s
   table.include.list: %s.orders
   incremental.snapshot.chunk.size: 100
 sink:
   connector: arrow
-  topics: shop.%s.orders
+  topics: %s.%s.orders
   dir: %%s
   file.age.ms: 100
-`, host, port, c.User, c.Passwd, 10_000+rnd.IntN(1_000_000), c.DBName, c.DBName))
+`, prefix, host, port, c.User, c.Passwd, 10_000+rnd.IntN(1_000_000), prefix, c.DBName, prefix, c.DBName))
 
-		writing, stop := context.WithCancel(ctx)
-		defer stop()
-		done := make(chan error, 6)
-		for w := range 6 {
-			go func() { done <- writeOrders(ctx, writing, db, w+1, seed) }()
+	writing, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 6)
+	for w := range 6 {
+		go func() { done <- writeOrders(ctx, writing, db, w+1, seed) }()
+	}
+	p.start()
+	for k := range kills {
+		time.Sleep(time.Duration(300+rnd.IntN(900)) * time.Millisecond)
+		switch k % 4 {
+		case 1:
+			execAll(ctx, t, db, fmt.Sprintf("ALTER TABLE orders ADD COLUMN extra%d int DEFAULT %d", k, k))
+		case 3:
+			execAll(ctx, t, db, "TRUNCATE TABLE orders")
 		}
+		if on.node != nil && rnd.IntN(3) == 0 {
+			on.node.Kill()
+			on.node.Restart()
+			continue
+		}
+		p.kill()
 		p.start()
-		for k := range kills {
-			time.Sleep(time.Duration(300+rnd.IntN(900)) * time.Millisecond)
-			switch k % 4 {
-			case 1:
-				execAll(ctx, t, db, fmt.Sprintf("ALTER TABLE orders ADD COLUMN extra%d int DEFAULT %d", k, k))
-			case 3:
-				execAll(ctx, t, db, "TRUNCATE TABLE orders")
-			}
-			if rnd.IntN(3) == 0 {
-				n.Kill()
-				n.Restart()
-				continue
-			}
-			p.kill()
-			p.start()
+	}
+	time.Sleep(time.Second) // so that there is something to compare behind a TRUNCATE
+	stop()
+	for range 6 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(time.Second) // so that there is something to compare behind a TRUNCATE
-		stop()
-		for range 6 {
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
+	}
+	want := tableState(ctx, t, db)
+	dir := p.dir()
+	var got map[string]string
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(300 * time.Millisecond) {
+		if got = latestState(t, dir); equalStates(got, want) || time.Now().After(deadline) {
+			break
 		}
-		want := tableState(ctx, t, db)
-		dir := filepath.Join(p.out, "shop."+c.DBName+".orders")
-		var got map[string]string
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(300 * time.Millisecond) {
-			if got = latestState(t, dir); equalStates(got, want) || time.Now().After(deadline) {
-				break
-			}
+	}
+	p.stop()
+	for id, row := range want {
+		if got[id] != row {
+			t.Errorf("order %s is\n%s in the table and\n%s in the files", id, row, got[id])
 		}
-		p.stop()
-		for id, row := range want {
-			if got[id] != row {
-				t.Errorf("order %s is\n%s in the table and\n%s in the files", id, row, got[id])
-			}
+	}
+	for id, row := range got {
+		if _, ok := want[id]; !ok {
+			t.Errorf("order %s is not in the table, and %s in the files", id, row)
 		}
-		for id, row := range got {
-			if _, ok := want[id]; !ok {
-				t.Errorf("order %s is not in the table, and %s in the files", id, row)
-			}
-		}
-		t.Logf("%d orders at the end, %d rows in the files, %d kills", len(want), checkPlaces(t, dir), kills)
-	})
+	}
+	t.Logf("%d orders at the end, %d rows in the files, %d kills", len(want), checkPlaces(t, dir), kills)
 }
 
 func execAll(ctx context.Context, t *testing.T, db *sql.DB, statements ...string) {

@@ -16,9 +16,34 @@ import (
 	"github.com/splashdam/splashdam/sinks/arrow"
 )
 
+// cluster is what a pipeline runs against.
+type cluster struct {
+	addr string
+	node *Node // nil if it is not ours to kill
+}
+
+// eachCluster runs the test on a node of its own, and on the cluster of Apache Kafka
+// that SPLASHDAM_TEST_KAFKA names, which keeps what earlier tests left there: prefix
+// is for the names of topics and pipelines.
+func eachCluster(t *testing.T, test func(t *testing.T, c cluster, prefix string)) {
+	t.Run("splashdam", func(t *testing.T) {
+		n := Start(t, "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3")
+		test(t, cluster{n.Addr, n}, "own")
+	})
+	t.Run("kafka", func(t *testing.T) {
+		addr := os.Getenv("SPLASHDAM_TEST_KAFKA")
+		Need(t, "kafka", addr != "", "SPLASHDAM_TEST_KAFKA is not set: no Apache Kafka to test against")
+		test(t, cluster{addr, nil}, fmt.Sprintf("test%d", time.Now().UnixNano()))
+	})
+}
+
 // A pipeline of a source that repeats itself exactly, a topic and a sink of files:
 // whatever is killed, and when, every row is in the files once.
 func TestAPipelineWritesEveryRowOnceWhateverIsKilled(t *testing.T) {
+	eachCluster(t, killPipeline)
+}
+
+func killPipeline(t *testing.T, c cluster, prefix string) {
 	kills := 5
 	if Long() {
 		kills = 60
@@ -29,30 +54,29 @@ func TestAPipelineWritesEveryRowOnceWhateverIsKilled(t *testing.T) {
 
 	const perSecond = 30_000
 	rows := kills * perSecond / 2 // more than go through between the kills
-	n := Start(t, "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3")
-	p := newPipeline(t, n.Addr, fmt.Sprintf(`
-name: load
+	p := newPipeline(t, c.addr, prefix+".orders", fmt.Sprintf(`
+name: %s
 source:
   connector: generator
-  topic.prefix: load
+  topic.prefix: %s
   rows: %d
   rows.per.second: %d
 sink:
   connector: arrow
-  topics: load.orders
+  topics: %s.orders
   dir: %%s
   file.age.ms: 100
-`, rows, perSecond))
+`, prefix, prefix, rows, perSecond, prefix))
 
 	connectorKills, brokerKills := 0, 0
 	p.start()
 	for range kills {
 		time.Sleep(time.Duration(100+rnd.IntN(600)) * time.Millisecond)
-		if rnd.IntN(3) == 0 {
+		if c.node != nil && rnd.IntN(3) == 0 {
 			brokerKills++
-			n.Kill()
+			c.node.Kill()
 			time.Sleep(time.Duration(rnd.IntN(200)) * time.Millisecond)
-			n.Restart()
+			c.node.Restart()
 			continue
 		}
 		connectorKills++
@@ -100,16 +124,17 @@ type pipeline struct {
 	broker string
 	file   string
 	out    string
+	topic  string // of which the files are
 	cmd    *exec.Cmd
 	said   *bytes.Buffer
 }
 
 // newPipeline writes the pipeline's file; the text has one %s, for the directory of
 // the files.
-func newPipeline(t *testing.T, broker, text string) *pipeline {
+func newPipeline(t *testing.T, broker, topic, text string) *pipeline {
 	t.Helper()
 	dir := t.TempDir()
-	p := &pipeline{t: t, broker: broker, file: filepath.Join(dir, "pipeline.yaml"), out: filepath.Join(dir, "out")}
+	p := &pipeline{t: t, broker: broker, topic: topic, file: filepath.Join(dir, "pipeline.yaml"), out: filepath.Join(dir, "out")}
 	if err := os.WriteFile(p.file, fmt.Appendf(nil, text, p.out), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -155,9 +180,12 @@ func (p *pipeline) stop() {
 	p.cmd = nil
 }
 
+// dir is where the topic's files are.
+func (p *pipeline) dir() string { return filepath.Join(p.out, p.topic) }
+
 func (p *pipeline) directory() *arrow.Directory {
 	p.t.Helper()
-	d, err := arrow.OpenDirectory(vfs.OS(), filepath.Join(p.out, "load.orders"))
+	d, err := arrow.OpenDirectory(vfs.OS(), p.dir())
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -169,7 +197,7 @@ func (p *pipeline) waitFor(rows int) {
 	p.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		count := 0
-		if _, err := os.Stat(filepath.Join(p.out, "load.orders")); err == nil {
+		if _, err := os.Stat(p.dir()); err == nil {
 			if err := p.directory().Rows(func(b *arrow.Block) error { count += len(b.Offset); return nil }); err != nil {
 				p.t.Fatal(err)
 			}

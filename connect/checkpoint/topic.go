@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -56,12 +57,36 @@ func (t *Topic) Close() { t.producer.Close() }
 func EnsureTopic(ctx context.Context, admin *kadm.Client, topic string, partitions int32, configs map[string]*string) (made bool, err error) {
 	_, err = admin.CreateTopic(ctx, partitions, -1, configs, topic)
 	if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
-		return err == nil, nil
+		return err == nil, awaitLeaders(ctx, admin, topic)
 	}
 	if there, listing := admin.ListTopics(ctx, topic); listing == nil && there[topic].Err == nil {
 		return false, nil
 	}
 	return false, fmt.Errorf("creating topic %s: %w", topic, err)
+}
+
+// topicTimeout bounds how long a topic may take from being made to being of use.
+const topicTimeout = 15 * time.Second
+
+// awaitLeaders waits until every broker may be expected to know a topic that was made
+// just now, and all its partitions have leaders.
+func awaitLeaders(ctx context.Context, admin *kadm.Client, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, topicTimeout)
+	defer cancel()
+	for {
+		ends, err := admin.ListEndOffsets(ctx, topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the leaders of topic %s: %w", topic, err)
+		}
+	}
 }
 
 // EnsureCompacted makes a topic for what must never be deleted while it is the newest
