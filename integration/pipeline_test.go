@@ -2,11 +2,15 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,19 +26,21 @@ type cluster struct {
 	node *Node // nil if it is not ours to kill
 }
 
-// eachCluster runs the test on a node of its own, and on the cluster of Apache Kafka
-// that SPLASHDAM_TEST_KAFKA names, which keeps what earlier tests left there: prefix
-// is for the names of topics and pipelines.
+// eachCluster runs the test on a node of its own and onKafka.
 func eachCluster(t *testing.T, test func(t *testing.T, c cluster, prefix string)) {
 	t.Run("splashdam", func(t *testing.T) {
 		n := Start(t, "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3")
 		test(t, cluster{n.Addr, n}, "own")
 	})
-	t.Run("kafka", func(t *testing.T) {
-		addr := os.Getenv("SPLASHDAM_TEST_KAFKA")
-		Need(t, "kafka", addr != "", "SPLASHDAM_TEST_KAFKA is not set: no Apache Kafka to test against")
-		test(t, cluster{addr, nil}, fmt.Sprintf("test%d", time.Now().UnixNano()))
-	})
+	t.Run("kafka", func(t *testing.T) { onKafka(t, test) })
+}
+
+// onKafka runs the test on the cluster of Apache Kafka that SPLASHDAM_TEST_KAFKA names.
+// It keeps what other tests left there: prefix is for the names of topics and pipelines.
+func onKafka(t *testing.T, test func(t *testing.T, c cluster, prefix string)) {
+	addr := os.Getenv("SPLASHDAM_TEST_KAFKA")
+	Need(t, "kafka", addr != "", "SPLASHDAM_TEST_KAFKA is not set: no Apache Kafka to test against")
+	test(t, cluster{addr, nil}, fmt.Sprintf("test%d", time.Now().UnixNano()))
 }
 
 // A pipeline of a source that repeats itself exactly, a topic and a sink of files:
@@ -126,7 +132,25 @@ type pipeline struct {
 	out    string
 	topic  string // of which the files are
 	cmd    *exec.Cmd
-	said   *bytes.Buffer
+	said   *output
+}
+
+// output is what a process says, to be read while it runs.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // newPipeline writes the pipeline's file; the text has one %s, for the directory of
@@ -151,7 +175,7 @@ func newPipeline(t *testing.T, broker, topic, text string) *pipeline {
 
 func (p *pipeline) start() {
 	p.t.Helper()
-	p.said = &bytes.Buffer{}
+	p.said = &output{}
 	p.cmd = exec.Command(Binary(p.t), "connect", "run", "-b", p.broker, p.file)
 	p.cmd.Stderr = p.said
 	if err := startProcess(p.cmd); err != nil {
@@ -178,6 +202,38 @@ func (p *pipeline) stop() {
 		p.t.Fatalf("the connector ended with %v\n%s", err, p.said)
 	}
 	p.cmd = nil
+}
+
+// stops waits until the connector has ended with an error, and has said all of this.
+func (p *pipeline) stops(texts ...string) {
+	p.t.Helper()
+	p.until(texts...)
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
+			p.t.Errorf("the connector ended with %v", err)
+		}
+		p.cmd = nil
+	case <-time.After(30 * time.Second):
+		p.t.Fatal("the connector does not end")
+	}
+}
+
+// until waits until the connector has said all of this.
+func (p *pipeline) until(texts ...string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		said := p.said.String()
+		missing := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return strings.Contains(said, text) })
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the connector has not said %q:\n%s", missing, lastLines(said, 30))
+		}
+	}
 }
 
 // dir is where the topic's files are.
