@@ -14,10 +14,10 @@ const PlaceHeader = "sd-pos"
 const SchemaHeader = "sd-schema"
 
 // Place is a row's place in all that one task of a source ever reads. A source
-// that reads something again gives it the same place, and whatever it sends to a
-// partition comes in ascending order but for such repetitions. So who remembers
-// the highest place by partition and task drops what is not above it, and has
-// every row once.
+// that reads something again gives it the same place, or if it may be something
+// else by now a new one; and whatever it sends to a partition comes in ascending
+// order but for repetitions. So who remembers the highest place by partition and
+// task drops what is not above it, and has every row once.
 type Place struct {
 	Task  uint32 // of the connector
 	Epoch uint32 // rises when the source's positions begin anew, as on another server

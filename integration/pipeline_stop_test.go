@@ -18,94 +18,93 @@ import (
 // on our own broker; here it is Apache Kafka's answers that have to be understood.
 
 func TestAPipelineStopsAtATopicThatWasMadeAgain(t *testing.T) {
-	onKafka(t, func(t *testing.T, c cluster, prefix string) {
-		ctx, admin := adminOf(t, c)
-		p := newPipeline(t, c.addr, prefix+".orders", generated(prefix, 1000))
-		p.start()
-		p.waitFor(1000)
-		if _, err := admin.DeleteTopic(ctx, p.topic); err != nil {
-			t.Fatal(err)
-		}
-		eventually(ctx, t, "making the topic again", func() error {
-			_, err := admin.CreateTopic(ctx, 1, 1, nil, p.topic)
-			return err
-		})
-		p.stops("topic "+p.topic+" was deleted and created again", "away, or give the sink another dir")
-		if rows := countRows(t, p.dir()); rows != 1000 {
-			t.Errorf("%d rows are in the files", rows)
-		}
+	c := kafkaCluster(t)
+	topic := c.prefix + ".orders"
+	ctx, admin := adminOf(t, c)
+	p := newPipeline(t, c.addr, generated(c.prefix, 1000))
+	p.start()
+	p.waitFor(topic, 1000)
+	if _, err := admin.DeleteTopic(ctx, topic); err != nil {
+		t.Fatal(err)
+	}
+	eventually(ctx, t, "making the topic again", func() error {
+		_, err := admin.CreateTopic(ctx, 1, 1, nil, topic)
+		return err
 	})
+	p.stops("topic "+topic+" was deleted and created again", "away, or give the sink another dir")
+	if rows := p.rows(topic); rows != 1000 {
+		t.Errorf("%d rows are in the files", rows)
+	}
 }
 
 func TestAPipelineStopsAtAGap(t *testing.T) {
-	onKafka(t, func(t *testing.T, c cluster, prefix string) {
-		ctx, admin := adminOf(t, c)
-		p := newPipeline(t, c.addr, prefix+".orders", generated(prefix, 3000))
-		p.start()
-		p.waitFor(3000)
-		p.stop()
-		// Another pipeline's source goes on with the topic, and then retention strikes.
-		more := newPipeline(t, c.addr, p.topic, strings.Replace(generated(prefix+"-more", 3000), "topic.prefix: "+prefix+"-more", "topic.prefix: "+prefix, 1))
-		more.start()
-		var ends kadm.ListedOffsets
-		eventually(ctx, t, "more rows", func() (err error) {
-			if ends, err = admin.ListEndOffsets(ctx, p.topic); err == nil && sum(ends) < 6000 {
-				err = fmt.Errorf("the topic has %d", sum(ends))
-			}
-			return err
-		})
-		more.kill()
-		deleted, err := admin.DeleteRecords(ctx, ends.Offsets())
-		if err = errors.Join(err, deleted.Error()); err != nil {
-			t.Fatal(err)
+	c := kafkaCluster(t)
+	topic := c.prefix + ".orders"
+	ctx, admin := adminOf(t, c)
+	p := newPipeline(t, c.addr, generated(c.prefix, 3000))
+	p.start()
+	p.waitFor(topic, 3000)
+	p.stop()
+	// Another pipeline's source goes on with the topic, and then retention strikes.
+	more := newPipeline(t, c.addr, strings.Replace(generated(c.prefix+"-more", 3000), "topic.prefix: "+c.prefix+"-more", "topic.prefix: "+c.prefix, 1))
+	more.start()
+	var ends kadm.ListedOffsets
+	eventually(ctx, t, "more rows", func() (err error) {
+		if ends, err = admin.ListEndOffsets(ctx, topic); err == nil && sum(ends) < 6000 {
+			err = fmt.Errorf("the topic has %d", sum(ends))
 		}
-		p.start()
-		p.stops("OFFSET_OUT_OF_RANGE", "its retention has deleted what was not read", "Nothing was skipped")
-		if rows := countRows(t, p.dir()); rows != 3000 {
-			t.Errorf("%d rows are in the files", rows)
-		}
+		return err
 	})
+	more.kill()
+	deleted, err := admin.DeleteRecords(ctx, ends.Offsets())
+	if err = errors.Join(err, deleted.Error()); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	p.stops("OFFSET_OUT_OF_RANGE", "its retention has deleted what was not read", "Nothing was skipped")
+	if rows := p.rows(topic); rows != 3000 {
+		t.Errorf("%d rows are in the files", rows)
+	}
 }
 
 func TestOfTwoProcessesWithOnePipelineTheFirstStops(t *testing.T) {
-	onKafka(t, func(t *testing.T, c cluster, prefix string) {
-		sink := generated(prefix, 3000)
-		p := newPipeline(t, c.addr, prefix+".orders", sink)
-		p.start()
-		p.waitFor(3000)
-		second := *p
-		second.cmd = nil
-		second.start()
-		defer second.kill()
-		p.stops("another process has begun to run this sink", "let only one run the pipeline")
-	})
+	c := kafkaCluster(t)
+	topic := c.prefix + ".orders"
+	p := newPipeline(t, c.addr, generated(c.prefix, 3000))
+	p.start()
+	p.waitFor(topic, 3000)
+	second := *p
+	second.cmd = nil
+	second.start()
+	defer second.kill()
+	p.stops("another process has begun to run this sink", "let only one run the pipeline")
 }
 
 func TestAPipelineStopsAtARowThatIsTooLarge(t *testing.T) {
-	onKafka(t, func(t *testing.T, c cluster, prefix string) {
-		ctx, admin := adminOf(t, c)
-		limit := "400"
-		if _, err := admin.CreateTopic(ctx, 1, 1, map[string]*string{"max.message.bytes": &limit}, prefix+".orders"); err != nil {
-			t.Fatal(err)
-		}
-		p := newPipeline(t, c.addr, prefix+".orders", generated(prefix, 100))
-		p.start()
-		p.until("stopped for good")
-		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil { // the sink goes on until then
-			t.Fatal(err)
-		}
-		p.stops("bytes as a record, and topic "+p.topic+" takes 144", "raise max.message.bytes of the topic")
-		limit = "100000"
-		if _, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, p.topic); err != nil {
-			t.Fatal(err)
-		}
-		p.start()
-		p.waitFor(100)
-		p.stop()
-		if rows := countRows(t, p.dir()); rows != 100 {
-			t.Errorf("%d rows are in the files", rows)
-		}
-	})
+	c := kafkaCluster(t)
+	topic := c.prefix + ".orders"
+	ctx, admin := adminOf(t, c)
+	limit := "400"
+	if _, err := admin.CreateTopic(ctx, 1, 1, map[string]*string{"max.message.bytes": &limit}, topic); err != nil {
+		t.Fatal(err)
+	}
+	p := newPipeline(t, c.addr, generated(c.prefix, 100))
+	p.start()
+	p.until("stopped for good")
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil { // the sink goes on until then
+		t.Fatal(err)
+	}
+	p.stops("bytes as a record, and topic "+topic+" takes 144", "raise max.message.bytes of the topic")
+	limit = "100000"
+	if _, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, topic); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	p.waitFor(topic, 100)
+	p.stop()
+	if rows := p.rows(topic); rows != 100 {
+		t.Errorf("%d rows are in the files", rows)
+	}
 }
 
 // generated is a pipeline of rows that are made, and their files.

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,37 +9,41 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/splashdam/splashdam/connect"
+	"github.com/splashdam/splashdam/internal/child"
 	"github.com/splashdam/splashdam/internal/vfs"
 	"github.com/splashdam/splashdam/sinks/arrow"
 )
 
 // cluster is what a pipeline runs against.
 type cluster struct {
-	addr string
-	node *Node // nil if it is not ours to kill
+	addr   string
+	prefix string // of the names of topics and pipelines
+	node   *Node  // nil if it is not ours to kill
 }
 
-// eachCluster runs the test on a node of its own and onKafka.
-func eachCluster(t *testing.T, test func(t *testing.T, c cluster, prefix string)) {
-	t.Run("splashdam", func(t *testing.T) {
-		n := Start(t, "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3")
-		test(t, cluster{n.Addr, n}, "own")
-	})
-	t.Run("kafka", func(t *testing.T) { onKafka(t, test) })
+// ownCluster starts a node for pipelines.
+func ownCluster(t *testing.T) cluster {
+	n := StartIn(t, filepath.Join(t.ArtifactDir(), "broker"), "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3")
+	return cluster{n.Addr, "own", n}
 }
 
-// onKafka runs the test on the cluster of Apache Kafka that SPLASHDAM_TEST_KAFKA names.
-// It keeps what other tests left there: prefix is for the names of topics and pipelines.
-func onKafka(t *testing.T, test func(t *testing.T, c cluster, prefix string)) {
+// eachCluster runs the test on a node of its own and on Apache Kafka.
+func eachCluster(t *testing.T, test func(t *testing.T, c cluster)) {
+	t.Run("splashdam", func(t *testing.T) { test(t, ownCluster(t)) })
+	t.Run("kafka", func(t *testing.T) { test(t, kafkaCluster(t)) })
+}
+
+// kafkaCluster is the cluster of Apache Kafka that SPLASHDAM_TEST_KAFKA names. It keeps
+// what other tests left there.
+func kafkaCluster(t *testing.T) cluster {
 	addr := os.Getenv("SPLASHDAM_TEST_KAFKA")
 	Need(t, "kafka", addr != "", "SPLASHDAM_TEST_KAFKA is not set: no Apache Kafka to test against")
-	test(t, cluster{addr, nil}, fmt.Sprintf("test%d", time.Now().UnixNano()))
+	return cluster{addr, fmt.Sprintf("test%d", time.Now().UnixNano()), nil}
 }
 
 // A pipeline of a source that repeats itself exactly, a topic and a sink of files:
@@ -49,7 +52,7 @@ func TestAPipelineWritesEveryRowOnceWhateverIsKilled(t *testing.T) {
 	eachCluster(t, killPipeline)
 }
 
-func killPipeline(t *testing.T, c cluster, prefix string) {
+func killPipeline(t *testing.T, c cluster) {
 	kills := 5
 	if Long() {
 		kills = 60
@@ -60,7 +63,7 @@ func killPipeline(t *testing.T, c cluster, prefix string) {
 
 	const perSecond = 30_000
 	rows := kills * perSecond / 2 // more than go through between the kills
-	p := newPipeline(t, c.addr, prefix+".orders", fmt.Sprintf(`
+	p := newPipeline(t, c.addr, fmt.Sprintf(`
 name: %s
 source:
   connector: generator
@@ -72,7 +75,7 @@ sink:
   topics: %s.orders
   dir: %%s
   file.age.ms: 100
-`, prefix, prefix, rows, perSecond, prefix))
+`, c.prefix, c.prefix, rows, perSecond, c.prefix))
 
 	connectorKills, brokerKills := 0, 0
 	p.start()
@@ -89,13 +92,13 @@ sink:
 		p.kill()
 		p.start()
 	}
-	p.waitFor(rows)
+	p.waitFor(c.prefix+".orders", rows)
 	p.stop()
 
 	// The generator's place is the number of the row, and its order is the places'.
 	seen := make(map[uint64]bool, rows)
 	last := map[int32]int64{}
-	files := p.directory()
+	files := p.directory(c.prefix + ".orders")
 	err := files.Rows(func(b *arrow.Block) error {
 		id := b.Schema.Index("id")
 		for i := range b.Offset {
@@ -130,35 +133,21 @@ type pipeline struct {
 	broker string
 	file   string
 	out    string
-	topic  string // of which the files are
+	log    string
 	cmd    *exec.Cmd
-	said   *output
-}
-
-// output is what a process says, to be read while it runs.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // newPipeline writes the pipeline's file; the text has one %s, for the directory of
 // the files.
-func newPipeline(t *testing.T, broker, topic, text string) *pipeline {
+func newPipeline(t *testing.T, broker, text string) *pipeline {
 	t.Helper()
-	dir := t.TempDir()
-	p := &pipeline{t: t, broker: broker, topic: topic, file: filepath.Join(dir, "pipeline.yaml"), out: filepath.Join(dir, "out")}
+	dir, err := os.MkdirTemp(t.ArtifactDir(), "pipeline-") // a test may have several
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pipeline{
+		t: t, broker: broker, file: filepath.Join(dir, "pipeline.yaml"), out: filepath.Join(dir, "out"), log: filepath.Join(dir, "connector.log"),
+	}
 	if err := os.WriteFile(p.file, fmt.Appendf(nil, text, p.out), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -166,8 +155,8 @@ func newPipeline(t *testing.T, broker, topic, text string) *pipeline {
 		if p.cmd != nil {
 			p.kill()
 		}
-		if t.Failed() && p.said != nil {
-			t.Logf("the connector's last output:\n%s", lastLines(p.said.String(), 30))
+		if t.Failed() {
+			t.Logf("the connector's last output:\n%s", p.said())
 		}
 	})
 	return p
@@ -175,33 +164,42 @@ func newPipeline(t *testing.T, broker, topic, text string) *pipeline {
 
 func (p *pipeline) start() {
 	p.t.Helper()
-	p.said = &output{}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
 	p.cmd = exec.Command(Binary(p.t), "connect", "run", "-b", p.broker, p.file)
-	p.cmd.Stderr = p.said
-	if err := startProcess(p.cmd); err != nil {
+	p.cmd.Stderr = log
+	if err := child.Start(p.cmd); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-func (p *pipeline) kill() {
-	p.t.Helper()
-	if err := p.cmd.Process.Kill(); err != nil {
-		p.t.Fatalf("the connector ended by itself: %v\n%s", err, p.said)
+// said is the last of what it has said so far.
+func (p *pipeline) said() string { return lastLines(p.output(), 30) }
+
+func (p *pipeline) output() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
 	}
-	p.cmd.Wait() // it was killed, and says so
-	p.cmd = nil
+	return string(text)
 }
 
-// stop ends the connector with SIGTERM and demands an orderly end.
-func (p *pipeline) stop() {
+// until waits until the connector has said all of this.
+func (p *pipeline) until(texts ...string) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Fatal(err)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		said := p.output()
+		missing := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return strings.Contains(said, text) })
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the connector has not said %q:\n%s", missing, p.said())
+		}
 	}
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Fatalf("the connector ended with %v\n%s", err, p.said)
-	}
-	p.cmd = nil
 }
 
 // stops waits until the connector has ended with an error, and has said all of this.
@@ -221,43 +219,56 @@ func (p *pipeline) stops(texts ...string) {
 	}
 }
 
-// until waits until the connector has said all of this.
-func (p *pipeline) until(texts ...string) {
+func (p *pipeline) kill() {
 	p.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		said := p.said.String()
-		missing := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return strings.Contains(said, text) })
-		if len(missing) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("the connector has not said %q:\n%s", missing, lastLines(said, 30))
-		}
+	p.cmd.Process.Kill() // fails only if it has ended, which Wait tells
+	err := p.cmd.Wait()
+	status := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	p.cmd = nil
+	if !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		p.t.Fatalf("the connector ended by itself: %v\n%s", err, p.said())
 	}
 }
 
-// dir is where the topic's files are.
-func (p *pipeline) dir() string { return filepath.Join(p.out, p.topic) }
-
-func (p *pipeline) directory() *arrow.Directory {
+// stop ends the connector with SIGTERM and demands an orderly end.
+func (p *pipeline) stop() {
 	p.t.Helper()
-	d, err := arrow.OpenDirectory(vfs.OS(), p.dir())
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Fatalf("the connector ended with %v\n%s", err, p.said())
+	}
+	p.cmd = nil
+}
+
+// directory is the files of a topic.
+func (p *pipeline) directory(topic string) *arrow.Directory {
+	p.t.Helper()
+	d, err := arrow.OpenDirectory(vfs.OS(), filepath.Join(p.out, topic))
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	return d
 }
 
-// waitFor waits until there are as many rows in the files.
-func (p *pipeline) waitFor(rows int) {
+// rows counts those in the files of a topic.
+func (p *pipeline) rows(topic string) (count int) {
+	p.t.Helper()
+	if _, err := os.Stat(filepath.Join(p.out, topic)); err != nil {
+		return 0
+	}
+	if err := p.directory(topic).Rows(func(b *arrow.Block) error { count += len(b.Offset); return nil }); err != nil {
+		p.t.Fatal(err)
+	}
+	return count
+}
+
+// waitFor waits until there are as many rows in the files of a topic.
+func (p *pipeline) waitFor(topic string, rows int) {
 	p.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		count := 0
-		if _, err := os.Stat(p.dir()); err == nil {
-			if err := p.directory().Rows(func(b *arrow.Block) error { count += len(b.Offset); return nil }); err != nil {
-				p.t.Fatal(err)
-			}
-		}
+		count := p.rows(topic)
 		if count >= rows {
 			return
 		}

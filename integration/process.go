@@ -8,13 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/splashdam/splashdam/internal/child"
 )
 
 // Binary builds the program once for a test run and returns its path.
@@ -70,27 +71,6 @@ type Node struct {
 	err   error
 	log   string
 }
-
-// startProcess starts a process that ends with this one, also where this one has no
-// time to clean up. Linux ends it with the thread that started it, and Go's threads
-// come and go: so that is a thread of its own, kept for good.
-func startProcess(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	starter() <- func() { started <- cmd.Start() }
-	return <-started
-}
-
-var starter = sync.OnceValue(func() chan<- func() {
-	starts := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for start := range starts {
-			start()
-		}
-	}()
-	return starts
-})
 
 // readyTimeout bounds how long a node may take to start.
 const readyTimeout = 30 * time.Second
@@ -158,7 +138,7 @@ func (n *Node) start(listen string) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	// The tests' own variables are none of the node's.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SPLASHDAM_") })
-	if err := startProcess(cmd); err != nil {
+	if err := child.Start(cmd); err != nil {
 		return err
 	}
 	ended := make(chan struct{})

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/splashdam/splashdam/internal/child"
 )
 
 // A service is this test binary in a process of its own, so that it can be killed:
@@ -178,7 +180,7 @@ func startService(t *testing.T, p plan, events chan<- event) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := startProcess(s.cmd); err != nil {
+	if err := child.Start(s.cmd); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})

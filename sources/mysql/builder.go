@@ -55,29 +55,27 @@ func (b *builder) of(t tableName, schema *connect.Schema) (*connect.Section, uin
 	return b.batch.Sections[i], uint16(i)
 }
 
-func (b *builder) addPart(part *chunk) {
-	section, number := b.of(part.table, part.schema)
-	n := part.columns[0].Rows()
-	section.After = part.columns
+// addChunk adds rows that were selected. They are placed behind the last whole
+// transaction.
+func (b *builder) addChunk(c *chunk) {
+	section, number := b.of(c.table, c.schema)
+	n := c.columns[0].Rows()
+	section.After = c.columns
 	now := time.Now().UnixMilli()
-	b.origin(section, part.table, now, "true", b.s.tail.at.Pos, 0)
+	b.origin(section, c.table, now, "true", b.s.tail.at.Pos, 0)
 	for i := range n {
 		section.Op = append(section.Op, connect.Read)
 		section.Time = append(section.Time, now)
-		section.Place = append(section.Place, b.place(b.s.tail.at.Pos, uint64(part.number)<<32|uint64(i+1)))
+		section.Place = append(section.Place, b.place(b.s.tail.at.Pos, c.place(i+1)))
 		b.batch.Order = append(b.batch.Order, number)
 	}
 	b.rows += n
 }
 
 func (b *builder) addRows(t *table, rows *rowsEvent, e event) error {
-	name, err := b.nameOf(t)
-	if err != nil {
-		return err
-	}
-	section, number := b.of(name, t.schema)
+	section, number := b.of(t.name, t.schema)
 	b.bytes += len(rows.images)
-	b.origin(section, name, int64(e.time)*1000, "false", e.end, e.serverID)
+	b.origin(section, t.name, int64(e.time)*1000, "false", e.end, e.serverID)
 	first := section.Rows()
 	for len(rows.images) > 0 {
 		if err := t.decode(rows, section, batchRows); err != nil {
@@ -85,37 +83,42 @@ func (b *builder) addRows(t *table, rows *rowsEvent, e event) error {
 		}
 	}
 	b.rows += section.Rows() - first
+	end, base := b.s.tail.place(e)
 	for i := first; i < section.Rows(); i++ {
 		row := uint64(i - first)
 		if section.Op[i] == connect.Update {
 			row = 2*row + 1
 		}
 		section.Time = append(section.Time, int64(e.time)*1000)
-		section.Place = append(section.Place, b.place(e.end, row))
+		section.Place = append(section.Place, b.place(end, base+row))
 		b.batch.Order = append(b.batch.Order, number)
 	}
 	return nil
 }
 
 // addTruncate says that a table's rows are gone.
-func (b *builder) addTruncate(t tableName, schema *connect.Schema, e event) {
+func (b *builder) addTruncate(t tableName, schema *connect.Schema, e event, nth int) {
+	b.empty(t, schema, int64(e.time)*1000, "false", e.serverID, e.end, uint64(nth))
+}
+
+// addEmpty says that rows that were copied before are gone.
+func (b *builder) addEmpty(c *chunk) {
+	b.empty(c.table, c.schema, time.Now().UnixMilli(), "true", 0, b.s.tail.at.Pos, c.place(0))
+}
+
+func (b *builder) empty(t tableName, schema *connect.Schema, ms int64, snapshot string, serverID uint32, end, row uint64) {
 	section, number := b.of(t, schema)
-	b.origin(section, t, int64(e.time)*1000, "false", e.end, e.serverID)
+	b.origin(section, t, ms, snapshot, end, serverID)
 	for _, image := range [][]connect.Column{section.Before, section.After} {
 		for i := range image {
 			image[i].AppendNull()
 		}
 	}
 	section.Op = append(section.Op, connect.Truncate)
-	section.Time = append(section.Time, int64(e.time)*1000)
-	section.Place = append(section.Place, b.place(e.end, 0))
+	section.Time = append(section.Time, ms)
+	section.Place = append(section.Place, b.place(end, row))
 	b.batch.Order = append(b.batch.Order, number)
 	b.rows++
-}
-
-func (b *builder) nameOf(t *table) (tableName, error) {
-	database, name, err := tableMapName(append(make([]byte, tableHeader), t.event...))
-	return tableName{database, name}, err
 }
 
 func (b *builder) place(end, row uint64) connect.Place {

@@ -1,85 +1,11 @@
 package mysql
 
 import (
-	"context"
-	"database/sql"
 	"fmt"
 	"strings"
 
 	"github.com/splashdam/splashdam/connect"
 )
-
-// chunk is a part of a table, read at a watermark.
-type chunk struct {
-	table   tableName
-	number  uint32
-	schema  *connect.Schema
-	columns []connect.Column
-	after   []string // the last row's key, to go on from
-	last    bool     // there are no more rows
-	at      watermark
-}
-
-// readChunk reads the next part of a table. The watermark holds for it: every
-// transaction up to there is in what the SELECT sees.
-func readChunk(ctx context.Context, conn *sql.Conn, s *serverInfo, c *config, t tableName, from copyPosition) (_ *chunk, err error) {
-	declared, err := readDeclaration(ctx, conn, t.database, t.table)
-	if err != nil {
-		return nil, err
-	}
-	k := &chunk{table: t, number: from.Chunk, last: true}
-	if len(declared.columns) == 0 {
-		// Dropped since. What the binlog says about that comes by itself.
-		k.at, err = s.watermark(ctx, conn)
-		return k, err
-	}
-	if k.schema, err = declared.schema(c.prefix + "." + t.String()); err != nil {
-		return nil, connect.Permanent(err, "leave the table out of table.include.list")
-	}
-	k.schema.Decimals = c.decimals
-	if k.at, err = s.begin(ctx, conn); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if _, failed := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); failed != nil && err == nil {
-			err = fmt.Errorf("ending the SELECT of %v: %w", t, failed)
-		}
-	}()
-	query, args := chunkQuery(k.schema, t, from.After, c.chunkRows)
-	// Prepared, so that the server sends numbers and not their text.
-	statement, err := conn.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("selecting from %v: %w", t, err)
-	}
-	defer statement.Close()
-	rows, err := statement.QueryContext(ctx, args...)
-	if err != nil {
-		return nil, fmt.Errorf("selecting from %v: %w", t, err)
-	}
-	defer rows.Close()
-	k.columns = connect.NewColumns(k.schema.Fields)
-	keys := make([]sql.NullString, len(chunkKey(k.schema)))
-	into := destinations(k.columns)
-	for i := range keys {
-		into = append(into, &keys[i])
-	}
-	n := 0
-	for ; rows.Next(); n++ {
-		if err := rows.Scan(into...); err != nil {
-			return nil, fmt.Errorf("row %d of a SELECT from %v: %w", n, t, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("selecting from %v: %w", t, err)
-	}
-	if n == c.chunkRows && len(keys) > 0 {
-		k.last = false
-		for _, key := range keys {
-			k.after = append(k.after, key.String)
-		}
-	}
-	return k, nil
-}
 
 // chunkQuery selects the rows behind a key, and each one's key as text once more.
 // A table without a key to go by is read as a whole.

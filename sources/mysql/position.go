@@ -27,13 +27,15 @@ type logPosition struct {
 	Epoch    uint32 `json:"epoch"`       // how often it was another server
 	File     string `json:"file,omitempty"`
 	Pos      uint64 `json:"pos,omitempty"`
-	GTIDs    string `json:"gtids,omitempty"` // all transactions up to there
+	Made     uint32 `json:"file_ts,omitempty"` // when the file was, on servers without GTIDs
+	GTIDs    string `json:"gtids,omitempty"`   // all transactions up to there
 	Events   int    `json:"event,omitempty"`
+	// Chunk is the number of the next chunk of any table. See source.number.
+	Chunk uint32 `json:"chunk,omitempty"`
 }
 
 // copyPosition is how far a table has been copied.
 type copyPosition struct {
-	Chunk uint32   `json:"chunk"`         // of the next one, from 1 on, never the same again
 	After []string `json:"key,omitempty"` // the last key that was copied; none yet without
 	Done  bool     `json:"done"`
 }

@@ -18,6 +18,8 @@ type serverInfo struct {
 	server
 	identity string // no other server has it
 	version  string
+	gtids    bool // every transaction has a GTID
+	byFile   bool // places in the binlog go by file and address, also in another session
 }
 
 // watermark is a place in the binlog that is proven to be visible: every
@@ -68,7 +70,7 @@ func inspect(ctx context.Context, conn *sql.Conn) (*serverInfo, error) {
 		v[strings.ToLower(name)] = value
 		return err
 	}, `SHOW GLOBAL VARIABLES WHERE variable_name IN
-		('log_bin', 'binlog_format', 'binlog_row_metadata', 'gtid_mode', 'server_uuid', 'server_uid', 'server_id', 'binlog_transaction_compression')`)
+		('log_bin', 'binlog_format', 'binlog_row_metadata', 'gtid_mode', 'server_uuid', 'server_uid', 'server_id')`)
 	if err != nil {
 		return nil, fmt.Errorf("asking for the settings of the binlog: %w", err)
 	}
@@ -79,8 +81,6 @@ func inspect(ctx context.Context, conn *sql.Conn) (*serverInfo, error) {
 		{"log_bin", "ON", v["log_bin"] == "ON"},
 		{"binlog_format", "ROW", v["binlog_format"] == "ROW"},
 		{"binlog_row_metadata", "FULL", v["binlog_row_metadata"] == "FULL"},
-		{"gtid_mode", "ON", s.mariadb || v["gtid_mode"] == "ON"},
-		{"binlog_transaction_compression", "OFF", s.mariadb || v["binlog_transaction_compression"] != "ON"},
 	} {
 		if !need.ok {
 			return nil, connect.Permanent(
@@ -88,7 +88,7 @@ func inspect(ctx context.Context, conn *sql.Conn) (*serverInfo, error) {
 				fmt.Sprintf("set %s=%s in the server's configuration", need.name, need.value))
 		}
 	}
-	s.identity = v["server_uuid"]
+	s.identity, s.gtids = v["server_uuid"], s.mariadb || v["gtid_mode"] == "ON"
 	if s.mariadb {
 		s.identity = v["server_uid"]
 		if s.identity == "" { // before MariaDB 10.11
@@ -116,36 +116,86 @@ func readCollations(ctx context.Context, conn *sql.Conn) (map[int]string, error)
 	return all, nil
 }
 
-// begin opens a transaction that sees at least what the watermark says.
-func (s *serverInfo) begin(ctx context.Context, conn *sql.Conn) (watermark, error) {
-	if !s.mariadb {
-		// MySQL adds a transaction to the set after it can be seen.
-		w, err := s.watermark(ctx, conn)
-		if err == nil {
-			_, err = conn.ExecContext(ctx, "START TRANSACTION READ ONLY")
+// begin opens a transaction that sees of a table at least what the watermark says.
+func (s *serverInfo) begin(ctx context.Context, conn *sql.Conn, t tableName) (w watermark, err error) {
+	start := "START TRANSACTION WITH CONSISTENT SNAPSHOT"
+	switch {
+	case s.mariadb:
+	case s.byFile:
+		// A lock on the table waits until all who have changed it have committed, and
+		// the transaction gives it back at once.
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("LOCK TABLES %s.%s READ", quoteName(t.database), quoteName(t.table))); err != nil {
+			return w, explainLock(err, t)
 		}
+		w, err = binlogEnd(ctx, conn)
+	default:
+		// MySQL adds a transaction to the set after it can be seen.
+		w, err = executed(ctx, conn)
+	}
+	if err != nil {
 		return w, err
 	}
-	if _, err := conn.ExecContext(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
-		return watermark{}, fmt.Errorf("beginning to read: %w", err)
+	if _, err := conn.ExecContext(ctx, start); err != nil {
+		return w, fmt.Errorf("beginning to read %v: %w", t, err)
 	}
-	return snapshotPosition(ctx, conn)
+	if s.mariadb {
+		return snapshotPosition(ctx, conn)
+	}
+	return w, nil
 }
 
-// watermark is where the server is.
+// watermark is where the server is. Where there are neither GTIDs nor MariaDB's
+// snapshots, not all that is before it need be visible yet.
 func (s *serverInfo) watermark(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
-	if s.mariadb {
-		if w, err = s.begin(ctx, conn); err == nil {
+	switch {
+	case s.mariadb:
+		if w, err = s.begin(ctx, conn, tableName{}); err == nil {
 			_, err = conn.ExecContext(ctx, "ROLLBACK")
 		}
 		return w, err
+	case s.byFile:
+		return binlogEnd(ctx, conn)
 	}
+	return executed(ctx, conn)
+}
+
+// executed is what is visible on a MySQL with GTIDs.
+func executed(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
 	var text string
 	if err := conn.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_executed").Scan(&text); err != nil {
 		return w, fmt.Errorf("asking for gtid_executed: %w", err)
 	}
 	w.gtids, err = gomysql.ParseMysqlGTIDSet(strings.ReplaceAll(text, "\n", ""))
 	return w, err
+}
+
+// binlogEnd is what MySQL has written, visible or not.
+func binlogEnd(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
+	for _, ask := range []string{"SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"} { // since 8.2, and before
+		err = eachRow(ctx, conn, func(rows *sql.Rows) error {
+			var ignored [3]sql.RawBytes
+			return rows.Scan(&w.file, &w.pos, &ignored[0], &ignored[1], &ignored[2])
+		}, ask)
+		if e, ok := errors.AsType[*driver.MySQLError](err); !ok || e.Number != 1064 {
+			break
+		}
+	}
+	if err == nil && w.file == "" {
+		err = errors.New("the server does not say where its binlog ends")
+	}
+	if err != nil {
+		return w, fmt.Errorf("asking for the end of the binlog: %w", err)
+	}
+	return w, nil
+}
+
+// explainLock says what keeps a table from being locked.
+func explainLock(err error, t tableName) error {
+	err = fmt.Errorf("locking %v for a moment, since the server has no GTIDs: %w", t, err)
+	if e, ok := errors.AsType[*driver.MySQLError](err); ok && (e.Number == 1044 || e.Number == 1142) {
+		return connect.Permanent(err, "grant the user LOCK TABLES, or set gtid_mode=ON on the server")
+	}
+	return err
 }
 
 // snapshotPosition is the place in MariaDB's binlog that a consistent snapshot has.
@@ -225,8 +275,8 @@ func explain(err error) error {
 	case strings.Contains(text, "Could not find first log file name"), strings.Contains(text, "Could not find GTID state requested"),
 		strings.Contains(text, "purged required binary logs"), strings.Contains(text, "impossible position"),
 		strings.Contains(text, "which is not in the master's binlog"):
-		return connect.Permanent(err, "the binlog from where this source stopped is gone: delete its positions, or give the pipeline another "+
-			"name, and it will copy the tables anew; keep the binlog longer than the source may stand still")
+		return connect.Permanent(err, "the binlog from where this source stopped is gone: "+copyAnew+
+			"; keep the binlog longer than the source may stand still")
 	}
 	return fmt.Errorf("%w: %w", connect.ErrNotConnected, err)
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-mysql-org/go-mysql/replication"
@@ -24,16 +26,20 @@ const (
 	linger     = 2 * time.Millisecond
 	// idleMark is how often a position is stored while no row comes.
 	idleMark = 2 * time.Second
-	// rereads bounds how often a part is read again because the tail is ahead of it.
-	rereads = 100
+	// unresolved is how long a distributed transaction may be prepared before it is
+	// said, as often as that, that it keeps the position back.
+	unresolved = 10 * time.Minute
 )
 
-// source copies tables, part by part, and follows the binlog beside it:
+// copyAnew is what to do where the binlog cannot be followed from the position.
+const copyAnew = "delete the source's positions, or give the pipeline another name, and it will copy the tables anew"
+
+// source copies tables, chunk by chunk, and follows the binlog beside it:
 //
-//	tail ... W]  part read at W  [... tail ... W']  part read at W' ...
+//	tail ... W]  chunk read at W  [... tail ... W']  chunk read at W' ...
 //
-// The tail stops at a part's watermark until the part has been handed out. So a
-// row of the part is never older than what came before it, and whatever happened
+// The tail stops at a chunk's watermark until the chunk has been handed out. So a
+// row of the chunk is never older than what came before it, and whatever happened
 // to it since comes behind.
 type source struct {
 	config  config
@@ -51,11 +57,17 @@ type source struct {
 
 	copies  map[tableName]copyPosition
 	waiting []tableName // to be copied, in their order
-	part    *chunk      // read, and not handed out
-	started chan error  // has the ack of the first position, nil once that is stored
-	skip    int         // row events that were handed out before the last stop
+	copier  *copier     // of those that are waiting; nil if it has to begin again
+	chunk   *chunk      // read, and not handed out
+	// number is of the next chunk to be handed out. Chunks that go out at one place of
+	// the binlog are told apart by it, and need not have the same rows when they are
+	// read again: so none has it twice, whatever was not stored before a kill.
+	number  uint32
+	started chan error // has the ack of the first position, nil once that is stored
+	skip    int        // row events that were handed out before the last stop
 	changed []connect.Position
 	stored  time.Time // when a position last went out
+	warned  time.Time // that a distributed transaction keeps the position back
 }
 
 func (s *source) Connect(ctx context.Context, positions []connect.Position) (err error) {
@@ -73,18 +85,19 @@ func (s *source) Connect(ctx context.Context, positions []connect.Position) (err
 		return err
 	}
 	s.tables, s.byName, s.copies = map[uint64]*table{}, map[tableName]*table{}, known.copies
-	s.part, s.started, s.waiting, s.changed, s.skip = nil, nil, nil, nil, 0
+	s.chunk, s.started, s.waiting, s.changed, s.skip = nil, nil, nil, nil, 0
 	for len(s.credits) > 0 {
 		<-s.credits
 	}
+	s.server.byFile = s.server.mariadb || !s.server.gtids || known.log != nil && known.log.GTIDs == "" && known.log.File != ""
 	from, err := s.from(ctx, known.log)
 	if err != nil {
 		return err
 	}
-	if known.log == nil {
-		s.started = make(chan error, 1)
+	if known.log != nil {
+		from.Chunk += unacknowledged // as many may have gone out since
 	}
-	s.skip = from.Events
+	s.started, s.skip, s.number = make(chan error, 1), from.Events, from.Chunk
 	tables, err := s.config.tablesOf(ctx, s.conn)
 	if err != nil {
 		return err
@@ -96,7 +109,7 @@ func (s *source) Connect(ctx context.Context, positions []connect.Position) (err
 		c, copied := s.copies[t]
 		switch {
 		case !copied && s.config.snapshot:
-			s.copies[t] = copyPosition{Chunk: 1}
+			s.copies[t] = copyPosition{}
 			s.waiting = append(s.waiting, t)
 		case copied && !c.Done:
 			s.waiting = append(s.waiting, t)
@@ -114,19 +127,23 @@ func (s *source) from(ctx context.Context, stored *logPosition) (logPosition, er
 			return logPosition{}, err
 		}
 		p := logPosition{Identity: s.server.identity, File: w.file, Pos: w.pos}
-		if s.server.mariadb {
+		switch {
+		case s.server.mariadb:
 			p.GTIDs, err = gtidsAt(ctx, s.conn, w.file, w.pos)
-		} else {
+		case !s.server.byFile:
 			p.GTIDs = w.gtids.String()
 		}
 		return p, err
 	}
 	p := *stored
-	if s.server.mariadb {
-		if p.Identity != s.server.identity {
+	if s.server.byFile {
+		if p.Identity != s.server.identity || p.File == "" {
 			return p, connect.Permanent(
-				fmt.Errorf("the position is of the server %s, and this is %s", p.Identity, s.server.identity),
-				"connect to the server that was read before, or delete the positions, and the tables will be copied anew")
+				fmt.Errorf("the position is in the binlog of the server %s, and this is %s, which does not find it by GTIDs", p.Identity, s.server.identity),
+				"connect to the server that was read before; or "+copyAnew)
+		}
+		if !s.server.mariadb {
+			return p, nil
 		}
 		now, err := gtidsAt(ctx, s.conn, p.File, p.Pos)
 		if err != nil {
@@ -134,8 +151,7 @@ func (s *source) from(ctx context.Context, stored *logPosition) (logPosition, er
 		}
 		if now != p.GTIDs {
 			return p, connect.Permanent(
-				fmt.Errorf("%s:%d was behind the transactions %q and is behind %q now: the binlog was reset or purged", p.File, p.Pos, p.GTIDs, now),
-				"delete the positions, and the tables will be copied anew")
+				fmt.Errorf("%s:%d was behind the transactions %q and is behind %q now: the binlog was reset or purged", p.File, p.Pos, p.GTIDs, now), copyAnew)
 		}
 		return p, nil
 	}
@@ -163,7 +179,8 @@ func (s *source) acknowledged(error) { <-s.credits }
 
 func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) {
 	if s.started != nil && s.stored.IsZero() {
-		// The tail's beginning is durable before the first row that was selected.
+		// The tail's beginning, and that numbers of parts are taken, is durable before
+		// the first row that was selected.
 		b, err := s.mark(nil)
 		first := s.started
 		return b, func(err error) { s.acknowledged(err); first <- err }, err
@@ -181,16 +198,21 @@ func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) 
 	}
 	b := newBuilder(s)
 	for {
-		if s.part == nil && len(s.waiting) > 0 && b.rows == 0 {
-			if err := s.readPart(ctx); err != nil {
+		if s.chunk == nil && len(s.waiting) > 0 && b.rows == 0 {
+			if err := s.nextChunk(ctx); err != nil {
 				return nil, nil, err
 			}
 		}
-		if s.part != nil && s.tail.reached(s.part.at) {
+		if s.chunk != nil && s.tail.reached(s.chunk.at) {
 			if b.rows > 0 {
 				break
 			}
-			return s.handOut()
+			if !s.tail.passed(s.chunk.at) {
+				return s.handOut()
+			}
+			// Transactions became visible in another order than they were logged.
+			s.stopCopying()
+			continue
 		}
 		wait := idleMark
 		if b.rows > 0 {
@@ -226,81 +248,46 @@ func (s *source) mark(b *builder) (*connect.Batch, error) {
 	if b != nil {
 		batch = b.batch
 	}
-	p, err := connect.NewPosition(serverPartition{s.config.prefix}, s.tail.position())
+	at := s.tail.position()
+	at.Chunk = s.number
+	p, err := connect.NewPosition(serverPartition{s.config.prefix}, at)
 	if err != nil {
 		return nil, err
 	}
 	batch.Marks = append(batch.Marks, connect.Mark{Row: batch.Rows(), Positions: append(s.changed, p)})
 	s.changed, s.stored = nil, time.Now()
+	if waiting := s.tail.prepared; len(waiting) > 0 && time.Since(waiting[0].since) > unresolved && time.Since(s.warned) > unresolved {
+		s.warned = time.Now()
+		s.log.Warn("a distributed transaction is prepared and does not end, so the binlog is needed from there on: commit it or roll it back",
+			"xid", waiting[0].id, "file", waiting[0].before.File, "position", waiting[0].before.Pos)
+	}
 	return batch, nil
-}
-
-// readPart selects the next part, at a watermark that covers what has been handed out.
-func (s *source) readPart(ctx context.Context) error {
-	t := s.waiting[0]
-	for range rereads {
-		part, err := readChunk(ctx, s.conn, s.server, &s.config, t, s.copies[t])
-		if err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return err
-		}
-		if !s.tail.passed(part.at) {
-			s.part = part
-			return nil
-		}
-		// The server has written something that it does not show yet.
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(linger):
-		}
-	}
-	return fmt.Errorf("the server shows after %d SELECTs from %v less than it has in its binlog", rereads, t)
-}
-
-// handOut makes a batch of the part.
-func (s *source) handOut() (*connect.Batch, func(error), error) {
-	part := s.part
-	s.part = nil
-	after := copyPosition{Chunk: part.number + 1, After: part.after}
-	if part.last {
-		after = copyPosition{Chunk: part.number + 1, Done: true}
-		s.waiting = s.waiting[1:]
-		s.log.Info("copied", "table", part.table.String())
-	}
-	s.copies[part.table] = after
-	b := newBuilder(s)
-	if part.schema != nil && part.columns[0].Rows() > 0 {
-		b.addPart(part)
-	}
-	p, err := connect.NewPosition(tablePartition{s.config.prefix, part.table.String()}, after)
-	if err != nil {
-		return nil, nil, err
-	}
-	s.changed = append(s.changed, p)
-	batch, err := s.mark(b)
-	return batch, s.acknowledged, err
 }
 
 // take does what an event says.
 func (s *source) take(ctx context.Context, b *builder, e event) error {
-	switch kind := replication.EventType(e.kind); kind {
+	kind := replication.EventType(e.kind)
+	if s.tail.preparing != nil && (kind == replication.TABLE_MAP_EVENT || isRowsEvent(e.kind)) {
+		return s.hold(s.tail.preparing, e)
+	}
+	switch kind {
 	case replication.GTID_EVENT, replication.ANONYMOUS_GTID_EVENT, replication.GTID_TAGGED_LOG_EVENT, replication.MARIADB_GTID_EVENT:
 		return s.tail.begin(e)
 	case replication.XID_EVENT:
 		return s.tail.end(e)
-	case replication.QUERY_EVENT:
+	case replication.XA_PREPARE_LOG_EVENT:
+		return s.prepares(ctx, b, e)
+	case replication.QUERY_EVENT, replication.MARIADB_QUERY_COMPRESSED_EVENT:
 		return s.query(ctx, b, e)
 	case replication.TABLE_MAP_EVENT:
 		return s.mapTable(ctx, e)
 	case replication.TRANSACTION_PAYLOAD_EVENT:
-		return connect.Permanent(errors.New("the binlog has compressed transactions"), "set binlog_transaction_compression=OFF on the server")
-	case replication.XA_PREPARE_LOG_EVENT:
-		return connect.Permanent(errors.New("the binlog has a distributed (XA) transaction"), "leave the tables that it changes out of table.include.list")
-	case replication.MARIADB_QUERY_COMPRESSED_EVENT:
-		return connect.Permanent(errors.New("the binlog has compressed statements"), "set log_bin_compress=OFF on the server")
+		p, err := openPayload(e)
+		if err != nil {
+			return fmt.Errorf("an event of %s before %d: %w", s.tail.file, e.end, err)
+		}
+		s.tail.carry(p)
+		return nil
 	}
 	if isRowsEvent(e.kind) {
 		return s.rows(b, e)
@@ -336,17 +323,13 @@ func (s *source) mapTable(ctx context.Context, e event) error {
 	if err != nil {
 		return err
 	}
-	t.schema.Decimals = s.config.decimals
+	t.name, t.schema.Decimals = at, s.config.decimals
 	s.tables[id], s.byName[at] = t, t
 	return nil
 }
 
 func (s *source) rows(b *builder, e event) error {
-	rows, err := parseRows(e.kind, e.body, &s.zip)
-	if err != nil {
-		return err
-	}
-	t, known := s.tables[rows.tableID]
+	t, known := s.tables[tableMapID(e.body)]
 	if !known {
 		return fmt.Errorf("a row event of %s before %d is of a table that no event before it describes", s.tail.file, e.end)
 	}
@@ -358,13 +341,21 @@ func (s *source) rows(b *builder, e event) error {
 	if t == nil {
 		return nil
 	}
+	rows, err := parseRows(e.kind, e.body, &s.zip)
+	if err != nil {
+		return err
+	}
 	return b.addRows(t, &rows, e)
 }
 
 // query does what a statement says.
 func (s *source) query(ctx context.Context, b *builder, e event) error {
 	var q replication.QueryEvent
-	if err := q.Decode(e.body); err != nil {
+	err := q.Decode(e.body)
+	if err == nil && replication.EventType(e.kind) == replication.MARIADB_QUERY_COMPRESSED_EVENT {
+		q.Query, err = s.zip.rows(q.Query)
+	}
+	if err != nil {
 		return fmt.Errorf("a statement of %s before %d: %w", s.tail.file, e.end, err)
 	}
 	st := parseStatement(string(q.Query), string(q.Schema))
@@ -373,8 +364,13 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 		return nil
 	case commits, rollback:
 		return s.tail.end(e)
-	case xaStart, xaPrepare, xaCommit, xaRollback:
-		return connect.Permanent(errors.New("the binlog has a distributed (XA) transaction"), "leave the tables that it changes out of table.include.list")
+	case xaStart:
+		s.tail.prepare()
+		return nil
+	case xaEnd:
+		return nil
+	case xaCommit, xaRollback:
+		return s.resolve(ctx, b, st.xid, st.verb == xaCommit, e)
 	case dml:
 		if slices.ContainsFunc(s.capturedTables(), func(t tableName) bool { return t.database == string(q.Schema) }) {
 			return connect.Permanent(fmt.Errorf("a %s in %s was logged as a statement, and not as rows: %.80s", st.word, q.Schema, q.Query),
@@ -391,16 +387,11 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 	return s.tail.end(e)
 }
 
-// capturedTables are those that are known so far.
+// capturedTables are those that are known so far, each once, by name.
 func (s *source) capturedTables() []tableName {
-	var all []tableName
-	for t := range s.copies {
-		all = append(all, t)
-	}
-	for t := range s.byName {
-		all = append(all, t)
-	}
-	return all
+	all := slices.AppendSeq(slices.Collect(maps.Keys(s.copies)), maps.Keys(s.byName))
+	slices.SortFunc(all, func(a, b tableName) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(all)
 }
 
 // define does what DDL says about tables that are wanted.
@@ -423,11 +414,9 @@ func (s *source) define(ctx context.Context, b *builder, e event, st statement) 
 			continue
 		}
 		if st.vanish || st.verb == rename {
-			schema, err := s.schemaOf(ctx, t)
-			if err != nil {
+			if err := s.emptied(ctx, b, t, e, i); err != nil {
 				return err
 			}
-			b.addTruncate(t, schema, e)
 		}
 		delete(s.byName, t)
 		if st.reread {
@@ -437,6 +426,15 @@ func (s *source) define(ctx context.Context, b *builder, e event, st statement) 
 		}
 	}
 	return nil
+}
+
+// emptied says that all rows of a table are gone, the nth that the event empties.
+func (s *source) emptied(ctx context.Context, b *builder, t tableName, e event, nth int) error {
+	schema, err := s.schemaOf(ctx, t)
+	if err == nil {
+		b.addTruncate(t, schema, e, nth)
+	}
+	return err
 }
 
 // schemaOf is what the table's rows looked like last, or look like now. Of a table
@@ -457,22 +455,8 @@ func (s *source) schemaOf(ctx context.Context, t tableName) (*connect.Schema, er
 	return schema, nil
 }
 
-// copyAgain has a table read anew, from here on.
-func (s *source) copyAgain(t tableName) error {
-	again := copyPosition{Chunk: max(s.copies[t].Chunk, 1)}
-	s.copies[t] = again
-	if s.part != nil && s.part.table == t {
-		s.part = nil
-	}
-	if !slices.Contains(s.waiting, t) {
-		s.waiting = append(s.waiting, t)
-	}
-	p, err := connect.NewPosition(tablePartition{s.config.prefix, t.String()}, again)
-	s.changed = append(s.changed, p)
-	return err
-}
-
 func (s *source) Close(context.Context) error {
+	s.stopCopying()
 	s.tail.close()
 	s.tail = nil
 	var errs []error

@@ -23,7 +23,7 @@ const (
 	dropAll              // tables of a database
 	rename               // tables
 	xaStart              // a distributed transaction
-	xaPrepare
+	xaEnd                // of its changes
 	xaCommit
 	xaRollback
 )
@@ -40,6 +40,7 @@ type statement struct {
 	// vanish: rows are gone that the binlog does not name.
 	vanish bool
 	word   string // the statement's first word
+	xid    string // of xaCommit and xaRollback
 }
 
 // parseStatement reads a statement as far as it matters. It is not a parser of
@@ -150,13 +151,20 @@ func (w *words) distributed(s *statement) {
 	switch strings.ToUpper(w.next()) {
 	case "START", "BEGIN":
 		s.verb = xaStart
-	case "PREPARE":
-		s.verb = xaPrepare
+	case "END":
+		s.verb = xaEnd
 	case "COMMIT":
-		s.verb = xaCommit
+		s.verb, s.xid = xaCommit, xid(w.rest)
 	case "ROLLBACK":
-		s.verb = xaRollback
+		s.verb, s.xid = xaRollback, xid(w.rest)
 	}
+}
+
+// xid is a transaction's name, as servers log it: X'676c6f62616c',X'6272616e6368',1.
+func xid(text string) string {
+	text, _, _ = strings.Cut(strings.TrimSpace(text), " ")
+	prefix := strings.ToLower(text) // the digits
+	return strings.ReplaceAll(prefix, "x'", "X'")
 }
 
 // alterations reads the clauses behind ALTER TABLE name.

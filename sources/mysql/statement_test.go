@@ -25,6 +25,9 @@ func (s statement) describe() string {
 	if s.reread {
 		b.WriteString(" reread")
 	}
+	if s.xid != "" {
+		b.WriteString(" " + s.xid)
+	}
 	return b.String()
 }
 
@@ -58,9 +61,9 @@ func TestStatementsAreReadAsFarAsTheyMatter(t *testing.T) {
 		{"RENAME TABLE a WAIT 5 TO b", "10 shop.a>shop.b"},
 		{"RENAME USER a TO b", "0"},
 		{"XA START 'a'", "11"},
-		{"XA PREPARE 'a'", "12"},
-		{"XA COMMIT 'a' ONE PHASE", "13"},
-		{"XA ROLLBACK 'a'", "14"},
+		{"XA END X'61',X'',1", "12"},
+		{"XA COMMIT X'61',X'6B',1", "13 X'61',X'6b',1"},
+		{"XA ROLLBACK X'61',X'',-7", "14 X'61',X'',-7"},
 		{"GRANT ALL ON *.* TO a", "0"},
 		{"", "0"},
 		{"ALTER DATABASE x CHARACTER SET utf8mb4", "0"},

@@ -20,6 +20,7 @@ type server struct {
 // table is a TABLE_MAP event, understood: what the rows mean that follow it. It
 // is used by one goroutine at a time, as it has buffers.
 type table struct {
+	name    tableName
 	schema  *connect.Schema
 	columns []column       // as they follow one another in row events
 	hidden  connect.Column // takes the values that no field is for

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 	"time"
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
@@ -30,28 +32,39 @@ type tail struct {
 
 	file   string // of the next event
 	number uint64 // of the file
+	made   uint32 // when the file was, on servers without GTIDs
+	read   uint64 // behind the last event; the events themselves have 32 bits of it
+	inside []carried
 	// at is behind the last whole transaction, done counts the row events of the one
 	// that has begun.
-	at    logPosition
-	done  int
-	gtids gomysql.GTIDSet // of all whole transactions
+	at       logPosition
+	done     int
+	gtids    gomysql.GTIDSet // of all whole transactions; nil if the server has none
+	prepared []*prepared     // in their order
+	// empty is behind the last event between transactions. There are some at the
+	// beginning of every file.
+	empty connect.Place
 	// of the transaction that has begun
 	begun      bool
 	standalone bool // it is one statement, and nothing ends it
 	gtid       func() error
 	gtidText   string
+	preparing  *prepared // it is distributed, and will only be prepared
+	resolving  *prepared // it commits this one, or rolls it back
 }
 
 // follow begins behind a position.
 func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail, error) {
-	t := &tail{server: s, at: from, file: from.File}
+	t := &tail{server: s, at: from, file: from.File, done: from.Events}
 	flavor, parse := gomysql.MySQLFlavor, gomysql.ParseMysqlGTIDSet
 	if s.mariadb {
 		flavor, parse = gomysql.MariaDBFlavor, gomysql.ParseMariadbGTIDSet
 	}
 	var err error
-	if t.gtids, err = parse(from.GTIDs); err != nil {
-		return nil, fmt.Errorf("reading the position's transactions %.100q: %w", from.GTIDs, err)
+	if s.mariadb || !s.byFile {
+		if t.gtids, err = parse(from.GTIDs); err != nil {
+			return nil, fmt.Errorf("reading the position's transactions %.100q: %w", from.GTIDs, err)
+		}
 	}
 	if t.file != "" {
 		if t.number, err = fileNumber(t.file); err != nil {
@@ -68,7 +81,8 @@ func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail
 		FillZeroLogPos: s.mariadb,
 		Logger:         slog.New(slog.DiscardHandler), // it logs what it returns
 	})
-	if s.mariadb {
+	if s.byFile {
+		t.read = from.Pos
 		t.stream, err = t.syncer.StartSync(gomysql.Position{Name: from.File, Pos: uint32(from.Pos)})
 	} else {
 		t.stream, err = t.syncer.StartSyncGTID(t.gtids.Clone())
@@ -93,11 +107,37 @@ type event struct {
 	end      uint64 // the address behind it
 	time     uint32 // seconds since 1970
 	serverID uint32
+	// carried: it is inside of the event that ends there, or that one stands for it.
+	carried bool
+}
+
+// carried are events that another one stands for.
+type carried interface {
+	next() (e event, more bool, err error)
+}
+
+// carry has events come next, in the place of the one that stands for them.
+func (t *tail) carry(c carried) { t.inside = append(t.inside, c) }
+
+// place is the address and the row that a row event begins to count its rows with.
+// Those that share the end of an event are told apart by their numbers, and are
+// before whatever is placed behind it.
+func (t *tail) place(e event) (end, row uint64) {
+	if e.carried {
+		return e.end - 1, uint64(t.done) << 32
+	}
+	return e.end, 0
 }
 
 // next waits for an event that has something to do with rows, and until then keeps
 // track of where the tail is. Nothing came within the context's time: false.
 func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
+	for n := len(t.inside); n > 0; n = len(t.inside) {
+		if e, ok, err = t.inside[n-1].next(); ok || err != nil {
+			return e, ok, err
+		}
+		t.inside = t.inside[:n-1]
+	}
 	raw, err := t.stream.GetEvent(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -113,15 +153,51 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 	case *replication.RotateEvent:
 		t.file = string(about.NextLogName)
 		t.number, err = fileNumber(t.file)
+		t.read = about.Position
+		if !t.begun {
+			t.empty = connect.Place{File: t.number, End: t.read}
+		}
 		return event{}, false, err
 	case *replication.FormatDescriptionEvent:
 		t.checksums = about.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
-		return event{}, false, nil
+		return event{}, false, t.fileBegins(raw.Header.Timestamp)
 	}
-	e = event{
-		kind: byte(raw.Header.EventType), body: body, end: uint64(raw.Header.LogPos), time: raw.Header.Timestamp, serverID: raw.Header.ServerID,
+	t.read = unwrap(raw.Header.LogPos, raw.Header.EventSize, t.read)
+	e = event{kind: byte(raw.Header.EventType), body: body, end: t.read, time: raw.Header.Timestamp, serverID: raw.Header.ServerID}
+	switch raw.Header.EventType {
+	case replication.MARIADB_GTID_LIST_EVENT, replication.MARIADB_BINLOG_CHECKPOINT_EVENT, replication.MARIADB_START_ENCRYPTION_EVENT,
+		replication.PREVIOUS_GTIDS_EVENT:
+		if !t.begun {
+			t.empty = connect.Place{File: t.number, End: e.end}
+		}
 	}
 	return e, true, nil
+}
+
+// unwrap makes an address of its lower half: one transaction can make a file of
+// more than 4 GiB. The event is size bytes long, and mostly follows the last one;
+// those that servers make up for the connection say 0, or where they are already.
+func unwrap(low, size uint32, last uint64) uint64 {
+	switch next := last + uint64(size); {
+	case low == 0:
+		return last
+	case low == uint32(next):
+		return next
+	}
+	return last&^math.MaxUint32 | uint64(low)
+}
+
+// fileBegins notes when the server made the file, which shows on servers without
+// GTIDs whether it is still the file that it was.
+func (t *tail) fileBegins(made uint32) error {
+	if t.gtids != nil {
+		return nil
+	}
+	if t.at.File == t.file && t.at.Made != 0 && t.at.Made != made {
+		return connect.Permanent(fmt.Errorf("the binlog %s is another one than before: the binlog was reset", t.file), copyAnew)
+	}
+	t.made = made
+	return nil
 }
 
 // reached is whether every transaction up to the watermark has passed.
@@ -129,15 +205,19 @@ func (t *tail) reached(w watermark) bool {
 	if t.begun {
 		return false
 	}
-	if t.server.mariadb {
-		return t.compare(w) >= 0
+	if t.server.byFile {
+		if t.compare(w) >= 0 {
+			return true
+		}
+		number, err := fileNumber(w.file)
+		return err == nil && t.empty.Compare(connect.Place{File: number, End: w.pos}) >= 0
 	}
 	return t.gtids.Contain(w.gtids)
 }
 
 // passed is whether a transaction has passed that the watermark does not cover.
 func (t *tail) passed(w watermark) bool {
-	if t.server.mariadb {
+	if t.server.byFile {
 		return t.compare(w) > 0
 	}
 	return !w.gtids.Contain(t.gtids)
@@ -169,6 +249,9 @@ func (t *tail) begin(e event) error {
 		t.standalone, t.gtidText = g.IsStandalone(), g.GTID.String()
 		set := t.gtids.(*gomysql.MariadbGTIDSet)
 		t.gtid = func() error { return set.AddSet(&g.GTID) }
+		if g.Flags&mariadbPrepares != 0 {
+			t.prepare()
+		}
 	case replication.GTID_EVENT:
 		var g replication.GTIDEvent
 		if err := g.Decode(e.body); err != nil {
@@ -181,8 +264,12 @@ func (t *tail) begin(e event) error {
 			return fmt.Errorf("a GTID event of %s before %d: %w", t.file, e.end, err)
 		}
 		return t.mysqlGTID(g.SID, g.Tag, g.GNO)
-	default:
-		return connect.Permanent(errors.New("the binlog has a transaction without a GTID"), "set gtid_mode=ON on the server")
+	case replication.ANONYMOUS_GTID_EVENT:
+		t.gtidText = ""
+		if t.gtids != nil {
+			return connect.Permanent(errors.New("the binlog has a transaction without a GTID"),
+				"set gtid_mode=ON on the server for good; or delete the positions, and the tables will be copied anew")
+		}
 	}
 	return nil
 }
@@ -193,6 +280,9 @@ func (t *tail) mysqlGTID(sid []byte, tag gomysql.Tag, gno int64) error {
 		return fmt.Errorf("a GTID event of %s: %w", t.file, err)
 	}
 	t.gtidText = fmt.Sprintf("%s:%d", id, gno)
+	if t.gtids == nil {
+		return nil
+	}
 	set := t.gtids.(*gomysql.MysqlGTIDSet)
 	t.gtid = func() error { set.AddGTIDWithTag(id, tag, gno); return nil }
 	return nil
@@ -205,15 +295,29 @@ func (t *tail) end(e event) error {
 			return fmt.Errorf("the transaction that ends at %s:%d: %w", t.file, e.end, err)
 		}
 	}
-	t.begun, t.gtid, t.done = false, nil, 0
-	t.at.File, t.at.Pos, t.at.Events = t.file, e.end, 0
+	if t.resolving != nil {
+		t.prepared = slices.DeleteFunc(t.prepared, func(p *prepared) bool { return p == t.resolving })
+	}
+	t.begun, t.gtid, t.done, t.preparing, t.resolving = false, nil, 0, nil, nil
+	t.at.File, t.at.Pos, t.at.Made, t.at.Events = t.file, e.end, t.made, 0
 	return nil
 }
 
 // position is where to go on: behind the last whole transaction, and behind the
-// row events that are done of the next one.
+// row events that are done of the next one; or before the first distributed
+// transaction that is prepared, for its rows are still to come.
 func (t *tail) position() logPosition {
+	if len(t.prepared) > 0 {
+		return t.prepared[0].before
+	}
+	return t.here()
+}
+
+func (t *tail) here() logPosition {
 	p := t.at
-	p.GTIDs, p.Events = t.gtids.String(), t.done
+	p.GTIDs, p.Events = "", t.done
+	if t.gtids != nil {
+		p.GTIDs = t.gtids.String()
+	}
 	return p
 }
