@@ -80,11 +80,10 @@ func (t *sinkTask) missing(ctx context.Context, topics []string) (missing []stri
 func (t *sinkTask) read(ctx context.Context) error {
 	due := time.Now().Add(flushEvery)
 	for {
-		err := t.turn(ctx, due)
-		t.client.AllowRebalance()
-		if err != nil {
-			return err
+		if err := t.turn(ctx, due); err != nil {
+			return err // the group waits until the client is closed: there may be a last flush
 		}
+		t.client.AllowRebalance()
 		if now := time.Now(); !now.Before(due) {
 			due = now.Add(flushEvery)
 		}
