@@ -30,7 +30,7 @@ var layers = map[string]int{
 	"broker/commitlog": 2, "broker/cluster": 2, "broker/group": 2, "broker/timer": 2, "broker/kafka": 2, "txn": 2,
 	"connect/convert": 2, "connect/checkpoint": 2, "connect/connecttest": 2,
 
-	"broker/partition": 3, "broker/replica": 3, "connect/transform": 3, "sources/mysql": 3, "sources/generator": 3,
+	"broker/partition": 3, "broker/replica": 3, "connect/transform": 3, "sources/mysql": 3, "sources/mysql/tape": 3, "sources/generator": 3,
 	"sinks/arrow": 3, "sinks/arrow/flight": 3, "sinks/mysql": 3,
 
 	"broker": 4, "connect/runtime": 4,

@@ -34,6 +34,7 @@ var demoSteps = []demoStep{
 	{"messages", showMessages},
 	{"orders", showOrders},
 	{"peak", showPeak},
+	{"pipeline", showPipeline},
 }
 
 // stage is what the steps have in common.
@@ -43,7 +44,8 @@ type stage struct {
 	brokers []string
 	admin   *kadm.Client
 	dir     string // for files of the services
-	mysql   string // data source name for the orders; SQLite in dir if empty
+	mysql   string // as the flag has it
+	files   string // of the pipeline, once there are any
 }
 
 // topic makes a topic and waits until it can be used.
@@ -81,6 +83,14 @@ one line: its figures, and whether all was as it must be.
             although some orders fail and a service dies between the two
   peak      far more is sent than a consumer may take: no send fails, nothing is lost,
             and the consumer keeps to its limit
+  pipeline  a table of MySQL or MariaDB changes while a connector brings it through a
+            topic into Arrow files, and is killed: in the end the files are the table,
+            and no change is in them twice
+
+The pipeline starts the mariadbd or mysqld that is installed, in the temporary directory.
+Where there is none it reads a recording of one, and says so. --mysql tape has it read
+that in any case, and --mysql with a data source name, user:password@tcp(host:port)/database,
+has orders and pipeline use a server that runs.
 
 Then the platform stays up, to be looked at with any Kafka client, until it is
 interrupted; its data goes with it. The exit code is 1 if a step failed.
@@ -94,7 +104,7 @@ with "error" and "next" if it failed; the last line is {"summary":{...}}.`,
   splashdam demo --exit --json | jq .summary`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.mysql != "" {
+			if isServerName(o.mysql) {
 				if _, err := mysql.ParseDSN(o.mysql); err != nil {
 					return usage(cmd, fmt.Errorf("--mysql: %w", err))
 				}
@@ -104,7 +114,7 @@ with "error" and "next" if it failed; the last line is {"summary":{...}}.`,
 	}
 	cmd.Flags().BoolVar(&o.exit, "exit", false, "do not stay up after the last step")
 	cmd.Flags().BoolVar(&o.json, "json", false, "one JSON object per step, then one of the whole")
-	cmd.Flags().StringVar(&o.mysql, "mysql", "", "keep the orders in the MySQL database of this `DSN`, user:password@tcp(host:port)/database, not in SQLite")
+	cmd.Flags().StringVar(&o.mysql, "mysql", mysqlAuto, "`SERVER`: auto, tape, or a DSN, user:password@tcp(host:port)/database, which keeps the orders, too")
 	return cmd
 }
 
@@ -135,13 +145,14 @@ func (p *program) demo(ctx context.Context, o demoOptions, steps []demoStep) (er
 		defer cancel()
 		defer context.AfterFunc(node, cancel)()
 		at := on[0].HostPort.String()
-		outcome = perform(ctx, &stage{report: r, brokers: []string{at}, dir: dir, mysql: o.mysql}, steps)
+		st := &stage{report: r, brokers: []string{at}, dir: dir, mysql: o.mysql}
+		outcome = perform(ctx, st, steps)
 		switch {
 		case ctx.Err() != nil, outcome != nil && !errors.Is(outcome, errUnwell):
 		case o.exit:
 			r.nextRuns()
 		default:
-			r.nextLooks(at)
+			r.nextLooks(at, st.files)
 			<-ctx.Done()
 		}
 		return nil

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/splashdam/splashdam/internal/dbserver"
 )
 
 // screen is what was written so far. It may be written and read concurrently.
@@ -50,11 +52,20 @@ func temporary(t *testing.T) (empty func()) {
 	}
 }
 
+// TestMain is the program itself where the demo starts it once more as a connector.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "connect" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
 // ran is what a run of the demo printed with --json.
 type ran struct {
 	messages messageFigures
 	orders   orderFigures
 	peak     peakFigures
+	pipeline pipelineFigures
 	summary  summaryResult
 }
 
@@ -80,12 +91,12 @@ func readDemo(t *testing.T, stdout string) (r ran) {
 		if !l.OK || l.Seconds <= 0 {
 			t.Errorf("step %s", line)
 		}
-		into := map[string]any{"messages": &r.messages, "orders": &r.orders, "peak": &r.peak}[l.Step]
+		into := map[string]any{"messages": &r.messages, "orders": &r.orders, "peak": &r.peak, "pipeline": &r.pipeline}[l.Step]
 		if err := json.Unmarshal(l.Figures, into); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
 	}
-	if want := "messages orders peak"; strings.Join(steps, " ") != want || r.summary.Steps != 3 {
+	if want := "messages orders peak pipeline"; strings.Join(steps, " ") != want || r.summary.Steps != 4 {
 		t.Errorf("the steps are %v, the summary counts %d", steps, r.summary.Steps)
 	}
 	return r
@@ -94,7 +105,7 @@ func readDemo(t *testing.T, stdout string) (r ran) {
 func TestTheDemoPassesAndLeavesNothingBehind(t *testing.T) {
 	empty := temporary(t)
 	var stdout, stderr screen
-	code := Run(t.Context(), []string{"demo", "--exit", "--json"}, nil, &stdout, &stderr, nil)
+	code := Run(t.Context(), []string{"demo", "--exit", "--json", "--mysql", "tape"}, nil, &stdout, &stderr, nil)
 	if code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, &stdout, &stderr)
 	}
@@ -111,6 +122,9 @@ func TestTheDemoPassesAndLeavesNothingBehind(t *testing.T) {
 	}
 	if k := r.peak; k.Messages != peakMessages || k.PerSecond > peakPerSecond || k.AtOnce > peakAtOnce || k.Samples[len(k.Samples)-1].Done != peakMessages {
 		t.Errorf("peak: %+v", k)
+	}
+	if l := r.pipeline; l.Server != "MariaDB 10.11.19" || !l.Recording || l.Rows < 1000 || l.Before < 1 || l.Before >= l.FileRows {
+		t.Errorf("pipeline: %+v", l)
 	}
 	if said := stderr.String(); strings.Contains(said, "server is ending") {
 		t.Errorf("the node's own end is logged as news:\n%s", said)
@@ -264,9 +278,9 @@ func await(t *testing.T, s *screen, text string) {
 	}
 }
 
-// TestLiveOrdersAreKeptInMySQL needs servers: SPLASHDAM_TEST_MYSQL has their DSNs,
-// with commas between, of users who may create databases.
-func TestLiveOrdersAreKeptInMySQL(t *testing.T) {
+// It needs servers: SPLASHDAM_TEST_MYSQL has their DSNs, with commas between, of
+// users who may do everything, each with what the MySQL source needs of a binlog.
+func TestLiveOrdersAndPipelineUseTheServerThatIsNamed(t *testing.T) {
 	servers := splitList(os.Getenv("SPLASHDAM_TEST_MYSQL"))
 	if len(servers) == 0 {
 		require := splitList(os.Getenv("SPLASHDAM_TEST_REQUIRE"))
@@ -292,12 +306,16 @@ func TestLiveOrdersAreKeptInMySQL(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			stdout, stderr, exit := demonstrate(t.Context(), demoOptions{exit: true, mysql: c.FormatDSN()}, demoStep{"orders", showOrders})
+			stdout, stderr, exit := demonstrate(t.Context(), demoOptions{exit: true, mysql: c.FormatDSN()},
+				demoStep{"orders", showOrders}, demoStep{"pipeline", showPipeline})
 			if err := <-exit; err != nil {
 				t.Errorf("ended with %v\n%s%s", err, stdout, stderr)
 			}
 			if !strings.Contains(stdout.String(), "103 orders in MySQL = 103 carts cleared") {
 				t.Errorf("it says\n%s", stdout)
+			}
+			if said := stdout.String(); !strings.Contains(said, "✓ pipeline") || strings.Contains(said, "recording") {
+				t.Errorf("it says\n%s", said)
 			}
 			left, err := names(t.Context(), db, "SELECT table_name FROM information_schema.tables WHERE table_schema = '"+c.DBName+"'")
 			if err != nil || len(left) > 0 {
@@ -307,6 +325,85 @@ func TestLiveOrdersAreKeptInMySQL(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestThePipelineReadsTheServerThatIsInstalled(t *testing.T) {
+	program, err := dbserver.Find()
+	if errors.Is(err, dbserver.ErrNoProgram) {
+		require := splitList(os.Getenv("SPLASHDAM_TEST_REQUIRE"))
+		if slices.Contains(require, "all") || slices.Contains(require, "mysqld") {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := temporary(t)
+	stdout, stderr, exit := demonstrate(t.Context(), demoOptions{exit: true, mysql: mysqlAuto}, demoStep{"pipeline", showPipeline})
+	if err := <-exit; err != nil {
+		t.Errorf("ended with %v\n%s%s", err, stdout, stderr)
+	}
+	if want := " rows in " + program.String() + " = "; !strings.Contains(stdout.String(), want) {
+		t.Errorf("it says\n%s", stdout)
+	}
+	empty()
+}
+
+func TestOnlyWithoutAServerThePipelineReadsTheTape(t *testing.T) {
+	finding := func(err error) findServer {
+		return func(...string) (dbserver.Program, error) { return dbserver.Program{}, err }
+	}
+	o, err := openOrigin(t.Context(), &stage{mysql: mysqlAuto}, finding(dbserver.ErrNoProgram))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := o.named(); got != "a recording of MariaDB 10.11.19" {
+		t.Errorf("it is %s", got)
+	}
+	if err := o.close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	broken := errors.New("it does not say its version")
+	if o, err := openOrigin(t.Context(), &stage{mysql: mysqlAuto}, finding(broken)); !errors.Is(err, broken) {
+		t.Errorf("a server that is broken gives %v, %v", o, err)
+	}
+}
+
+func TestAConnectorThatEndsByItselfFailsTheStep(t *testing.T) {
+	for _, test := range []struct {
+		spoil func(c *connector)
+		want  string
+	}{
+		{func(c *connector) { c.password = "wrong" }, "Access denied"},
+		{func(c *connector) { c.pipeline += ".gone" }, "the connector ended by itself: exit status 2"},
+	} {
+		empty := temporary(t)
+		stdout, _, exit := demonstrate(t.Context(), demoOptions{exit: true}, demoStep{"pipeline", func(ctx context.Context, s *stage) (figures, error) {
+			o, err := playTape()
+			if err != nil {
+				return nil, err
+			}
+			defer o.close(ctx)
+			c, err := newConnector(s, o)
+			if err != nil {
+				return nil, err
+			}
+			test.spoil(c)
+			if err := c.start(); err != nil {
+				return nil, err
+			}
+			c.wait(ctx, func() bool { return false })
+			return nil, c.kill()
+		}})
+		if err := <-exit; !errors.Is(err, errUnwell) {
+			t.Errorf("ended with %v", err)
+		}
+		if said := stdout.String(); !strings.Contains(said, test.want) {
+			t.Errorf("it says\n%s, and not %s", said, test.want)
+		}
+		empty()
 	}
 }
 

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/splashdam/splashdam/connect"
 	"github.com/splashdam/splashdam/sdk"
+	"github.com/splashdam/splashdam/sources/mysql/tape"
 )
 
 func TestTheCheckOfMessagesNamesWhatIsWrong(t *testing.T) {
@@ -90,6 +92,31 @@ func TestTheCheckOfThePeakNamesWhatIsWrong(t *testing.T) {
 		k := &peak{in: map[string]bool{"a": true, "b": true}, done: map[string]int{"a": 1, "b": 1}}
 		test.spoil(k)
 		if err := k.check(); said(err) != test.want {
+			t.Errorf("got %q, want %q", said(err), test.want)
+		}
+	}
+}
+
+func TestTheCheckOfThePipelineNamesWhatIsWrong(t *testing.T) {
+	place := func(n uint64) placeAt { return placeAt{0, connect.Place{File: 1, End: n}} }
+	for _, test := range []struct {
+		spoil func(e *pipelineEnd)
+		want  string
+	}{
+		{func(*pipelineEnd) {}, ""},
+		{func(e *pipelineEnd) { delete(e.latest, "1") }, "rows of the table that are not in the files: 1"},
+		{func(e *pipelineEnd) { delete(e.table, "2") }, "rows in the files that are not in the table: 2"},
+		{func(e *pipelineEnd) { e.latest["2"] = "old" }, "rows that are other ones in the files than in the table: 2"},
+		{func(e *pipelineEnd) { e.places[place(200)]++ }, "places that are in the files twice: 0.0.1.200.0"},
+		{func(e *pipelineEnd) { e.before = 0 }, "the connector was killed before there was a row in the files: nothing was tried"},
+		{func(e *pipelineEnd) { e.before = 3 }, "the connector was killed when all 3 rows were in the files: nothing was tried"},
+	} {
+		e := &pipelineEnd{
+			table: tape.State{"1": "tea", "2": "jam"}, latest: tape.State{"1": "tea", "2": "jam"}, before: 1,
+			places: map[placeAt]int{place(100): 1, place(200): 1, {1, connect.Place{File: 1, End: 200}}: 1},
+		}
+		test.spoil(e)
+		if err := e.check(); said(err) != test.want {
 			t.Errorf("got %q, want %q", said(err), test.want)
 		}
 	}

@@ -170,16 +170,20 @@ func (r *report) print(v any) error {
 func (r *report) paint(c color, text string) string { return r.p.paintFor(r.p.stdout, c, text) }
 
 // nextLooks says what can be done while the platform is up.
-func (r *report) nextLooks(at string) {
+func (r *report) nextLooks(at, files string) {
 	self := calledAs(os.Args[0])
+	cat := ""
+	if files != "" {
+		cat = "\n  " + self + " arrow cat " + files + " --latest"
+	}
 	r.p.talk(`
 the platform stays up on %[1]s until Ctrl-C; in another terminal:
   %[2]s topic ls -b %[1]s
   %[2]s consume demo.orders -n 3 -b %[1]s
-  %[2]s group describe demo-cart-service -b %[1]s
+  %[2]s group describe demo-cart-service -b %[1]s%[3]s
 or with any client of Kafka:
   kcat -C -b %[1]s -t demo.messages -c 3
-`, at, self)
+`, at, self, cat)
 }
 
 // nextRuns says what can be done when it has gone.

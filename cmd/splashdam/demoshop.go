@@ -69,12 +69,12 @@ type orderDatabase struct {
 	fence       sdk.Fence
 }
 
-// newOrderDatabase is on the MySQL server of a DSN or, without one, in a file. The
+// newOrderDatabase is on the MySQL server that the flag names or else in a file. The
 // tables have names of their own: a server may have seen other demos.
-func newOrderDatabase(dsn, dir string) orderDatabase {
+func newOrderDatabase(server, dir string) orderDatabase {
 	run := rand.Text()[:8]
-	d := orderDatabase{name: "MySQL", driver: "mysql", dsn: dsn, table: "demo_orders_" + run, fence: sdk.Fence{Table: "demo_txn_" + run}}
-	if dsn == "" {
+	d := orderDatabase{name: "MySQL", driver: "mysql", dsn: server, table: "demo_orders_" + run, fence: sdk.Fence{Table: "demo_txn_" + run}}
+	if !isServerName(server) {
 		d.name, d.driver, d.dsn = "SQLite", "sqlite", sqliteFile(filepath.Join(dir, "orders.db"))
 	}
 	return d

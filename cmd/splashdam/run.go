@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os/exec"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -84,4 +85,11 @@ func readInputs(ctx context.Context, next func() (*kgo.Record, error)) <-chan in
 		}
 	}()
 	return all
+}
+
+// exitOf waits for the end of a started process: its result comes once.
+func exitOf(cmd *exec.Cmd) <-chan error {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	return ended
 }

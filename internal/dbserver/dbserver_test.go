@@ -100,7 +100,8 @@ func TestWhatIsCommittedOutlivesAKill(t *testing.T) {
 
 func TestItLogsWhatTheSourceNeedsAndArgumentsWin(t *testing.T) {
 	eachProgram(t, func(t *testing.T, p dbserver.Program) {
-		s := start(t, dbserver.Options{Program: p, Dir: t.TempDir(), Args: []string{"--sync-binlog=0"}})
+		dir := t.TempDir()
+		s := start(t, dbserver.Options{Program: p, Dir: dir, Args: []string{"--sync-binlog=0"}})
 		db, err := sql.Open("mysql", s.DSN())
 		if err != nil {
 			t.Fatal(err)
@@ -108,7 +109,7 @@ func TestItLogsWhatTheSourceNeedsAndArgumentsWin(t *testing.T) {
 		defer db.Close()
 		want := map[string]string{
 			"log_bin": "1", "binlog_format": "ROW", "binlog_row_metadata": "FULL", "sync_binlog": "0",
-			"innodb_flush_log_at_trx_commit": "1", "bind_address": "127.0.0.1",
+			"innodb_flush_log_at_trx_commit": "1", "bind_address": "127.0.0.1", "tmpdir": filepath.Join(dir, "tmp"),
 		}
 		if p.MariaDB {
 			want["gtid_strict_mode"] = "1"

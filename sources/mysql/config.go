@@ -80,10 +80,13 @@ func checkPatterns(text string) error {
 	return err
 }
 
+// What is put around a pattern, so that it matches whole names.
+const patternBegin, patternEnd = `^(?:`, `)$`
+
 func compilePatterns(texts []string) ([]*regexp.Regexp, error) {
 	var all []*regexp.Regexp
 	for _, text := range texts {
-		r, err := regexp.Compile(`^(?:` + strings.TrimSpace(text) + `)$`)
+		r, err := regexp.Compile(patternBegin + strings.TrimSpace(text) + patternEnd)
 		if err != nil {
 			return nil, fmt.Errorf("%q is no regular expression: %w", text, err)
 		}

@@ -70,6 +70,9 @@ func readProgress(prefix string, positions []connect.Position) (progress, error)
 	return p, nil
 }
 
+// fileHeader is the length of what a binlog's first event is behind.
+const fileHeader = 4
+
 // fileNumber is the number at the end of a binlog's name.
 func fileNumber(file string) (uint64, error) {
 	i := strings.LastIndexByte(file, '.')

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
@@ -35,6 +36,7 @@ func (c *config) open() (*sql.DB, error) {
 	d := driver.NewConfig()
 	d.User, d.Passwd, d.Net, d.Addr = c.user, c.password, "tcp", fmt.Sprintf("%s:%d", c.host, c.port)
 	d.Timeout, d.ReadTimeout, d.WriteTimeout = c.timeout, 0, c.timeout
+	d.Logger = &driver.NopLogger{} // it logs what it returns
 	connector, err := driver.NewConnector(d)
 	if err != nil {
 		return nil, err
@@ -70,7 +72,7 @@ func inspect(ctx context.Context, conn *sql.Conn) (*serverInfo, error) {
 		v[strings.ToLower(name)] = value
 		return err
 	}, `SHOW GLOBAL VARIABLES WHERE variable_name IN
-		('log_bin', 'binlog_format', 'binlog_row_metadata', 'gtid_mode', 'server_uuid', 'server_uid', 'server_id')`)
+		('log_bin', 'binlog_format', 'binlog_row_metadata', 'binlog_row_image', 'gtid_mode', 'server_uuid', 'server_uid', 'server_id')`)
 	if err != nil {
 		return nil, fmt.Errorf("asking for the settings of the binlog: %w", err)
 	}
@@ -81,11 +83,12 @@ func inspect(ctx context.Context, conn *sql.Conn) (*serverInfo, error) {
 		{"log_bin", "ON", v["log_bin"] == "ON"},
 		{"binlog_format", "ROW", v["binlog_format"] == "ROW"},
 		{"binlog_row_metadata", "FULL", v["binlog_row_metadata"] == "FULL"},
+		{"binlog_row_image", "FULL", v["binlog_row_image"] == "FULL" || v["binlog_row_image"] == "FULL_NODUP"},
 	} {
 		if !need.ok {
 			return nil, connect.Permanent(
 				fmt.Errorf("the server's %s is %q, and has to be %s", need.name, v[need.name], need.value),
-				fmt.Sprintf("set %s=%s in the server's configuration", need.name, need.value))
+				fmt.Sprintf("set %s=%s in the server's configuration, and restart it", need.name, need.value))
 		}
 	}
 	s.identity, s.gtids = v["server_uuid"], s.mariadb || v["gtid_mode"] == "ON"
@@ -252,6 +255,17 @@ func (c *config) tablesOf(ctx context.Context, conn *sql.Conn) (all []tableName,
 	return all, nil
 }
 
+// binlogGone is what servers say of a place that their binlog does not have, or has
+// no longer. All these errors have the same number.
+var binlogGone = []string{
+	"Could not find first log file name",  // both
+	"impossible position",                 //
+	"purged required binary logs",         // MySQL
+	"has more GTIDs than",                 //
+	"Could not find GTID state requested", // MariaDB
+	"which is not in the master's binlog", //
+}
+
 // explain makes of a server's error what it means for a source.
 func explain(err error) error {
 	if err == nil {
@@ -266,17 +280,21 @@ func explain(err error) error {
 		code = e.Code
 	}
 	switch {
-	case code == 1045, code == 1044, code == 1698:
+	case code == deniedForUser, code == deniedBySocket:
 		return connect.Permanent(err, "correct database.user and database.password")
-	case code == 1227, code == 1142, code == 1143:
-		return connect.Permanent(err, "grant the user SELECT, REPLICATION SLAVE and, on MariaDB, BINLOG MONITOR")
-	case code == 4052, strings.Contains(text, "A slave with the same server"):
-		return connect.Permanent(err, "give database.server.id a number that no other replica has")
-	case strings.Contains(text, "Could not find first log file name"), strings.Contains(text, "Could not find GTID state requested"),
-		strings.Contains(text, "purged required binary logs"), strings.Contains(text, "impossible position"),
-		strings.Contains(text, "which is not in the master's binlog"):
+	case code == deniedForTable, code == deniedForColumn, code == deniedForDatabase:
+		return connect.Permanent(err, "grant the user SELECT on the whole of every table in table.include.list, or leave the table out")
+	case code == deniedForServer:
+		return connect.Permanent(err, "grant the user REPLICATION SLAVE and, on MariaDB, BINLOG MONITOR")
+	case code == sameReplica, strings.Contains(text, "with the same server"):
+		return connect.Permanent(err, "another replica, or another source, has connected with this one's database.server.id: give each a number of its own")
+	case slices.ContainsFunc(binlogGone, func(part string) bool { return strings.Contains(text, part) }):
 		return connect.Permanent(err, "the binlog from where this source stopped is gone: "+copyAnew+
 			"; keep the binlog longer than the source may stand still")
+	case strings.Contains(text, "more GTIDs than the"):
+		return connect.Permanent(err, "the server has lost transactions that were read: "+copyAnew)
+	case code != 0:
+		return err
 	}
 	return fmt.Errorf("%w: %w", connect.ErrNotConnected, err)
 }
