@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -61,23 +62,18 @@ func copyTables(ctx context.Context, db *sql.DB, s *serverInfo, c *config, table
 	}
 	k := &copier{config: c, server: s, conn: conn, chunks: make(chan *chunk, ahead)}
 	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	type rest struct {
-		table tableName
-		from  copyPosition
-	}
-	var all []rest
-	for _, t := range tables {
-		all = append(all, rest{t, from[t]})
-	}
-	go func() {
-		defer close(k.chunks)
-		for _, r := range all {
-			if k.failed = k.table(ctx, r.table, r.from); k.failed != nil {
-				return
-			}
-		}
-	}()
+	k.run(ctx, slices.Clone(tables), maps.Clone(from))
 	return k, nil
+}
+
+// all copies the tables until one fails.
+func (k *copier) all(ctx context.Context, tables []tableName, from map[tableName]copyPosition) error {
+	for _, t := range tables {
+		if err := k.table(ctx, t, from[t]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stop ends the copying; chunks that were not taken are gone.

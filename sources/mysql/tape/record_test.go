@@ -1,8 +1,11 @@
 package tape
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -100,6 +103,22 @@ func textOf(row []*string) (text []string) {
 		text = append(text, "="+*value)
 	}
 	return text
+}
+
+func (r *recording) write() ([]byte, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	var data bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&data, gzip.BestCompression)
+	if err == nil {
+		_, err = zip.Write(text)
+	}
+	if err == nil {
+		err = zip.Close()
+	}
+	return data.Bytes(), err
 }
 
 // recorder notes what a server says while the script runs.

@@ -80,22 +80,6 @@ func readRecording(data []byte) (*recording, error) {
 	return &r, nil
 }
 
-func (r *recording) write() ([]byte, error) {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	var data bytes.Buffer
-	zip, err := gzip.NewWriterLevel(&data, gzip.BestCompression)
-	if err == nil {
-		_, err = zip.Write(text)
-	}
-	if err == nil {
-		err = zip.Close()
-	}
-	return data.Bytes(), err
-}
-
 // check demands what a Server takes for granted.
 func (r *recording) check() error {
 	if len(r.Moments) == 0 || r.Moments[0].Definition == nil {
