@@ -20,18 +20,28 @@ const maxPosition = 1 << 20
 
 // NewPosition encodes both halves. A nil offset forgets the partition.
 func NewPosition(partition, offset any) (Position, error) {
-	p, err := json.Marshal(partition)
+	p, err := marshal(partition)
 	if err != nil {
 		return Position{}, fmt.Errorf("encoding a source partition: %w", err)
 	}
 	if offset == nil {
 		return Position{Partition: p}, nil
 	}
-	o, err := json.Marshal(offset)
+	o, err := marshal(offset)
 	if err != nil {
 		return Position{}, fmt.Errorf("encoding the position in %s: %w", p, err)
 	}
 	return Position{p, o}, nil
+}
+
+// marshal is json.Marshal that leaves <, > and & as they are, as Kafka Connect does:
+// another spelling would be another partition.
+func marshal(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // Validate is for what comes from outside: both halves are objects, written

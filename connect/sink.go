@@ -9,9 +9,14 @@ type Partition struct {
 	Partition int32
 }
 
-// StoredOffset, returned by Open, starts at the offset that the runtime stored,
-// and at the partition's beginning without one.
-const StoredOffset = -1
+// What Open returns instead of an offset.
+const (
+	// StoredOffset starts at the offset that the runtime stored, and at the first one
+	// that the partition has if none is.
+	StoredOffset = -1
+	// FirstOffset starts at the first one that the partition has.
+	FirstOffset = -2
+)
 
 // Record is one record of a topic. Its bytes stay valid, and unchanged, until the
 // sink has said that its offset is durable, or lost the partition.
@@ -46,7 +51,7 @@ type Offset struct {
 // returns soon after its context ends.
 type Sink interface {
 	// Open takes over partitions, besides those it has, and returns for each the
-	// offset of the first record it wants, or StoredOffset. It makes sure that no
+	// offset of the first record it wants, StoredOffset or FirstOffset. It makes sure that no
 	// former owner can still write, or finds out when it would matter.
 	Open(ctx context.Context, assigned []Partition) ([]int64, error)
 

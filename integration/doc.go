@@ -5,5 +5,6 @@
 // What a test needs from outside (kcat, a JVM, root) is asked for with Need: where
 // it is missing the test skips and says so; with SPLASHDAM_TEST_REQUIRE=all, or a
 // list of names, the skip is a failure. Tests that take minutes run with
-// SPLASHDAM_TEST_LONG=1.
+// SPLASHDAM_TEST_LONG=1, and as many rounds with a database as
+// SPLASHDAM_TEST_ROUNDS says.
 package integration

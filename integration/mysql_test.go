@@ -75,12 +75,12 @@ func eachProgram(t *testing.T, test func(t *testing.T, p dbserver.Program)) {
 // everything is deleted in between, and the connector and the broker are killed: at
 // the end the newest state in the files is the table, and no row is there twice.
 func TestATableIsInTheFilesWhateverIsKilled(t *testing.T) {
-	eachMySQL(t, func(t *testing.T, c *mysql.Config, db *sql.DB) {
-		actions := 6
-		if Long() {
-			actions = 30
-		}
-		newRound(t, c, db, nil, shapes[0]).run(actions)
+	actions := 6
+	if Long() {
+		actions = 30
+	}
+	eachCluster(t, func(t *testing.T, on cluster) {
+		eachMySQL(t, func(t *testing.T, c *mysql.Config, db *sql.DB) { newRound(t, c, db, nil, on, shapes[0]).run(actions) })
 	})
 }
 
@@ -118,7 +118,7 @@ func TestTablesAreInTheFilesWhateverIsKilled(t *testing.T) {
 				}
 				db = sql.OpenDB(connector)
 				defer db.Close()
-				newRound(t, c, db, server, s).run(20)
+				newRound(t, c, db, server, ownCluster(t), s).run(20)
 			})
 		}
 	})

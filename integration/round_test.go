@@ -39,30 +39,29 @@ type round struct {
 	db       *sql.DB
 	database *dbserver.Server // nil: it is not ours to kill
 	shape    shape
-	broker   *Node
+	on       cluster
 	pipeline *pipeline
 	seed     uint64
 	rnd      *rand.Rand
 	did      map[string]int
 }
 
-func newRound(t *testing.T, c *mysql.Config, db *sql.DB, database *dbserver.Server, s shape) *round {
-	r := &round{t: t, config: c, db: db, database: database, shape: s, seed: uint64(time.Now().UnixNano()), did: map[string]int{}}
+func newRound(t *testing.T, c *mysql.Config, db *sql.DB, database *dbserver.Server, on cluster, s shape) *round {
+	r := &round{t: t, config: c, db: db, database: database, on: on, shape: s, seed: uint64(time.Now().UnixNano()), did: map[string]int{}}
 	t.Logf("seed %d", r.seed)
 	r.rnd = rand.New(rand.NewPCG(r.seed, 0))
 	for _, table := range s.tables {
 		execAll(t.Context(), t, db, table.create)
 	}
 	execAll(t.Context(), t, db, s.fill...)
-	r.broker = StartIn(t, filepath.Join(t.ArtifactDir(), "broker"), "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3")
 	var tables, topics []string
 	for _, table := range s.tables {
 		tables = append(tables, c.DBName+"."+table.name)
 		topics = append(topics, r.topic(table))
 	}
 	host, port, _ := strings.Cut(c.Addr, ":")
-	r.pipeline = newPipeline(t, r.broker.Addr, fmt.Sprintf(`
-name: shop
+	r.pipeline = newPipeline(t, on.addr, fmt.Sprintf(`
+name: %s
 source:
   connector: mysql
   database.hostname: %s
@@ -70,7 +69,7 @@ source:
   database.user: %s
   database.password: %s
   database.server.id: %d
-  topic.prefix: shop
+  topic.prefix: %s
   table.include.list: %s
   incremental.snapshot.chunk.size: 100
 sink:
@@ -78,11 +77,11 @@ sink:
   topics: %s
   dir: %%s
   file.age.ms: 100
-`, host, port, c.User, c.Passwd, 10_000+r.rnd.IntN(1_000_000), strings.Join(tables, ", "), strings.Join(topics, ", ")))
+`, on.prefix, host, port, c.User, c.Passwd, 10_000+r.rnd.IntN(1_000_000), on.prefix, strings.Join(tables, ", "), strings.Join(topics, ", ")))
 	return r
 }
 
-func (r *round) topic(t table) string { return "shop." + r.config.DBName + "." + t.name }
+func (r *round) topic(t table) string { return r.on.prefix + "." + r.config.DBName + "." + t.name }
 
 // run does so many things to the tables and to those that carry them, and compares.
 func (r *round) run(actions int) {
@@ -105,7 +104,7 @@ func (r *round) run(actions int) {
 	stop()
 	for range writers {
 		if err := <-done; err != nil {
-			r.t.Fatal(err)
+			r.fail(err)
 		}
 	}
 	r.compare(ctx)
@@ -128,7 +127,7 @@ func (r *round) act(ctx context.Context, n int) {
 	pause := time.Duration(r.rnd.IntN(300)) * time.Millisecond
 	victims := r.rnd.IntN(8)
 	database := r.database != nil && victims >= 4 // 4 to 7
-	broker := victims == 2 || victims == 3 || victims == 6
+	broker := r.on.node != nil && (victims == 2 || victims == 3 || victims == 6)
 	connector := !database && !broker || victims == 7
 	if database {
 		r.did["database killed"]++
@@ -136,7 +135,7 @@ func (r *round) act(ctx context.Context, n int) {
 	}
 	if broker {
 		r.did["broker killed"]++
-		r.broker.Kill()
+		r.on.node.Kill()
 	}
 	if connector {
 		r.did["connector killed"]++
@@ -144,7 +143,7 @@ func (r *round) act(ctx context.Context, n int) {
 	}
 	if broker {
 		time.Sleep(pause)
-		r.broker.Restart()
+		r.on.node.Restart()
 	}
 	if connector {
 		r.pipeline.start()
@@ -170,12 +169,39 @@ func (r *round) define(ctx context.Context, what, statement string) {
 		r.pipeline.start()
 	}
 	if err := <-done; err != nil {
-		r.t.Fatal(err)
+		r.fail(err)
 	}
 	if what == "rows vanished" && r.rnd.IntN(2) == 0 {
 		for _, fill := range r.shape.fill {
 			if err := r.exec(ctx, fill); err != nil {
-				r.t.Fatal(err)
+				r.fail(err)
+			}
+		}
+	}
+}
+
+// fail ends the round, which has no outcome if the server has damaged its table.
+func (r *round) fail(err error) {
+	r.t.Helper()
+	r.skipDamage()
+	r.t.Fatal(err)
+}
+
+// skipDamage skips a round in which the server, killed at a bad moment, did not find
+// its own table again in a good state, as MariaDB 10.11 at times behind a TRUNCATE.
+func (r *round) skipDamage() {
+	r.t.Helper()
+	if r.database == nil {
+		return
+	}
+	log, err := os.ReadFile(r.database.Log())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(log)) {
+		for _, damage := range []string{"due to corruption", "index corruption", "is corrupt"} {
+			if strings.Contains(line, damage) {
+				r.t.Skipf("the server has damaged its data: %s", line)
 			}
 		}
 	}
@@ -258,6 +284,9 @@ func (r *round) compare(ctx context.Context) {
 			}
 		}
 		wrong := differences(got, want)
+		if len(wrong) > 0 {
+			r.skipDamage()
+		}
 		for i, key := range wrong {
 			if i == 10 {
 				r.t.Errorf("... %d keys in all", len(wrong))

@@ -21,7 +21,7 @@ import (
 // connectors are all that pipelines can name.
 var (
 	sourceConnectors = []connect.SourceConnector{mysql.Connector, generator.Connector}
-	sinkConnectors   = []connect.SinkConnector{arrow.Connector(vfs.OS())}
+	sinkConnectors   = []connect.SinkConnector{arrow.Connector(vfs.SharedOS())}
 )
 
 // pipelineFile reads one pipeline from YAML:

@@ -250,7 +250,7 @@ func (u *run) fail(texts ...string) {
 // until waits for something that comes to be while pipelines run.
 func (u *run) until(what string, done func() bool) {
 	u.t.Helper()
-	for range 10_000 {
+	for range 3000 {
 		if done() {
 			return
 		}

@@ -148,7 +148,6 @@ func (r *Runtime) runSink(ctx context.Context, p Pipeline, log *slog.Logger) err
 		// A sink that was killed is replaced at once by the one that goes on in its
 		// place, and one that only seemed dead is fenced (KIP-345).
 		kgo.InstanceID("connect-" + p.Name + "-0"),
-		kgo.ConsumeTopics(p.Sink.topics...),
 	})...)
 	if err != nil {
 		return fmt.Errorf("making a consumer: %w", err)
@@ -165,6 +164,7 @@ func (r *Runtime) runSink(ctx context.Context, p Pipeline, log *slog.Logger) err
 		if len(missing) > 0 {
 			log.Info("waiting for topics that are not there", "topics", missing)
 		}
+		client.AddConsumeTopics(p.Sink.topics...) // not before: from here on the group calls
 		err = t.read(running)
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)

@@ -80,11 +80,10 @@ func (t *sinkTask) missing(ctx context.Context, topics []string) (missing []stri
 func (t *sinkTask) read(ctx context.Context) error {
 	due := time.Now().Add(flushEvery)
 	for {
-		err := t.turn(ctx, due)
-		t.client.AllowRebalance()
-		if err != nil {
-			return err
+		if err := t.turn(ctx, due); err != nil {
+			return err // the group waits until the client is closed: there may be a last flush
 		}
+		t.client.AllowRebalance()
 		if now := time.Now(); !now.Before(due) {
 			due = now.Add(flushEvery)
 		}
@@ -227,7 +226,11 @@ func (t *sinkTask) adjust(_ context.Context, offsets map[string]map[int32]kgo.Of
 	for topic, partitions := range offsets {
 		for partition := range partitions {
 			at := place{topic, partition}
-			if start, ok := t.starts[at]; ok && start != connect.StoredOffset {
+			switch start, ok := t.starts[at]; {
+			case !ok, start == connect.StoredOffset:
+			case start == connect.FirstOffset:
+				partitions[partition] = kgo.NewOffset().AtStart()
+			default:
 				partitions[partition] = kgo.NewOffset().At(start)
 			}
 			delete(t.starts, at)

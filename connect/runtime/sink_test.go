@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -233,10 +234,32 @@ func TestSchemasThatAreGoneStopTheSink(t *testing.T) {
 	})
 }
 
+// offsets are those that a sink was given. The test reads them while it runs.
+type offsets struct {
+	mu  sync.Mutex
+	all []int64
+}
+
+func (o *offsets) take(r connect.Records) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, record := range r.Records {
+		o.all = append(o.all, record.Offset)
+	}
+}
+
+func (o *offsets) seen() []int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.all)
+}
+
 // fixedSink wants to begin at an offset, and takes everything.
 type fixedSink struct {
-	start int64
-	took  *[]int64
+	start   int64
+	took    *offsets
+	durable bool // all of it is, and it says so
+	told    *int
 }
 
 func (s fixedSink) pipeline() Pipeline {
@@ -253,24 +276,29 @@ func (s fixedSink) Open(_ context.Context, assigned []connect.Partition) ([]int6
 	return slices.Repeat([]int64{s.start}, len(assigned)), nil
 }
 func (s fixedSink) Write(_ context.Context, r connect.Records) error {
-	for _, record := range r.Records {
-		*s.took = append(*s.took, record.Offset)
-	}
+	s.took.take(r)
 	return nil
 }
-func (s fixedSink) Flush(context.Context, bool) ([]connect.Offset, error) { return nil, nil }
-func (s fixedSink) Revoke(context.Context, []connect.Partition) error     { return nil }
-func (s fixedSink) Close(context.Context) error                           { return nil }
+func (s fixedSink) Flush(context.Context, bool) ([]connect.Offset, error) {
+	took := s.took.seen()
+	if !s.durable || *s.told == len(took) {
+		return nil, nil
+	}
+	*s.told = len(took)
+	return []connect.Offset{{Partition: connect.Partition{Topic: "text.rows"}, Next: int64(len(took))}}, nil
+}
+func (s fixedSink) Revoke(context.Context, []connect.Partition) error { return nil }
+func (s fixedSink) Close(context.Context) error                       { return nil }
 
 // So it is when the end of a log was lost, or a directory is of another cluster.
 func TestASinkBehindTheTopicsEndStops(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
 		n.fill(5)
-		var took []int64
+		var took offsets
 		n.run(fixedSink{start: 7, took: &took}.pipeline()).fail("partition 0 of topic text.rows", "OFFSET_OUT_OF_RANGE",
 			"its end was lost", "Nothing was skipped", "give the sink a new directory")
-		if len(took) > 0 {
-			t.Errorf("it was given the offsets %v", took)
+		if got := took.seen(); len(got) > 0 {
+			t.Errorf("it was given the offsets %v", got)
 		}
 	})
 }
@@ -283,4 +311,37 @@ func TestTheNamesOfTopicsAreChecked(t *testing.T) {
 			t.Errorf("%.20q: %v", text, err)
 		}
 	}
+}
+
+// The group's offset is for those who look at the lag. What a sink has to begin with is
+// for the sink to say: an empty directory gets everything, though the group is far on.
+func TestAnEmptyDirectoryGetsEverything(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.fill(100)
+		for range 2 {
+			disk := vfs.NewMem()
+			u := n.run(files(disk, "files"))
+			u.untilFiles(disk, 100)
+			u.interrupt()
+			wantFiles(t, disk, 100)
+		}
+	})
+}
+
+// Without a word from the sink it is where the group is.
+func TestASinkWithoutOffsetsOfItsOwnBeginsWhereTheGroupIs(t *testing.T) {
+	onNode(t, func(t *testing.T, n *node) {
+		n.fill(5)
+		var took offsets
+		sink := fixedSink{start: connect.StoredOffset, took: &took, durable: true, told: new(int)}
+		for last := 5; last <= 10; last += 5 {
+			u := n.run(sink.pipeline())
+			u.until("the records", func() bool { return len(took.seen()) >= last })
+			u.interrupt()
+			n.fill(last + 5)
+		}
+		if want := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; !slices.Equal(took.seen(), want) {
+			t.Errorf("it was given %v", took.seen())
+		}
+	})
 }

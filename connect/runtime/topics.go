@@ -43,11 +43,11 @@ type topic struct {
 
 func (t *topic) maxBatch() int { return min(max(t.limit, lowestLimit), highestLimit) }
 
-func (t *topic) maxRecord() int { return t.maxBatch() - recordOverhead }
+func (t *topic) maxRecord() int { return max(min(t.limit, highestLimit)-recordOverhead, 0) }
 
 // refuse is what becomes of a record that is too large.
 func (t *topic) refuse(err error) error {
-	if t.maxBatch() < t.limit {
+	if t.limit > highestLimit {
 		return connect.Permanent(fmt.Errorf("%w, and no record may have more than %d", err, t.maxRecord()), "leave the large column out")
 	}
 	return connect.Permanent(fmt.Errorf("%w, and topic %s takes %d", err, t.name, t.maxRecord()),

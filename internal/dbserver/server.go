@@ -39,7 +39,7 @@ type Options struct {
 	Args []string
 }
 
-// Server is a running, or ended, server. Config and DSN may be called at any time;
+// Server is a running, or ended, server. Config, DSN and Log may be called at any time;
 // the rest is for one goroutine.
 type Server struct {
 	options  Options
@@ -63,10 +63,10 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 		return nil, err
 	}
 	options.Dir = dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	s := &Server{options: options, password: rand.Text()}
+	if err := os.MkdirAll(s.temporary(), 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, password: rand.Text()}
 	if err := s.initialise(ctx); err != nil {
 		return nil, fmt.Errorf("making the databases of %s in %s: %w", options.Program, s.data(), err)
 	}
@@ -84,8 +84,11 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	}
 }
 
-func (s *Server) data() string { return filepath.Join(s.options.Dir, "data") }
-func (s *Server) log() string  { return filepath.Join(s.options.Dir, "server.log") }
+func (s *Server) data() string      { return filepath.Join(s.options.Dir, "data") }
+func (s *Server) temporary() string { return filepath.Join(s.options.Dir, "tmp") }
+
+// Log is the file with what the server says.
+func (s *Server) Log() string { return filepath.Join(s.options.Dir, "server.log") }
 
 // initialise makes the data directory under another name first: half of one, left by
 // a kill, would not start.
@@ -183,9 +186,6 @@ func (s *Server) args() []string {
 	return append(args, s.options.Args...)
 }
 
-// temporary is where the server keeps temporary tables.
-func (s *Server) temporary() string { return filepath.Join(s.options.Dir, "tmp") }
-
 // accounts is the file of statements that the server runs before it answers.
 func (s *Server) accounts() string { return filepath.Join(s.options.Dir, "accounts.sql") }
 
@@ -280,26 +280,23 @@ func (s *Server) DSN() string { return s.Config().FormatDSN() }
 
 // withLog adds the last lines that the server has logged.
 func (s *Server) withLog(err error) error {
-	text, readErr := os.ReadFile(s.log())
+	text, readErr := os.ReadFile(s.Log())
 	if readErr != nil {
 		return errors.Join(err, readErr)
 	}
 	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	return fmt.Errorf("%w\n%s ends with\n%s", err, s.log(), strings.Join(lines[max(0, len(lines)-10):], "\n"))
+	return fmt.Errorf("%w\n%s ends with\n%s", err, s.Log(), strings.Join(lines[max(0, len(lines)-10):], "\n"))
 }
 
 // launch starts a command that writes to the log.
 func (s *Server) launch(cmd *exec.Cmd) (*process, error) {
-	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(s.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // the process has its own
 	cmd.Stdout, cmd.Stderr = log, log
-	// A MariaDB that starts removes other ones' temporary tables.
-	if err := os.MkdirAll(s.temporary(), 0o700); err != nil {
-		return nil, err
-	}
+	// A server that starts removes the temporary tables that it finds, whoever's.
 	cmd.Env = append(os.Environ(), "TMPDIR="+s.temporary())
 	if err := child.Start(cmd); err != nil {
 		return nil, err

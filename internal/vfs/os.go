@@ -9,25 +9,23 @@ import (
 	"syscall"
 )
 
-// Only the user that runs the broker reads what it stores.
-const (
-	fileMode = 0o600
-	dirMode  = 0o700
-)
-
 // OS returns the file system of the machine. Relative names are relative to the
-// process's working directory.
-func OS() FS { return osFS{} }
+// process's working directory. Only the user that runs the process reads what is made.
+func OS() FS { return osFS{file: 0o600, dir: 0o700} }
 
-type osFS struct{}
+// SharedOS is OS for what others are to read: the umask says who.
+func SharedOS() FS { return osFS{file: 0o666, dir: 0o777} }
 
-func (osFS) Create(name string) (File, error) {
-	return openOS(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+// osFS has the modes of what it makes, before the umask.
+type osFS struct{ file, dir fs.FileMode }
+
+func (o osFS) Create(name string) (File, error) {
+	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
 
-func (osFS) Open(name string) (File, error) { return openOS(name, os.O_RDONLY) }
+func (o osFS) Open(name string) (File, error) { return o.open(name, os.O_RDONLY) }
 
-func (osFS) OpenWrite(name string) (File, error) { return openOS(name, os.O_RDWR) }
+func (o osFS) OpenWrite(name string) (File, error) { return o.open(name, os.O_RDWR) }
 
 func (osFS) Remove(name string) error { return os.Remove(filepath.FromSlash(name)) }
 
@@ -39,8 +37,8 @@ func (osFS) Link(oldName, newName string) error {
 	return mapNoSpace(os.Link(filepath.FromSlash(oldName), filepath.FromSlash(newName)))
 }
 
-func (osFS) MkdirAll(name string) error {
-	return mapNoSpace(os.MkdirAll(filepath.FromSlash(name), dirMode))
+func (o osFS) MkdirAll(name string) error {
+	return mapNoSpace(os.MkdirAll(filepath.FromSlash(name), o.dir))
 }
 
 func (osFS) List(dir string) ([]string, error) {
@@ -72,8 +70,8 @@ func (osFS) SyncDir(dir string) error {
 	return errors.Join(err, d.Close())
 }
 
-func (osFS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(filepath.FromSlash(name), os.O_RDWR|os.O_CREATE, fileMode)
+func (o osFS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(filepath.FromSlash(name), os.O_RDWR|os.O_CREATE, o.file)
 	if err != nil {
 		return nil, mapNoSpace(err)
 	}
@@ -92,8 +90,8 @@ func (osFS) Free(dir string) (int64, error) {
 	return n, nil
 }
 
-func openOS(name string, flag int) (File, error) {
-	f, err := os.OpenFile(filepath.FromSlash(name), flag, fileMode)
+func (o osFS) open(name string, flag int) (File, error) {
+	f, err := os.OpenFile(filepath.FromSlash(name), flag, o.file)
 	if err != nil {
 		return nil, mapNoSpace(err)
 	}

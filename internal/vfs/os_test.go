@@ -39,16 +39,31 @@ func TestADeviceThatIsFullRefusesWrites(t *testing.T) {
 	wantErr(t, err, ErrNoSpace)
 }
 
-func TestFilesAndDirectoriesAreTheirOwnersOnly(t *testing.T) {
+func TestFilesAndDirectoriesAreTheirOwnersOnlyUnlessShared(t *testing.T) {
 	dir := t.TempDir()
-	sub := path.Join(dir, "sub")
-	must(t, OS().MkdirAll(sub))
-	create(t, OS(), path.Join(sub, "f"), "")
-	for name, want := range map[string]fs.FileMode{sub: dirMode, path.Join(sub, "f"): fileMode} {
-		info, err := os.Stat(name)
-		must(t, err)
-		if got := info.Mode().Perm(); got != want {
-			t.Errorf("%s has mode %v, want %v", name, got, want)
+	// What the umask leaves of modes, by what the system makes.
+	left, leftDir := path.Join(dir, "left"), path.Join(dir, "leftdir")
+	must(t, os.WriteFile(left, nil, 0o666))
+	must(t, os.Mkdir(leftDir, 0o777))
+	for name, c := range map[string]struct {
+		fs        FS
+		file, dir fs.FileMode
+	}{
+		"private": {OS(), 0o600, 0o700},
+		"shared":  {SharedOS(), mode(t, left), mode(t, leftDir)},
+	} {
+		sub := path.Join(dir, name)
+		must(t, c.fs.MkdirAll(sub))
+		create(t, c.fs, path.Join(sub, "f"), "")
+		if file, dir := mode(t, path.Join(sub, "f")), mode(t, sub); file != c.file || dir != c.dir {
+			t.Errorf("%s: a file has mode %v and a directory %v, want %v and %v", name, file, dir, c.file, c.dir)
 		}
 	}
+}
+
+func mode(t *testing.T, name string) fs.FileMode {
+	t.Helper()
+	info, err := os.Stat(name)
+	must(t, err)
+	return info.Mode().Perm()
 }

@@ -32,7 +32,7 @@ type entry struct {
 	Partition int32           `json:"partition"`         //
 	Format    string          `json:"format"`            // of all files
 	Base      int64           `json:"base"`              // Next of the entry before
-	Next      int64           `json:"next"`              // everything before it is durable; connect.StoredOffset while nothing is
+	Next      int64           `json:"next"`              // everything before it is durable; nothingDurable at first
 	Places    []connect.Place `json:"-"`                 // the highest of each task, ascending by task
 	Highest   []string        `json:"places,omitempty"`  // the same, as in the header
 	Schema    string          `json:"schema,omitempty"`  // of the file
@@ -41,6 +41,9 @@ type entry struct {
 	Rows      int64           `json:"rows,omitempty"`    // of the file
 	Bytes     int64           `json:"bytes,omitempty"`
 }
+
+// nothingDurable is where an entry ends before there was a record.
+const nothingDurable = -1
 
 type sealedEntry struct {
 	Version int             `json:"version"`

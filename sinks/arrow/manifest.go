@@ -71,7 +71,7 @@ func (m *manifest) load() error {
 		return err
 	}
 	m.number = newest(names)
-	m.last = entry{Base: connect.StoredOffset, Next: connect.StoredOffset}
+	m.last = entry{Base: nothingDurable, Next: nothingDurable}
 	// A former owner may have died between a link and its fsync. What is built on from
 	// here on must stay.
 	if err := m.fs.SyncDir(m.dir); err != nil {
@@ -150,7 +150,7 @@ func (m *manifest) claim(now string) error {
 // commit adds an entry, and the file it names, which must be synced. When it
 // returns without an error both are durable, and the file is in its place.
 func (m *manifest) commit(e entry) error {
-	invariant.That(e.Base == m.last.Next || m.last.Next == connect.StoredOffset,
+	invariant.That(e.Base == m.last.Next || m.last.Next == nothingDurable,
 		"an entry begins at offset %d, and the one before it ends at %d", e.Base, m.last.Next)
 	if e.Pending != "" {
 		// The entry must not be found without the file.

@@ -72,7 +72,7 @@ func TestAManifestGoesOnWhereItEnded(t *testing.T) {
 	mem := vfs.NewMem()
 	m, err := open(mem, "a")
 	must(t, err)
-	if m.last.Next != connect.StoredOffset {
+	if m.last.Next != nothingDurable {
 		t.Fatalf("a new manifest ends at %d", m.last.Next)
 	}
 	must(t, commitFile(m, 10))

@@ -17,7 +17,7 @@ import (
 type partition struct {
 	id       connect.Partition
 	manifest *manifest
-	next     int64     // offset behind the last record taken; connect.StoredOffset before there was one
+	next     int64     // offset behind the last record taken; nothingDurable before there was one
 	base     int64     // up to where all is durable
 	since    time.Time // when the first record came that is not durable
 	told     int64     // what Flush said last
@@ -49,7 +49,7 @@ func (p *partition) fileRows() int64 {
 
 // arrive notes that records come, the first one at an offset.
 func (p *partition) arrive(offset int64, now time.Time) error {
-	if p.next == connect.StoredOffset {
+	if p.next == nothingDurable {
 		p.next, p.base, p.told = offset, offset, offset
 	}
 	if offset < p.next {

@@ -66,6 +66,10 @@ func (s *Sink) Open(ctx context.Context, assigned []connect.Partition) ([]int64,
 		}
 		s.partitions[nameOf(id)] = newPartition(id, m)
 		starts[i] = m.last.Next
+		if m.last.Next == nothingDurable {
+			// Not where the group is: an empty directory gets all that there is.
+			starts[i] = connect.FirstOffset
+		}
 	}
 	return starts, nil
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/splashdam/splashdam/connect"
 )
 
-// originFields are Debezium's source block.
+// originFields are Debezium's source block. Sequence is of no database here, and
+// the statements that changed rows are not asked for.
 var originFields = []connect.Field{
 	{Name: "version", Type: connect.Type{Kind: connect.String}},
 	{Name: "connector", Type: connect.Type{Kind: connect.String}},
@@ -15,16 +16,21 @@ var originFields = []connect.Field{
 	{Name: "ts_ms", Type: connect.Type{Kind: connect.Int64}},
 	{Name: "snapshot", Type: connect.Type{Kind: connect.String}},
 	{Name: "db", Type: connect.Type{Kind: connect.String}},
+	{Name: "sequence", Type: connect.Type{Kind: connect.String}, Nullable: true},
+	{Name: "ts_us", Type: connect.Type{Kind: connect.Int64}},
+	{Name: "ts_ns", Type: connect.Type{Kind: connect.Int64}},
 	{Name: "table", Type: connect.Type{Kind: connect.String}, Nullable: true},
 	{Name: "server_id", Type: connect.Type{Kind: connect.Int64}},
 	{Name: "gtid", Type: connect.Type{Kind: connect.String}, Nullable: true},
 	{Name: "file", Type: connect.Type{Kind: connect.String}},
 	{Name: "pos", Type: connect.Type{Kind: connect.Int64}},
 	{Name: "row", Type: connect.Type{Kind: connect.Int32}},
+	{Name: "thread", Type: connect.Type{Kind: connect.Int64}, Nullable: true},
+	{Name: "query", Type: connect.Type{Kind: connect.String}, Nullable: true},
 }
 
 const (
-	originRow     = 11 // counts on inside a run
+	originRow     = 14 // counts on inside a run
 	originVersion = "1"
 )
 
@@ -144,14 +150,23 @@ func (b *builder) origin(s *connect.Section, t tableName, ms int64, snapshot str
 	c[3].Append8(uint64(ms))
 	c[4].AppendText([]byte(snapshot))
 	c[5].AppendText([]byte(t.database))
-	c[6].AppendText([]byte(t.table))
-	c[7].Append8(uint64(serverID))
+	c[6].AppendNull()
+	c[7].Append8(uint64(ms * 1000))
+	c[8].Append8(uint64(ms * 1_000_000))
+	c[9].AppendText([]byte(t.table))
+	c[10].Append8(uint64(serverID))
 	if b.s.tail.begun && b.s.tail.gtidText != "" {
-		c[8].AppendText([]byte(b.s.tail.gtidText))
+		c[11].AppendText([]byte(b.s.tail.gtidText))
 	} else {
-		c[8].AppendNull()
+		c[11].AppendNull()
 	}
-	c[9].AppendText([]byte(b.s.tail.file))
-	c[10].Append8(pos)
+	c[12].AppendText([]byte(b.s.tail.file))
+	c[13].Append8(pos)
 	c[originRow].Append4(0)
+	if b.s.tail.begun && b.s.tail.thread != 0 {
+		c[15].Append8(uint64(b.s.tail.thread))
+	} else {
+		c[15].AppendNull()
+	}
+	c[16].AppendNull()
 }

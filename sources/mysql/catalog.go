@@ -30,10 +30,13 @@ type columnDeclaration struct {
 	precision  int // of numbers, also of bits
 	scale      int
 	fraction   int // digits of a second's fraction
+	// computed is whether MariaDB computes the values. In its binlog they are there or
+	// not from one statement to the next, so such columns are left out.
+	computed bool
 }
 
 // readDeclaration asks the server. A table that is not there has no columns.
-func readDeclaration(ctx context.Context, conn *sql.Conn, database, name string) (declaration, error) {
+func (s server) readDeclaration(ctx context.Context, conn *sql.Conn, database, name string) (declaration, error) {
 	var d declaration
 	err := eachRow(ctx, conn, func(rows *sql.Rows) error {
 		var c columnDeclaration
@@ -43,10 +46,14 @@ func readDeclaration(ctx context.Context, conn *sql.Conn, database, name string)
 		err := rows.Scan(&c.name, &c.dataType, &c.columnType, &nullable, &length, &precision, &scale, &fraction, &generated)
 		c.nullable = nullable == "YES"
 		c.length, c.precision, c.scale, c.fraction = int(length.Int64), int(precision.Int64), int(scale.Int64), int(fraction.Int64)
-		d.columns = append(d.columns, c)
-		if generated.String == "ROW END" {
+		switch generated.String {
+		case "", "ROW START":
+		case "ROW END":
 			d.rowEnd = c.name
+		default:
+			c.computed = s.mariadb
 		}
+		d.columns = append(d.columns, c)
 		return err
 	}, `SELECT column_name, data_type, column_type, is_nullable, character_maximum_length, numeric_precision, numeric_scale, datetime_precision,
 		generation_expression FROM information_schema.columns WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position`, database, name)
@@ -132,10 +139,12 @@ func eachRow(ctx context.Context, conn *sql.Conn, row func(*sql.Rows) error, que
 	return rows.Err()
 }
 
-// hides is whether the column is one that MariaDB keeps for itself, for the hash
-// behind a unique index of long text: it is in the binlog, and nowhere else.
-func (d declaration) hides(name string) bool {
-	return len(d.columns) > 0 && strings.HasPrefix(name, "DB_ROW_HASH_") && d.column(name).name == ""
+// leavesOut is whether the column is none of the schema's: MariaDB computes it, or
+// keeps it for itself, for the hash behind a unique index of long text. The latter
+// is in the binlog, and nowhere else.
+func (d declaration) leavesOut(name string) bool {
+	c := d.column(name)
+	return c.computed || len(d.columns) > 0 && strings.HasPrefix(name, "DB_ROW_HASH_") && c.name == ""
 }
 
 // column finds a column by name; an empty one, of no type, if there is none.
@@ -152,6 +161,9 @@ func (d declaration) column(name string) columnDeclaration {
 func (d declaration) schema(name string) (*connect.Schema, error) {
 	s := &connect.Schema{Name: name}
 	for _, c := range d.columns {
+		if c.computed {
+			continue
+		}
 		t, err := c.sqlType()
 		if err != nil {
 			return nil, fmt.Errorf("table %s: column %s: %w", name, c.name, err)

@@ -62,6 +62,7 @@ func TestBothSchemasOfATableAreTheSame(t *testing.T) {
 		{"wide", "", "(" + strings.Join(numbered("c%d int", 300), ",") + ", primary key (c300, c255, c256))", []string{"c300", "c255", "c256"}},
 		{"functional", "mysql", "(id int primary key, j json, index ((id+1)), index ((cast(j->'$[*]' as unsigned array))))", []string{"id"}},
 		{"made_key", "server", "", []string{"my_row_id"}},
+		{"computed", "", "(id int primary key, v int as (id+1) virtual, s varchar(9) as (concat(id)) stored, a int)", []string{"id"}},
 		{"versioned", "mariadb", "(id int, v int, primary key (v, id)) WITH SYSTEM VERSIONING", []string{"v", "id"}},
 		{"period", "mariadb", "(id int primary key, v int, a timestamp(6) generated always as row start, b timestamp(6) generated always as row end, period for system_time(a,b)) WITH SYSTEM VERSIONING", []string{"id"}},
 		{"transactions", "mariadb", "(id int primary key, a bigint unsigned generated always as row start, b bigint unsigned generated always as row end, period for system_time(a,b)) WITH SYSTEM VERSIONING", []string{"id"}},

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,6 +35,7 @@ type chunk struct {
 	// begins: it is the first of rows that cannot be told from others that were
 	// copied before, if any were.
 	begins bool
+	cut    bool         // it was long, and so ended before it had all its rows
 	after  copyPosition // where the copy goes on
 	at     watermark
 }
@@ -60,23 +62,18 @@ func copyTables(ctx context.Context, db *sql.DB, s *serverInfo, c *config, table
 	}
 	k := &copier{config: c, server: s, conn: conn, chunks: make(chan *chunk, ahead)}
 	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	type rest struct {
-		table tableName
-		from  copyPosition
-	}
-	var all []rest
-	for _, t := range tables {
-		all = append(all, rest{t, from[t]})
-	}
-	go func() {
-		defer close(k.chunks)
-		for _, r := range all {
-			if k.failed = k.table(ctx, r.table, r.from); k.failed != nil {
-				return
-			}
-		}
-	}()
+	k.run(ctx, slices.Clone(tables), maps.Clone(from))
 	return k, nil
+}
+
+// all copies the tables until one fails.
+func (k *copier) all(ctx context.Context, tables []tableName, from map[tableName]copyPosition) error {
+	for _, t := range tables {
+		if err := k.table(ctx, t, from[t]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stop ends the copying; chunks that were not taken are gone.
@@ -104,17 +101,24 @@ func (k *copier) take(ctx context.Context) (*chunk, error) {
 	}
 }
 
-// table copies a table, with as many SELECTs as it takes.
+// table copies a table, with as many SELECTs as it takes. None is open while a chunk
+// waits to be taken, for nobody could alter the table.
 func (k *copier) table(ctx context.Context, t tableName, from copyPosition) error {
-	for !from.Done {
-		next, err := k.read(ctx, t, from)
+	for limit := k.config.chunkRows; !from.Done; {
+		c, err := k.read(ctx, t, from, limit)
 		if e, ok := errors.AsType[*driver.MySQLError](err); ok && e.Number == tableChanged {
 			continue
+		}
+		if err == nil {
+			err = k.hand(ctx, c)
 		}
 		if err != nil {
 			return err
 		}
-		from = next
+		from = c.after
+		if limit = min(2*limit, k.config.chunkRows); c.cut {
+			limit = c.columns[0].Rows()
+		}
 	}
 	return nil
 }
@@ -128,87 +132,88 @@ func (k *copier) hand(ctx context.Context, c *chunk) error {
 	}
 }
 
-// read reads the rows of one SELECT, and hands them out. The watermark holds for
-// all of them: every transaction up to there is in what the SELECT sees.
-func (k *copier) read(ctx context.Context, t tableName, from copyPosition) (next copyPosition, err error) {
-	declared, err := readDeclaration(ctx, k.conn, t.database, t.table)
+// read reads the rows of one SELECT. The watermark holds for all of them: every
+// transaction up to there is in what the SELECT sees. A table without a key to read it
+// by is read at once, and all but its last chunk handed out.
+func (k *copier) read(ctx context.Context, t tableName, from copyPosition, limit int) (_ *chunk, err error) {
+	declared, err := k.server.readDeclaration(ctx, k.conn, t.database, t.table)
 	if err != nil {
-		return from, err
+		return nil, err
 	}
 	c := &chunk{table: t}
 	if len(declared.columns) == 0 {
 		// Dropped since. What the binlog says about that comes by itself.
-		if c.at, err = k.server.watermark(ctx, k.conn); err != nil {
-			return from, err
-		}
-		c.after = copyPosition{Done: true}
-		return c.after, k.hand(ctx, c)
+		c.after.Done = true
+		c.at, err = k.server.watermark(ctx, k.conn)
+		return c, err
 	}
 	if c.schema, err = declared.schema(k.config.prefix + "." + t.String()); err != nil {
-		return from, connect.Permanent(err, "leave the table out of table.include.list")
+		return nil, connect.Permanent(err, "leave the table out of table.include.list")
 	}
 	c.schema.Decimals = k.config.decimals
 	if c.at, err = k.server.begin(ctx, k.conn, t); err != nil {
-		return from, err
+		return nil, err
 	}
 	defer func() {
 		if _, failed := k.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); failed != nil && err == nil {
 			err = fmt.Errorf("ending the SELECT of %v: %w", t, failed)
 		}
 	}()
-	query, args := chunkQuery(c.schema, t, from.After, k.config.chunkRows)
+	query, args := chunkQuery(c.schema, t, from.After, limit)
 	// Prepared, so that the server sends numbers and not their text.
 	statement, err := k.conn.PrepareContext(ctx, query)
 	if err != nil {
-		return from, fmt.Errorf("selecting from %v: %w", t, err)
+		return nil, explain(fmt.Errorf("selecting from %v: %w", t, err))
 	}
 	defer statement.Close()
 	rows, err := statement.QueryContext(ctx, args...)
 	if err != nil {
-		return from, fmt.Errorf("selecting from %v: %w", t, err)
+		return nil, explain(fmt.Errorf("selecting from %v: %w", t, err))
 	}
 	defer rows.Close()
-	return k.scan(ctx, rows, c, from)
+	key := make([]sql.RawBytes, len(chunkKey(c.schema)))
+	if len(key) > 0 {
+		return c, c.scan(rows, key, limit)
+	}
+	c.begins = true
+	for {
+		if err := c.scan(rows, nil, limit); err != nil || c.after.Done {
+			return c, err
+		}
+		following := &chunk{table: t, schema: c.schema, at: c.at}
+		if err := k.hand(ctx, c); err != nil {
+			return nil, err
+		}
+		c = following
+	}
 }
 
-// scan makes chunks of a result: one, or more of them if there are many bytes, or
-// if the table has no key to read it by in parts.
-func (k *copier) scan(ctx context.Context, rows *sql.Rows, c *chunk, from copyPosition) (next copyPosition, err error) {
-	key := make([]sql.RawBytes, len(chunkKey(c.schema)))
-	c.begins = len(key) == 0
-	for total, limit := 0, k.config.chunkRows; ; {
-		c.columns = connect.NewColumns(c.schema.Fields)
-		into := destinations(c.columns)
-		for i := range key {
-			into = append(into, &key[i])
-		}
-		n := 0
-		for more := true; more; {
-			if !rows.Next() {
-				if err := rows.Err(); err != nil {
-					return from, fmt.Errorf("selecting from %v: %w", c.table, err)
-				}
-				c.after = copyPosition{Done: true}
-				return c.after, k.hand(ctx, c)
+// scan takes rows of a result until it ends, there are so many, or they are long.
+func (c *chunk) scan(rows *sql.Rows, key []sql.RawBytes, limit int) error {
+	c.columns = connect.NewColumns(c.schema.Fields)
+	into := destinations(c.columns)
+	for i := range key {
+		into = append(into, &key[i])
+	}
+	for n := 0; ; {
+		if !rows.Next() {
+			c.after.Done = true
+			if err := rows.Err(); err != nil {
+				return explain(fmt.Errorf("selecting from %v: %w", c.table, err))
 			}
-			if err := rows.Scan(into...); err != nil {
-				return from, fmt.Errorf("row %d of a SELECT from %v: %w", total, c.table, err)
-			}
-			n, total = n+1, total+1
-			more = n < limit && sizeOf(c.columns) < chunkBytes
+			return nil
 		}
-		c.after = copyPosition{}
+		if err := rows.Scan(into...); err != nil {
+			return fmt.Errorf("row %d of a SELECT from %v: %w", n, c.table, err)
+		}
+		n++
+		if c.cut = sizeOf(c.columns) >= chunkBytes; !c.cut && n < limit {
+			continue
+		}
 		for _, text := range key {
 			c.after.After = append(c.after.After, string(text))
 		}
-		following := &chunk{table: c.table, schema: c.schema, at: c.at}
-		if err := k.hand(ctx, c); err != nil {
-			return from, err
-		}
-		if from = c.after; len(key) > 0 && total == limit {
-			return from, nil
-		}
-		c = following
+		return nil
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/splashdam/splashdam/connect"
 )
@@ -120,12 +121,15 @@ func (t *table) decodeRows(e *rowsEvent, s *connect.Section, most int) error {
 	}
 	t.before.use(e.before, t.columns)
 	t.after.use(e.after, t.columns)
+	if e.op == connect.Create && len(t.after.absent) > 0 {
+		return t.errPartial()
+	}
 	s.Before = t.columnsFor(e.before, s.Before, s.Rows())
 	s.After = t.columnsFor(e.after, s.After, s.Rows())
 	for rows := 0; rows < most && len(e.images) > 0; rows++ {
 		var err error
-		if e.images, err = t.read(e.images, e.before, &t.before, s.Before); err == nil {
-			e.images, err = t.read(e.images, e.after, &t.after, s.After)
+		if e.images, err = t.read(e.images, e.before, &t.before, s.Before, nil); err == nil {
+			e.images, err = t.read(e.images, e.after, &t.after, s.After, s.Before)
 		}
 		if err != nil {
 			return fmt.Errorf("row event of %s, %c, after %d rows: %w", t.schema.Name, e.op, rows, err)
@@ -154,9 +158,22 @@ func appendNulls(columns []connect.Column) {
 	}
 }
 
+// errPartial is a new row that is not whole. What its columns have by default is
+// nowhere in the binlog.
+func (t *table) errPartial() error {
+	var names []string
+	for _, field := range t.after.absent {
+		names = append(names, t.schema.Fields[field].Name)
+	}
+	return connect.Permanent(
+		fmt.Errorf("row event of %s: the binlog does not say what a new row has in %.200s, as binlog_row_image was not FULL when it was written", t.schema.Name, strings.Join(names, ", ")),
+		"run SET GLOBAL binlog_row_image=FULL, set it in the server's configuration too, and have no session set another; then "+copyAnew)
+}
+
 // read appends one image and returns what is behind it. Rows without the image
-// are empty in columns that others need.
-func (t *table) read(b, bitmap []byte, im *image, to []connect.Column) ([]byte, error) {
+// are empty in columns that others need. What the image leaves out is as it was
+// before, if that is known.
+func (t *table) read(b, bitmap []byte, im *image, to, before []connect.Column) ([]byte, error) {
 	if bitmap == nil {
 		appendNulls(to)
 		return b, nil
@@ -176,9 +193,11 @@ func (t *table) read(b, bitmap []byte, im *image, to []connect.Column) ([]byte, 
 			}
 			continue
 		}
-		column := &t.hidden
+		column := c.unused
 		if c.field >= 0 {
 			column = &to[c.field]
+		} else {
+			column.Reset()
 		}
 		n, err := c.read(b, column)
 		if err != nil {
@@ -187,15 +206,18 @@ func (t *table) read(b, bitmap []byte, im *image, to []connect.Column) ([]byte, 
 		b = b[n:]
 	}
 	for _, field := range im.absent {
-		to[field].AppendAbsent()
+		if before != nil {
+			to[field].AppendFrom(&before[field], to[field].Rows())
+		} else {
+			to[field].AppendAbsent()
+		}
 	}
-	t.hidden.Reset()
 	return b, nil
 }
 
 func (t *table) inColumn(c column, err error) error {
 	if c.field < 0 {
-		return fmt.Errorf("a hidden column: %w", err)
+		return fmt.Errorf("a column that is left out: %w", err)
 	}
 	return fmt.Errorf("column %s: %w", t.schema.Fields[c.field].Name, err)
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -67,6 +66,7 @@ type following struct {
 	conn    *sql.Conn
 	rnd     *rand.Rand
 	session []string
+	ddl     *sql.Conn
 
 	source    connect.Source
 	positions map[string]connect.Position // stored
@@ -87,6 +87,7 @@ func (f *following) run(seed uint64) {
 		"INSERT INTO keyless SELECT id, v FROM keyed", "INSERT INTO keyless SELECT id, v FROM keyed WHERE id < 5000")
 	f.byKey = map[string]map[string]string{"keyed": {}}
 	early := f.open()
+	f.ddl = f.open()
 	execute(t, early, "XA START 'early'", "INSERT INTO keyed VALUES (-7, 'early', 0)", "DELETE FROM keyed WHERE id = 1000", "XA END 'early'", "XA PREPARE 'early'")
 
 	writing, stop := context.WithCancel(t.Context())
@@ -99,9 +100,9 @@ func (f *following) run(seed uint64) {
 	begun := time.Now()
 	steps := []func(){
 		func() { execute(t, early, "XA COMMIT 'early'") },
-		func() { execute(t, f.conn, "ALTER TABLE keyed ADD COLUMN c int DEFAULT 5") },
-		func() { execute(t, f.conn, "TRUNCATE TABLE keyless") },
-		func() { execute(t, f.conn, "ALTER TABLE keyed ADD COLUMN d int NOT NULL DEFAULT 6") },
+		func() { f.define("ALTER TABLE keyed ADD COLUMN c int DEFAULT 5") },
+		func() { f.define("TRUNCATE TABLE keyless") },
+		func() { f.define("ALTER TABLE keyed ADD COLUMN d int NOT NULL DEFAULT 6") },
 	}
 	for len(steps) > 0 || time.Since(begun) < 3*time.Second {
 		f.step()
@@ -134,30 +135,39 @@ func (f *following) open() *sql.Conn {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { conn.Close() })
-	execute(f.t, conn, "USE splashdam_test")
+	// A statement that waits for a table may wait for somebody who waits for a row of
+	// its own, which no server finds out.
+	execute(f.t, conn, "USE splashdam_test", "SET SESSION lock_wait_timeout=1, SESSION innodb_lock_wait_timeout=1")
 	execute(f.t, conn, f.session...)
 	return conn
 }
 
+// define runs DDL, as often as it takes until it gets the table.
+func (f *following) define(q string) {
+	for {
+		_, err := f.ddl.ExecContext(f.t.Context(), q)
+		if err == nil {
+			return
+		}
+		if !inTheWay(err) {
+			f.t.Fatalf("%s: %v", q, err)
+		}
+		f.step() // a table without a key is kept until its rows have been taken
+	}
+}
+
+// inTheWay is whether a statement failed because of what others do: a deadlock, or
+// a lock that takes too long, or the table was altered meanwhile.
+func inTheWay(err error) bool {
+	e, ok := errors.AsType[*driver.MySQLError](err)
+	return ok && slices.Contains([]uint16{1205, 1213, 1412, 1614}, e.Number)
+}
+
 func (f *following) connect() {
-	host, port, _ := strings.Cut(f.s.config.Addr, ":")
-	given := map[string]string{
-		"database.hostname": host, "database.port": port, "database.user": f.s.config.User, "database.password": f.s.config.Passwd,
-		"database.server.id": "4711", "topic.prefix": "p", "table.include.list": "splashdam_test.keye?d,splashdam_test.keyless",
-		"incremental.snapshot.chunk.size": "50",
-	}
-	c, wrong := connect.ParseConfig(Connector.Settings, given)
-	if len(wrong) > 0 {
-		f.t.Fatal(wrong)
-	}
-	source, err := Connector.New(c, connect.Environment{Connector: "test", Log: slog.New(slog.DiscardHandler)})
-	if err == nil {
-		err = source.Connect(f.t.Context(), slices.Collect(maps.Values(f.positions)))
-	}
-	if err != nil {
+	f.source = f.s.newSource(f.t, "splashdam_test.keye?d,splashdam_test.keyless", "incremental.snapshot.chunk.size", "50")
+	if err := f.source.Connect(f.t.Context(), slices.Collect(maps.Values(f.positions))); err != nil {
 		f.t.Fatal(err)
 	}
-	f.source = source
 }
 
 // step takes some batches, and now and then stops the source before what came of
@@ -362,8 +372,7 @@ func (f *following) write(writing context.Context, conn *sql.Conn, writer int, r
 				time.Sleep(time.Duration(rnd.IntN(30)) * time.Millisecond) // prepared
 			}
 			_, err := conn.ExecContext(ctx, q)
-			if e, ok := err.(*driver.MySQLError); ok && i < len(statements) && (e.Number == 1213 || e.Number == 1412 || e.Number == 1205 || e.Number == 1614) {
-				// a deadlock, or the table was altered meanwhile
+			if inTheWay(err) {
 				for _, undo := range []string{"XA END " + id, "XA ROLLBACK " + id, "ROLLBACK"} {
 					_, _ = conn.ExecContext(ctx, undo)
 				}

@@ -4,11 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/splashdam/splashdam/connect"
 )
 
 // The tests that call liveServers need MySQL or MariaDB: SPLASHDAM_TEST_MYSQL
@@ -27,7 +33,7 @@ type liveServer struct {
 	mariadb bool
 }
 
-func liveServers(t *testing.T) []*liveServer {
+func liveServers(t testing.TB) []*liveServer {
 	t.Helper()
 	names := os.Getenv("SPLASHDAM_TEST_MYSQL")
 	if names == "" {
@@ -62,7 +68,7 @@ func liveServers(t *testing.T) []*liveServer {
 
 // session is a connection of its own, in the database of the tests, which is
 // empty when it begins.
-func (s *liveServer) session(t *testing.T) *sql.Conn {
+func (s *liveServer) session(t testing.TB) *sql.Conn {
 	t.Helper()
 	conn, err := s.db.Conn(t.Context())
 	if err != nil {
@@ -78,11 +84,43 @@ func (s *liveServer) session(t *testing.T) *sql.Conn {
 	return conn
 }
 
-func execute(t *testing.T, conn *sql.Conn, statements ...string) {
+func execute(t testing.TB, conn *sql.Conn, statements ...string) {
 	t.Helper()
 	for _, s := range statements {
 		if _, err := conn.ExecContext(t.Context(), s); err != nil {
 			t.Fatalf("%.300s: %v", s, err)
 		}
 	}
+}
+
+// address is where the server listens.
+func (s *liveServer) address() (host string, port uint16) {
+	host, text, _ := strings.Cut(s.config.Addr, ":")
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		panic(err) // the driver has connected to it
+	}
+	return host, uint16(n)
+}
+
+// newSource makes a source of tables of the tests' database; settings come in pairs.
+func (s *liveServer) newSource(t testing.TB, tables string, settings ...string) connect.Source {
+	t.Helper()
+	host, port := s.address()
+	given := map[string]string{
+		"database.hostname": host, "database.port": fmt.Sprint(port), "database.user": s.config.User, "database.password": s.config.Passwd,
+		"database.server.id": fmt.Sprint(1_000_000 + rand.IntN(1_000_000_000)), "topic.prefix": "test", "table.include.list": tables,
+	}
+	for i := 0; i < len(settings); i += 2 {
+		given[settings[i]] = settings[i+1]
+	}
+	c, wrong := connect.ParseConfig(Connector.Settings, given)
+	if len(wrong) > 0 {
+		t.Fatal(wrong)
+	}
+	source, err := Connector.New(c, connect.Environment{Connector: "test", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
 }

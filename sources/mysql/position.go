@@ -27,7 +27,7 @@ type logPosition struct {
 	Epoch    uint32 `json:"epoch"`       // how often it was another server
 	File     string `json:"file,omitempty"`
 	Pos      uint64 `json:"pos,omitempty"`
-	Made     uint32 `json:"file_ts,omitempty"` // when the file was, on servers without GTIDs
+	Made     uint32 `json:"file_ts,omitempty"` // when the file was, on MySQL
 	GTIDs    string `json:"gtids,omitempty"`   // all transactions up to there
 	Events   int    `json:"event,omitempty"`
 	// Chunk is the number of the next chunk of any table. See source.number.
@@ -69,6 +69,9 @@ func readProgress(prefix string, positions []connect.Position) (progress, error)
 	}
 	return p, nil
 }
+
+// fileHeader is the length of what a binlog's first event is behind.
+const fileHeader = 4
 
 // fileNumber is the number at the end of a binlog's name.
 func fileNumber(file string) (uint64, error) {

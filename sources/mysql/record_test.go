@@ -93,7 +93,11 @@ func (r recording) write(t *testing.T, name, folder string) {
 			fmt.Fprintf(&file, "end %s %s\n", table, end)
 		}
 		for _, c := range r.declarations[table].columns {
-			fmt.Fprintf(&file, "column %s %s %s %d\n", table, c.name, c.dataType, c.fraction)
+			kind := "column"
+			if c.computed {
+				kind = "computed"
+			}
+			fmt.Fprintf(&file, "%s %s %s %s %d\n", kind, table, c.name, c.dataType, c.fraction)
 		}
 	}
 	for _, e := range r.events {
@@ -126,13 +130,13 @@ func readRecording(t testing.TB, file string) recording {
 			d := r.declarations[words[1]]
 			d.rowEnd = words[2]
 			r.declarations[words[1]] = d
-		case "column":
+		case "column", "computed":
 			fraction, err := strconv.Atoi(words[4])
 			if err != nil {
 				t.Fatal(err)
 			}
 			d := r.declarations[words[1]]
-			d.columns = append(d.columns, columnDeclaration{name: words[2], dataType: words[3], fraction: fraction})
+			d.columns = append(d.columns, columnDeclaration{name: words[2], dataType: words[3], fraction: fraction, computed: words[0] == "computed"})
 			r.declarations[words[1]] = d
 		default:
 			kind, err := strconv.ParseUint(words[0], 10, 8)
@@ -202,7 +206,7 @@ func (s *liveServer) record(t *testing.T, make func(t *testing.T, s *liveServer,
 			if database != "splashdam_test" {
 				continue
 			}
-			if r.declarations[name], err = readDeclaration(t.Context(), conn, database, name); err != nil {
+			if r.declarations[name], err = (server{mariadb: s.mariadb}).readDeclaration(t.Context(), conn, database, name); err != nil {
 				t.Fatal(err)
 			}
 			r.events = append(r.events, recordedEvent{kind, bytes.Clone(body)})

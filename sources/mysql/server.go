@@ -3,9 +3,12 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 	driver "github.com/go-sql-driver/mysql"
@@ -35,11 +38,29 @@ func (c *config) open() (*sql.DB, error) {
 	d := driver.NewConfig()
 	d.User, d.Passwd, d.Net, d.Addr = c.user, c.password, "tcp", fmt.Sprintf("%s:%d", c.host, c.port)
 	d.Timeout, d.ReadTimeout, d.WriteTimeout = c.timeout, 0, c.timeout
+	d.Logger = &driver.NopLogger{} // it logs what it returns
 	connector, err := driver.NewConnector(d)
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(connector), nil
+	return sql.OpenDB(patient{connector, c.timeout}), nil
+}
+
+// patient bounds how long connecting takes, the server's greeting included, which
+// the driver's own timeout does not.
+type patient struct {
+	sqldriver.Connector
+	timeout time.Duration
+}
+
+func (p patient) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	conn, err := p.Connector.Connect(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("the server does not answer within connect.timeout.ms (%v): %w", p.timeout, err)
+	}
+	return conn, err
 }
 
 // session is a connection whose SELECTs give what the binlog has.
@@ -70,7 +91,7 @@ func inspect(ctx context.Context, conn *sql.Conn) (*serverInfo, error) {
 		v[strings.ToLower(name)] = value
 		return err
 	}, `SHOW GLOBAL VARIABLES WHERE variable_name IN
-		('log_bin', 'binlog_format', 'binlog_row_metadata', 'gtid_mode', 'server_uuid', 'server_uid', 'server_id')`)
+		('log_bin', 'binlog_format', 'binlog_row_metadata', 'binlog_row_image', 'gtid_mode', 'server_uuid', 'server_uid', 'server_id')`)
 	if err != nil {
 		return nil, fmt.Errorf("asking for the settings of the binlog: %w", err)
 	}
@@ -81,11 +102,12 @@ func inspect(ctx context.Context, conn *sql.Conn) (*serverInfo, error) {
 		{"log_bin", "ON", v["log_bin"] == "ON"},
 		{"binlog_format", "ROW", v["binlog_format"] == "ROW"},
 		{"binlog_row_metadata", "FULL", v["binlog_row_metadata"] == "FULL"},
+		{"binlog_row_image", "FULL", v["binlog_row_image"] == "FULL" || v["binlog_row_image"] == "FULL_NODUP"},
 	} {
 		if !need.ok {
 			return nil, connect.Permanent(
 				fmt.Errorf("the server's %s is %q, and has to be %s", need.name, v[need.name], need.value),
-				fmt.Sprintf("set %s=%s in the server's configuration", need.name, need.value))
+				fmt.Sprintf("set %s=%s in the server's configuration, and restart it", need.name, need.value))
 		}
 	}
 	s.identity, s.gtids = v["server_uuid"], s.mariadb || v["gtid_mode"] == "ON"
@@ -184,7 +206,7 @@ func binlogEnd(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
 		err = errors.New("the server does not say where its binlog ends")
 	}
 	if err != nil {
-		return w, fmt.Errorf("asking for the end of the binlog: %w", err)
+		return w, explain(fmt.Errorf("asking for the end of the binlog: %w", err))
 	}
 	return w, nil
 }
@@ -192,7 +214,7 @@ func binlogEnd(ctx context.Context, conn *sql.Conn) (w watermark, err error) {
 // explainLock says what keeps a table from being locked.
 func explainLock(err error, t tableName) error {
 	err = fmt.Errorf("locking %v for a moment, since the server has no GTIDs: %w", t, err)
-	if e, ok := errors.AsType[*driver.MySQLError](err); ok && (e.Number == 1044 || e.Number == 1142) {
+	if e, ok := errors.AsType[*driver.MySQLError](err); ok && (e.Number == deniedForDatabase || e.Number == deniedForTable) {
 		return connect.Permanent(err, "grant the user LOCK TABLES, or set gtid_mode=ON on the server")
 	}
 	return err
@@ -252,6 +274,26 @@ func (c *config) tablesOf(ctx context.Context, conn *sql.Conn) (all []tableName,
 	return all, nil
 }
 
+// binlogGone is what servers say of a place that their binlog does not have, or has
+// no longer. All these errors have the same number.
+var binlogGone = []string{
+	"Could not find first log file name",  // both
+	"impossible position",                 //
+	"purged required binary logs",         // MySQL
+	"has more GTIDs than",                 //
+	"Could not find GTID state requested", // MariaDB
+	"which is not in the master's binlog", //
+}
+
+// explainFollowing is explain for who follows the binlog: somebody with the same
+// password has a session already, so what is denied is the right to follow.
+func explainFollowing(err error) error {
+	if e, ok := errors.AsType[*gomysql.MyError](err); ok && e.Code == deniedForUser {
+		return connect.Permanent(err, "grant the user REPLICATION SLAVE, so that it may follow the binlog")
+	}
+	return explain(err)
+}
+
 // explain makes of a server's error what it means for a source.
 func explain(err error) error {
 	if err == nil {
@@ -266,17 +308,21 @@ func explain(err error) error {
 		code = e.Code
 	}
 	switch {
-	case code == 1045, code == 1044, code == 1698:
+	case code == deniedForUser, code == deniedBySocket:
 		return connect.Permanent(err, "correct database.user and database.password")
-	case code == 1227, code == 1142, code == 1143:
-		return connect.Permanent(err, "grant the user SELECT, REPLICATION SLAVE and, on MariaDB, BINLOG MONITOR")
-	case code == 4052, strings.Contains(text, "A slave with the same server"):
-		return connect.Permanent(err, "give database.server.id a number that no other replica has")
-	case strings.Contains(text, "Could not find first log file name"), strings.Contains(text, "Could not find GTID state requested"),
-		strings.Contains(text, "purged required binary logs"), strings.Contains(text, "impossible position"),
-		strings.Contains(text, "which is not in the master's binlog"):
+	case code == deniedForTable, code == deniedForColumn, code == deniedForDatabase:
+		return connect.Permanent(err, "grant the user SELECT on the whole of every table in table.include.list, or leave the table out")
+	case code == deniedForServer:
+		return connect.Permanent(err, "grant the user the privilege that the server names; those that a source needs are SELECT and REPLICATION SLAVE, and on a MySQL without GTIDs LOCK TABLES and REPLICATION CLIENT")
+	case code == sameReplica, strings.Contains(text, "with the same server"):
+		return connect.Permanent(err, "another replica, or another source, has connected with this one's database.server.id: give each a number of its own")
+	case slices.ContainsFunc(binlogGone, func(part string) bool { return strings.Contains(text, part) }):
 		return connect.Permanent(err, "the binlog from where this source stopped is gone: "+copyAnew+
 			"; keep the binlog longer than the source may stand still")
+	case strings.Contains(text, "more GTIDs than the"):
+		return connect.Permanent(err, "the server has lost transactions that were read: "+copyAnew)
+	case code != 0:
+		return err
 	}
 	return fmt.Errorf("%w: %w", connect.ErrNotConnected, err)
 }

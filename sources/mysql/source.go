@@ -103,7 +103,10 @@ func (s *source) Connect(ctx context.Context, positions []connect.Position) (err
 		return err
 	}
 	if len(tables) == 0 {
-		s.log.Warn("no table matches table.include.list yet")
+		s.log.Warn("no table matches table.include.list yet, of those that the user may see")
+	}
+	if err := s.preflight(ctx, tables); err != nil {
+		return err
 	}
 	for _, t := range tables {
 		c, copied := s.copies[t]
@@ -155,9 +158,13 @@ func (s *source) from(ctx context.Context, stored *logPosition) (logPosition, er
 		}
 		return p, nil
 	}
-	if p.Identity != s.server.identity {
-		p.Identity, p.Epoch, p.File, p.Pos = s.server.identity, p.Epoch+1, "", 0
+	if p.Identity == s.server.identity {
+		return p, s.server.checkLog(ctx, s.conn, p)
 	}
+	if err := s.server.checkHistory(ctx, s.conn, p); err != nil {
+		return p, err
+	}
+	p.Identity, p.Epoch, p.File, p.Pos = s.server.identity, p.Epoch+1, "", 0
 	return p, nil
 }
 
@@ -222,6 +229,9 @@ func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) 
 		e, ok, err := s.tail.next(some)
 		waited := some.Err() != nil
 		cancel()
+		if isTear(err) {
+			err = s.overTear(ctx, err)
+		}
 		if err == nil && ok {
 			err = s.take(ctx, b, e)
 		}
@@ -267,14 +277,18 @@ func (s *source) mark(b *builder) (*connect.Batch, error) {
 // take does what an event says.
 func (s *source) take(ctx context.Context, b *builder, e event) error {
 	kind := replication.EventType(e.kind)
-	if s.tail.preparing != nil && (kind == replication.TABLE_MAP_EVENT || isRowsEvent(e.kind)) {
+	rows := kind == replication.TABLE_MAP_EVENT || isRowsEvent(e.kind)
+	if rows && s.tail.preparing != nil {
 		return s.hold(s.tail.preparing, e)
+	}
+	if rows && s.tail.await(e) {
+		return nil
 	}
 	switch kind {
 	case replication.GTID_EVENT, replication.ANONYMOUS_GTID_EVENT, replication.GTID_TAGGED_LOG_EVENT, replication.MARIADB_GTID_EVENT:
 		return s.tail.begin(e)
 	case replication.XID_EVENT:
-		return s.tail.end(e)
+		return s.end(e)
 	case replication.XA_PREPARE_LOG_EVENT:
 		return s.prepares(ctx, b, e)
 	case replication.QUERY_EVENT, replication.MARIADB_QUERY_COMPRESSED_EVENT:
@@ -310,16 +324,18 @@ func (s *source) mapTable(ctx context.Context, e event) error {
 		s.tables[id] = known
 		return nil
 	}
+	if _, copied := s.copies[at]; !copied && s.byName[at] == nil {
+		if err := readable(ctx, s.conn, at); err != nil { // nobody has seen it before
+			return err
+		}
+	}
 	var declared declaration
 	if s.server.mariadb {
-		if declared, err = readDeclaration(ctx, s.conn, database, name); err != nil {
+		if declared, err = s.server.readDeclaration(ctx, s.conn, database, name); err != nil {
 			return err
 		}
 	}
 	t, err := parseTableMap(e.body, s.config.prefix, s.server.server, declared)
-	if errors.Is(err, errNoNames) {
-		return connect.Permanent(err, "set binlog_row_metadata=FULL in the server's configuration, delete the positions, and the tables will be copied anew")
-	}
 	if err != nil {
 		return err
 	}
@@ -361,10 +377,12 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 	st := parseStatement(string(q.Query), string(q.Schema))
 	switch st.verb {
 	case begins:
+		s.tail.thread = q.SlaveProxyID
 		return nil
 	case commits, rollback:
-		return s.tail.end(e)
+		return s.end(e)
 	case xaStart:
+		s.tail.thread = q.SlaveProxyID
 		s.tail.prepare()
 		return nil
 	case xaEnd:
@@ -372,11 +390,7 @@ func (s *source) query(ctx context.Context, b *builder, e event) error {
 	case xaCommit, xaRollback:
 		return s.resolve(ctx, b, st.xid, st.verb == xaCommit, e)
 	case dml:
-		if slices.ContainsFunc(s.capturedTables(), func(t tableName) bool { return t.database == string(q.Schema) }) {
-			return connect.Permanent(fmt.Errorf("a %s in %s was logged as a statement, and not as rows: %.80s", st.word, q.Schema, q.Query),
-				"set binlog_format=ROW for every session")
-		}
-		return nil
+		return s.logged(st, string(q.Schema), string(q.Query))
 	}
 	if err := s.define(ctx, b, e, st); err != nil {
 		return err
@@ -413,6 +427,11 @@ func (s *source) define(ctx context.Context, b *builder, e event, st statement) 
 		if !s.config.captures(t) {
 			continue
 		}
+		if st.verb == create || st.verb == alter {
+			if err := s.refuseCascades(ctx, []tableName{t}); err != nil {
+				return err
+			}
+		}
 		if st.vanish || st.verb == rename {
 			if err := s.emptied(ctx, b, t, e, i); err != nil {
 				return err
@@ -443,7 +462,7 @@ func (s *source) schemaOf(ctx context.Context, t tableName) (*connect.Schema, er
 	if known, ok := s.byName[t]; ok {
 		return known.schema, nil
 	}
-	declared, err := readDeclaration(ctx, s.conn, t.database, t.table)
+	declared, err := s.server.readDeclaration(ctx, s.conn, t.database, t.table)
 	if err != nil {
 		return nil, err
 	}

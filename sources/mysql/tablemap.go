@@ -22,18 +22,18 @@ type server struct {
 type table struct {
 	name    tableName
 	schema  *connect.Schema
-	columns []column       // as they follow one another in row events
-	hidden  connect.Column // takes the values that no field is for
-	event   []byte         // the event behind the table's number, to compare
-	before  image          // of the last event's rows
+	columns []column // as they follow one another in row events
+	event   []byte   // the event behind the table's number, to compare
+	before  image    // of the last event's rows
 	after   image
 	rowEnd  int // the field that tells history from rows that are valid; -1 if all are
 }
 
 // column is where a column's values go.
 type column struct {
-	read  reader
-	field int // of the schema; -1 if none
+	read   reader
+	field  int             // of the schema; -1 if none
+	unused *connect.Column // takes the values that no field is for
 }
 
 // tableHeader is the number and flags that every TABLE_MAP and row event begins with.
@@ -106,7 +106,7 @@ func parseTableMap(event []byte, prefix string, s server, declared declaration) 
 	switch {
 	case errors.Is(err, errNoNames):
 		return nil, connect.Permanent(fmt.Errorf("table %s.%s: %w", database, name, err),
-			"run SET GLOBAL binlog_row_metadata=FULL, set it in the server's configuration too, and begin with a new snapshot, because what is in the binlog already stays as it is")
+			"run SET GLOBAL binlog_row_metadata=FULL, and set it in the server's configuration too; what is in the binlog already stays as it is, so "+copyAnew)
 	case err != nil:
 		return nil, fmt.Errorf("TABLE_MAP event of %s.%s: %w", database, name, err)
 	}
@@ -208,9 +208,10 @@ func (m *tableMap) buildColumn(i int, w wire) error {
 		return err
 	}
 	to := &m.table.columns[i]
-	*to = column{w.reader(t, f.Type, cs), -1}
-	if m.declared.hides(f.Name) {
-		m.table.hidden = connect.NewColumn(f.Type)
+	*to = column{read: w.reader(t, f.Type, cs), field: -1}
+	if m.declared.leavesOut(f.Name) {
+		unused := connect.NewColumn(f.Type)
+		to.unused = &unused
 		return nil
 	}
 	to.field = len(m.table.schema.Fields)

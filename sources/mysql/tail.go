@@ -29,10 +29,12 @@ type tail struct {
 	server *serverInfo
 
 	checksums bool // events end in one
+	failed    error
+	left      []*replication.BinlogEvent // came before it failed
 
 	file   string // of the next event
 	number uint64 // of the file
-	made   uint32 // when the file was, on servers without GTIDs
+	made   uint32 // when the file was, on MySQL
 	read   uint64 // behind the last event; the events themselves have 32 bits of it
 	inside []carried
 	// at is behind the last whole transaction, done counts the row events of the one
@@ -49,6 +51,9 @@ type tail struct {
 	standalone bool // it is one statement, and nothing ends it
 	gtid       func() error
 	gtidText   string
+	thread     uint32    // whose it is; 0 where the server does not say
+	awaited    awaited   // of its events
+	flows      bool      // it is too big to be held
 	preparing  *prepared // it is distributed, and will only be prepared
 	resolving  *prepared // it commits this one, or rolls it back
 }
@@ -56,9 +61,9 @@ type tail struct {
 // follow begins behind a position.
 func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail, error) {
 	t := &tail{server: s, at: from, file: from.File, done: from.Events}
-	flavor, parse := gomysql.MySQLFlavor, gomysql.ParseMysqlGTIDSet
+	parse := gomysql.ParseMysqlGTIDSet
 	if s.mariadb {
-		flavor, parse = gomysql.MariaDBFlavor, gomysql.ParseMariadbGTIDSet
+		parse = gomysql.ParseMariadbGTIDSet
 	}
 	var err error
 	if s.mariadb || !s.byFile {
@@ -71,6 +76,15 @@ func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail
 			return nil, err
 		}
 	}
+	return t, t.open(c, from)
+}
+
+// open begins to read at a position.
+func (t *tail) open(c *config, from logPosition) error {
+	flavor := gomysql.MySQLFlavor
+	if t.server.mariadb {
+		flavor = gomysql.MariaDBFlavor
+	}
 	t.syncer = replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
 		ServerID: c.serverID, Flavor: flavor, Host: c.host, Port: c.port, User: c.user, Password: c.password,
 		RawModeEnabled: true, VerifyChecksum: true,
@@ -78,10 +92,11 @@ func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail
 		// back to where it began.
 		DisableRetrySync: true,
 		HeartbeatPeriod:  heartbeat, ReadTimeout: c.timeout + heartbeat, EventCacheCount: queued,
-		FillZeroLogPos: s.mariadb,
+		FillZeroLogPos: t.server.mariadb,
 		Logger:         slog.New(slog.DiscardHandler), // it logs what it returns
 	})
-	if s.byFile {
+	var err error
+	if t.server.byFile {
 		t.read = from.Pos
 		t.stream, err = t.syncer.StartSync(gomysql.Position{Name: from.File, Pos: uint32(from.Pos)})
 	} else {
@@ -89,9 +104,9 @@ func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail
 	}
 	if err != nil {
 		t.close()
-		return nil, explain(err)
+		return explainFollowing(err)
 	}
-	return t, nil
+	return nil
 }
 
 func (t *tail) close() {
@@ -107,6 +122,7 @@ type event struct {
 	end      uint64 // the address behind it
 	time     uint32 // seconds since 1970
 	serverID uint32
+	whole    bool // its transaction has ended, or is not waited for
 	// carried: it is inside of the event that ends there, or that one stands for it.
 	carried bool
 }
@@ -138,12 +154,12 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 		}
 		t.inside = t.inside[:n-1]
 	}
-	raw, err := t.stream.GetEvent(ctx)
+	raw, err := t.get(ctx)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err != nil && t.failed == nil:
 		return event{}, false, nil
 	case err != nil:
-		return event{}, false, explain(err)
+		return event{}, false, explainFollowing(err)
 	}
 	body := raw.RawData[replication.EventHeaderSize:]
 	if t.checksums {
@@ -153,10 +169,11 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 	case *replication.RotateEvent:
 		t.file = string(about.NextLogName)
 		t.number, err = fileNumber(t.file)
-		t.read = about.Position
-		if !t.begun {
-			t.empty = connect.Place{File: t.number, End: t.read}
+		if err == nil && t.begun {
+			err = t.unfinished()
 		}
+		t.read = about.Position
+		t.empty = connect.Place{File: t.number, End: t.read}
 		return event{}, false, err
 	case *replication.FormatDescriptionEvent:
 		t.checksums = about.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
@@ -174,6 +191,24 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 	return e, true, nil
 }
 
+// get waits for what the server sends. What came before an error comes before it
+// here too, as it does not from go-mysql.
+func (t *tail) get(ctx context.Context) (*replication.BinlogEvent, error) {
+	if t.failed == nil {
+		raw, err := t.stream.GetEvent(ctx)
+		if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return raw, err
+		}
+		t.failed, t.left = err, t.stream.DumpEvents()
+	}
+	if len(t.left) > 0 {
+		raw := t.left[0]
+		t.left = t.left[1:]
+		return raw, nil
+	}
+	return nil, t.failed
+}
+
 // unwrap makes an address of its lower half: one transaction can make a file of
 // more than 4 GiB. The event is size bytes long, and mostly follows the last one;
 // those that servers make up for the connection say 0, or where they are already.
@@ -187,13 +222,22 @@ func unwrap(low, size uint32, last uint64) uint64 {
 	return last&^math.MaxUint32 | uint64(low)
 }
 
-// fileBegins notes when the server made the file, which shows on servers without
-// GTIDs whether it is still the file that it was.
+// fileBegins notes when the server made the file, which shows whether it is still
+// the file that it was. GTIDs do not: a server that was reset gives the same anew.
+// MariaDB's are compared with the position when the source connects.
 func (t *tail) fileBegins(made uint32) error {
-	if t.gtids != nil {
+	if t.server.mariadb {
 		return nil
 	}
-	if t.at.File == t.file && t.at.Made != 0 && t.at.Made != made {
+	reset := t.at.File == t.file && t.at.Made != 0 && t.at.Made != made
+	if t.at.File != "" && !reset {
+		last, err := fileNumber(t.at.File)
+		if err != nil {
+			return err
+		}
+		reset = t.number < last
+	}
+	if reset {
 		return connect.Permanent(fmt.Errorf("the binlog %s is another one than before: the binlog was reset", t.file), copyAnew)
 	}
 	t.made = made
@@ -238,7 +282,7 @@ func (t *tail) compare(w watermark) int {
 
 // begin notes that a transaction begins.
 func (t *tail) begin(e event) error {
-	t.begun, t.standalone, t.done = true, false, 0
+	t.begun, t.standalone, t.flows, t.done, t.thread = true, false, false, 0, 0
 	switch replication.EventType(e.kind) {
 	case replication.MARIADB_GTID_EVENT:
 		var g replication.MariadbGTIDEvent

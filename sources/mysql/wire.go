@@ -104,7 +104,7 @@ func (w wire) isNumeric() bool {
 // isText is whether the event says of the column in which character set it is.
 func (w wire) isText(mariadb bool) bool {
 	switch w.code {
-	case codeString, codeVarString, codeVarchar, codeBlob, codeBlobZip, codeVarcharZip:
+	case codeString, codeVarString, codeVarchar, codeBlob, codeBlobZip, codeVarcharZip, codeVector:
 		return true
 	case codeGeometry:
 		return mariadb

@@ -14,7 +14,7 @@ import (
 // transaction, FL_PREPARED_XA in MariaDB's log_event.h.
 const mariadbPrepares = 64
 
-// maxHeld bounds what is held of a distributed transaction until it ends.
+// maxHeld bounds what is held of a transaction until it ends.
 const maxHeld = 64 << 20
 
 // prepared is a distributed (XA) transaction. Its rows are in the binlog when it is

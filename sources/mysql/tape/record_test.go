@@ -287,6 +287,7 @@ func (r *recorder) define(ctx context.Context, columns []column) (*definition, e
 	for _, about := range []struct{ name, statement string }{
 		{"information_schema.columns", "SELECT * FROM information_schema.columns" + of},
 		{"information_schema.tables", "SELECT * FROM information_schema.tables" + of},
+		{"information_schema.referential_constraints", "SELECT * FROM information_schema.referential_constraints WHERE constraint_schema = '" + database + "'"},
 		{indexName, "SHOW INDEX FROM " + r.made.Table},
 	} {
 		a, err := r.ask(ctx, about.name, about.statement)
