@@ -84,8 +84,8 @@ one line: its figures, and whether all was as it must be.
   peak      far more is sent than a consumer may take: no send fails, nothing is lost,
             and the consumer keeps to its limit
   pipeline  a table of MySQL or MariaDB changes while a connector brings it through a
-            topic into Arrow files, and is killed: in the end the files are the table,
-            and no change is in them twice
+            topic into Arrow files, and is killed three times: in the end the files are
+            the table, and no change is in them twice
 
 The pipeline starts the mariadbd or mysqld that is installed, in the temporary directory.
 Where there is none it reads a recording of one, and says so. --mysql tape has it read

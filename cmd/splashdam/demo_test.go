@@ -123,7 +123,7 @@ func TestTheDemoPassesAndLeavesNothingBehind(t *testing.T) {
 	if k := r.peak; k.Messages != peakMessages || k.PerSecond > peakPerSecond || k.AtOnce > peakAtOnce || k.Samples[len(k.Samples)-1].Done != peakMessages {
 		t.Errorf("peak: %+v", k)
 	}
-	if l := r.pipeline; l.Server != "MariaDB 10.11.19" || !l.Recording || l.Rows < 1000 || l.Before < 1 || l.Before >= l.FileRows {
+	if l := r.pipeline; l.Server != "MariaDB 10.11.19" || !l.Recording || l.Rows < 1000 || l.Before < 1 || l.Before >= l.FileRows || l.Kills != pipelineKills {
 		t.Errorf("pipeline: %+v", l)
 	}
 	if said := stderr.String(); strings.Contains(said, "server is ending") {

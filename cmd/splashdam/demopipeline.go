@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/splashdam/splashdam/connect"
 	"github.com/splashdam/splashdam/internal/dbserver"
 	"github.com/splashdam/splashdam/internal/vfs"
@@ -14,8 +17,12 @@ import (
 	"github.com/splashdam/splashdam/sources/mysql/tape"
 )
 
-// changePause is between two changes of the table.
-const changePause = 8 * time.Millisecond
+const (
+	// pipelineKills is how often the connector is killed.
+	pipelineKills = 3
+	// changePause is between two changes of the table, where they come at a pace.
+	changePause = 12 * time.Millisecond
+)
 
 type pipelineFigures struct {
 	Server    string  `json:"server"`
@@ -23,7 +30,9 @@ type pipelineFigures struct {
 	Changes   int     `json:"transactions"`
 	Rows      int     `json:"rows"`         // of the table in the end
 	FileRows  int     `json:"file_rows"`    // copied and changed
-	Before    int     `json:"rows_at_kill"` // of these, how many were there then
+	Before    int     `json:"rows_at_kill"` // of these, how many were there at the last one
+	Kills     int     `json:"kills"`
+	Repeated  int     `json:"repeated"` // rows that are in the topic more than once
 	Files     int     `json:"files"`
 	Behind    float64 `json:"behind_seconds"` // from the last change until all was in the files
 }
@@ -33,12 +42,12 @@ func (f pipelineFigures) String() string {
 	if f.Recording {
 		of = "a recording of " + of
 	}
-	return fmt.Sprintf("%s rows in %s = %s in Arrow files, after %d transactions; a connector killed at %s of %s changes, none twice",
-		thousands(f.Rows), of, thousands(f.Rows), f.Changes, thousands(f.Before), thousands(f.FileRows))
+	return fmt.Sprintf("%s rows in %s = %s in Arrow files, after %d transactions; a connector killed %d times, %d changes came twice into the topic, none into the files",
+		thousands(f.Rows), of, thousands(f.Rows), f.Changes, f.Kills, f.Repeated)
 }
 
 // showPipeline has a connector, a process of its own, bring a table's rows and
-// changes through a topic into Arrow files, and kills it in the middle. In the end
+// changes through a topic into Arrow files, and kills it again and again. In the end
 // the newest row of each key in the files is the table's, and no change is there twice.
 func showPipeline(ctx context.Context, s *stage) (f figures, err error) {
 	from, err := openOrigin(ctx, s, dbserver.Find)
@@ -54,29 +63,45 @@ func showPipeline(ctx context.Context, s *stage) (f figures, err error) {
 	files := &topicFiles{dir: filepath.Join(c.lake, from.topic())}
 	end := pipelineEnd{places: map[placeAt]int{}}
 	s.say("pipeline: %d transactions change a table in %s; a connector brings it into files", from.changes, from.named())
+	next := 0
+	change := func(n int, apart time.Duration) error {
+		for range n {
+			if err := from.change(ctx, next); err != nil {
+				return err
+			}
+			next++
+			s.tick("pipeline: transaction %d of %d", next, from.changes)
+			pause(ctx, apart)
+		}
+		return nil
+	}
+	third := from.changes / pipelineKills / 3
+	for range pipelineKills {
+		if err := c.start(); err != nil {
+			return nil, err
+		}
+		if err := change(third, changePause); err != nil {
+			return nil, err
+		}
+		c.wait(ctx, func() bool { return files.rows() > end.before }) // there is something to lose
+		// In a hurry, so that some of it is under way.
+		if err := change(third, 0); err != nil {
+			return nil, err
+		}
+		if err := c.kill(); err != nil {
+			return nil, err
+		}
+		end.before = files.rows()
+		s.say("pipeline: the connector is killed with %d rows in files, and the table goes on changing", end.before)
+		if err := change(third, changePause); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.start(); err != nil {
 		return nil, err
 	}
-	for n := range from.changes {
-		switch n {
-		case from.changes / 3: // there is something to lose
-			c.wait(ctx, func() bool { return files.rows() > 0 })
-		case from.changes * 3 / 5:
-			if err := c.kill(); err != nil {
-				return nil, err
-			}
-			end.before = files.rows()
-			s.say("pipeline: the connector is killed with %d rows in files, and the table goes on changing", end.before)
-		case from.changes * 7 / 10:
-			if err := c.start(); err != nil {
-				return nil, err
-			}
-		}
-		if err := from.change(ctx, n); err != nil {
-			return nil, err
-		}
-		s.tick("pipeline: transaction %d of %d", n+1, from.changes)
-		pause(ctx, changePause)
+	if err := change(from.changes-next, changePause); err != nil {
+		return nil, err
 	}
 	last := time.Now()
 	if end.table, err = from.rows(ctx); err != nil {
@@ -93,11 +118,52 @@ func showPipeline(ctx context.Context, s *stage) (f figures, err error) {
 	if err := end.check(); err != nil {
 		return nil, err
 	}
+	repeated, err := s.repeated(ctx, from.topic())
+	if err != nil {
+		return nil, err
+	}
 	s.files = files.dir
 	return pipelineFigures{
 		Server: from.server, Recording: from.recording, Changes: from.changes, Rows: len(end.table),
-		FileRows: len(end.places), Before: end.before, Files: end.files, Behind: inSeconds(behind),
+		FileRows: len(end.places), Before: end.before, Kills: pipelineKills, Repeated: repeated, Files: end.files, Behind: inSeconds(behind),
 	}, nil
+}
+
+// repeated counts the rows that are in the pipeline's topic more than once: what a
+// connector had sent when it was killed, and had not yet noted that it had.
+func (s *stage) repeated(ctx context.Context, topic string) (n int, err error) {
+	ends, err := s.admin.ListEndOffsets(ctx, topic)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return 0, err
+	}
+	left := 0
+	ends.Each(func(o kadm.ListedOffset) { left += int(o.Offset) })
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	seen := map[string]bool{}
+	for left > 0 {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return 0, fmt.Errorf("reading %s: %w", topic, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			left--
+			for _, h := range r.Headers {
+				if h.Key != connect.PlaceHeader || r.Value == nil { // a delete is followed by one without a value
+					continue
+				}
+				at := fmt.Sprint(r.Partition, " ", string(h.Value))
+				if seen[at] {
+					n++
+				}
+				seen[at] = true
+			}
+		})
+	}
+	return n, nil
 }
 
 func pause(ctx context.Context, d time.Duration) {
