@@ -166,7 +166,7 @@ func checkOldTimes(t *testing.T, r recording) {
 
 func TestTimesOfOldTablesRead(t *testing.T) { recorded(t, "old_times", checkOldTimes) }
 func TestTimesOfOldTablesReadLive(t *testing.T) {
-	live(t, "mariadb", "old_times", makeOldTimes, checkOldTimes)
+	alone(t, "mariadb", "old_times", makeOldTimes, checkOldTimes)
 }
 
 // makeZip has MariaDB compress row events.
@@ -189,7 +189,7 @@ func checkZip(t *testing.T, r recording) {
 }
 
 func TestCompressedEventsRead(t *testing.T)     { recorded(t, "zip", checkZip) }
-func TestCompressedEventsReadLive(t *testing.T) { live(t, "mariadb", "zip", makeZip, checkZip) }
+func TestCompressedEventsReadLive(t *testing.T) { alone(t, "mariadb", "zip", makeZip, checkZip) }
 
 // makeVersioned changes tables that keep their history: with and without a
 // declared period, and without a key.

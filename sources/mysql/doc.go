@@ -6,7 +6,7 @@
 //
 // A value is the same whichever way it came. What a type of the servers becomes
 // is decided in one place (sqlType, value.go) and written down for users in
-// TYPES.md.
+// docs/mysql-types.md.
 //
 // The schema of a row is the one that it was written with: servers send it before
 // the rows if binlog_row_metadata is FULL, and without that this package refuses

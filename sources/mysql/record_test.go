@@ -74,6 +74,22 @@ func live(t *testing.T, kind, name string, make func(t *testing.T, s *liveServer
 	}
 }
 
+// alone is live for what changes the settings of a server: on one of the test's own,
+// since others may be reading from the rest meanwhile. Recordings are of those.
+func alone(t *testing.T, kind, name string, make func(t *testing.T, s *liveServer, conn *sql.Conn), use func(t *testing.T, r recording)) {
+	t.Helper()
+	if *rewrite {
+		live(t, kind, name, make, use)
+		return
+	}
+	eachPrivate(t, func(t *testing.T, s *privateServer) {
+		if kind == "mysql" && s.mariadb || kind == "mariadb" && !s.mariadb {
+			t.Skipf("it is no server that is %s", kind)
+		}
+		use(t, s.record(t, make))
+	})
+}
+
 // folder is the server's in testdata: mysql-9.7.
 func (s *liveServer) folder() string {
 	kind := "mysql"

@@ -31,7 +31,7 @@ func checkNoNames(t *testing.T, r recording) {
 
 func TestAnEventWithoutNamesSaysWhatToSet(t *testing.T) { recorded(t, "no_names", checkNoNames) }
 func TestAnEventWithoutNamesSaysWhatToSetLive(t *testing.T) {
-	live(t, "", "no_names", makeNoNames, checkNoNames)
+	alone(t, "", "no_names", makeNoNames, checkNoNames)
 }
 
 func TestAnUnchangedTableIsKnownByItsEvent(t *testing.T) {

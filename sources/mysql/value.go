@@ -21,7 +21,7 @@ type sqlType struct {
 // maxFraction is the most digits of a second's fraction.
 const maxFraction = 6
 
-// connectType is the table of types: TYPES.md is the same in words.
+// connectType is the table of types: docs/mysql-types.md is the same in words.
 func (t sqlType) connectType() (connect.Type, error) {
 	number := func(signed, unsigned connect.Kind) (connect.Type, error) {
 		if t.unsigned {
