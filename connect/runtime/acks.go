@@ -3,6 +3,8 @@ package runtime
 import (
 	"sync/atomic"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/splashdam/splashdam/connect"
 )
 
@@ -18,6 +20,7 @@ type stretch struct {
 	// waiting counts the records that are not acknowledged, and one more as long as
 	// the stretch has not got all of them. At zero the rest is as it will be.
 	waiting   atomic.Int64
+	produced  func(*kgo.Record, error) // hears what became of each record
 	positions []connect.Position
 	ack       func(error) // of the batch that ends here
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/splashdam/splashdam/connect"
 )
 
@@ -21,6 +23,8 @@ func TestWhatBecomesOfATaskDependsOnItsError(t *testing.T) {
 	}{
 		{"the end", []error{fmt.Errorf("done: %w", connect.ErrEndOfInput)}, 0, ended, 0},
 		{"permanent", []error{fmt.Errorf("x: %w", connect.Permanent(passing, "do something"))}, 0, failed, 0},
+		{"a refusal by the cluster's rules", []error{fmt.Errorf("creating a topic: %w", kerr.TopicAuthorizationFailed)}, 0, failed, 0},
+		{"a cluster that is not well", []error{fmt.Errorf("creating a topic: %w", kerr.NotController)}, 0, again, 250 * time.Millisecond},
 		{"a lost connection is tried at once", []error{lost}, 0, again, 0},
 		{"but not twice", []error{lost, lost}, 0, again, 500 * time.Millisecond},
 		{"others wait", []error{passing}, 0, again, 250 * time.Millisecond},

@@ -15,7 +15,7 @@ import (
 )
 
 // maxBuffered bounds the records of a source that are not acknowledged, in bytes.
-const maxBuffered = 64 << 20
+const maxBuffered = 32 << 20
 
 // linger is how long a record waits for others to share its request with.
 const linger = 2 * time.Millisecond
@@ -129,7 +129,16 @@ func (t *sourceTask) outlets(ctx context.Context, b *connect.Batch) ([]outlet, e
 func (t *sourceTask) begin() *stretch {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.acks.begin()
+	s := t.acks.begin()
+	s.produced = func(r *kgo.Record, err error) {
+		if err != nil {
+			// The stretch never becomes complete, so nothing behind this record is stored.
+			t.stop(&produceError{r, err})
+			return
+		}
+		t.done(s)
+	}
+	return s
 }
 
 // end says that there will be no more records in a stretch.
@@ -217,15 +226,12 @@ func (t *sourceTask) sendRow(s *stretch, o *outlet, number int, memory *arena) e
 func (t *sourceTask) sendRecord(
 	s *stretch, o *outlet, section, row int, op connect.Op, at connect.Place, partition int32, memory *arena,
 ) error {
-	r := &kgo.Record{
-		Topic: o.topic.name, Partition: partition, Timestamp: time.UnixMilli(o.section.Time[row]),
-		Key:   memory.bytes(func(to []byte) []byte { return t.json.Key(to, section, row, op) }),
-		Value: memory.bytes(func(to []byte) []byte { return t.json.Value(to, section, row, op) }),
-		Headers: []kgo.RecordHeader{
-			{Key: connect.PlaceHeader, Value: memory.bytes(at.Append)},
-			{Key: connect.SchemaHeader, Value: o.schema},
-		},
-	}
+	r := memory.record(
+		kgo.RecordHeader{Key: connect.PlaceHeader, Value: memory.bytes(at.Append)},
+		kgo.RecordHeader{Key: connect.SchemaHeader, Value: o.schema})
+	r.Topic, r.Partition, r.Timestamp = o.topic.name, partition, time.UnixMilli(o.section.Time[row])
+	r.Key = memory.bytes(func(to []byte) []byte { return t.json.Key(to, section, row, op) })
+	r.Value = memory.bytes(func(to []byte) []byte { return t.json.Value(to, section, row, op) })
 	if size := len(r.Key) + len(r.Value); size > o.topic.maxRecord() {
 		return o.topic.refuse(fmt.Errorf("row %s with key %.200s has %d bytes as a record", at, r.Key, size))
 	}
@@ -238,14 +244,7 @@ func (t *sourceTask) sendRecord(
 
 func (t *sourceTask) produce(s *stretch, r *kgo.Record) {
 	s.waiting.Add(1)
-	t.client.Produce(t.running, r, func(r *kgo.Record, err error) {
-		if err != nil {
-			// The stretch never becomes complete, so nothing behind this record is stored.
-			t.stop(&produceError{r, err})
-			return
-		}
-		t.done(s)
-	})
+	t.client.Produce(t.running, r, s.produced)
 }
 
 // produceError is that a record was not taken.

@@ -17,7 +17,7 @@ var Connector = connect.SourceConnector{
 	Settings: []connect.Setting{
 		{Name: "database.hostname", Required: true, Doc: "the server's name or address"},
 		{Name: "database.port", Form: connect.Number, Default: "3306", Min: 1, Max: 65535, Doc: "the server's port"},
-		{Name: "database.user", Required: true, Doc: "who reads: needs SELECT and REPLICATION SLAVE"},
+		{Name: "database.user", Required: true, Doc: "who reads: needs SELECT, REPLICATION SLAVE and, on MySQL, REPLICATION CLIENT"},
 		{Name: "database.password", Secret: true, Doc: "the user's password"},
 		{Name: "database.server.id", Form: connect.Number, Required: true, Min: 1, Max: 1<<32 - 1,
 			Doc: "a number that no other replica of the server has"},

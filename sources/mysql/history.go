@@ -108,7 +108,7 @@ func binlogs(ctx context.Context, conn *sql.Conn) (all []binlog, err error) {
 		err = errors.New("there is none")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("asking for the binlogs: %w", err)
+		return nil, explain(fmt.Errorf("asking for the binlogs: %w", err))
 	}
 	return all, nil
 }

@@ -3,11 +3,13 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/splashdam/splashdam/connect"
+	"github.com/splashdam/splashdam/internal/dbserver"
 )
 
 // The tests that call liveServers need MySQL or MariaDB: SPLASHDAM_TEST_MYSQL
@@ -123,4 +126,31 @@ func (s *liveServer) newSource(t testing.TB, tables string, settings ...string) 
 		t.Fatal(err)
 	}
 	return source
+}
+
+// eachProgram runs the test with each command of SPLASHDAM_TEST_MYSQLD, commas
+// between, or with the server that is installed.
+func eachProgram(t *testing.T, test func(t *testing.T, p dbserver.Program)) {
+	commands := os.Getenv("SPLASHDAM_TEST_MYSQLD")
+	if commands == "" {
+		p, err := dbserver.Find()
+		if errors.Is(err, dbserver.ErrNoProgram) {
+			if required := strings.Split(os.Getenv("SPLASHDAM_TEST_REQUIRE"), ","); slices.Contains(required, "all") || slices.Contains(required, "mysqld") {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, p)
+		return
+	}
+	for command := range strings.SplitSeq(commands, ",") {
+		p, err := dbserver.Find(command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(p.String(), func(t *testing.T) { test(t, p) })
+	}
 }

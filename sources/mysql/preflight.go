@@ -15,8 +15,14 @@ import (
 )
 
 // preflight refuses tables whose rows would not come, or would change without a
-// word in the binlog.
+// word in the binlog, and users who could not go on later.
 func (s *source) preflight(ctx context.Context, tables []tableName) error {
+	if !s.server.mariadb {
+		// A source that goes on asks for them (checkLog).
+		if _, err := binlogs(ctx, s.conn); err != nil {
+			return err
+		}
+	}
 	// A table that the user may not see at all is in no list of tables.
 	for _, t := range s.config.named() {
 		if !slices.Contains(tables, t) {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,30 +25,13 @@ type privateServer struct {
 	dir     string
 }
 
-// eachPrivate runs the test with a server of its own of each command of
-// SPLASHDAM_TEST_MYSQLD, commas between, or of the server that is installed.
+// eachPrivate runs the test with a server of its own of each program.
 func eachPrivate(t *testing.T, test func(t *testing.T, s *privateServer)) {
-	var programs []dbserver.Program
-	for command := range strings.SplitSeq(os.Getenv("SPLASHDAM_TEST_MYSQLD"), ",") {
-		p, err := dbserver.Find(strings.Fields(command)...)
-		if errors.Is(err, dbserver.ErrNoProgram) {
-			if required := strings.Split(os.Getenv("SPLASHDAM_TEST_REQUIRE"), ","); slices.Contains(required, "all") || slices.Contains(required, "mysqld") {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		programs = append(programs, p)
-	}
-	for _, p := range programs {
-		t.Run(p.String(), func(t *testing.T) {
-			s := &privateServer{program: p, dir: t.TempDir()}
-			s.start(t, "--sync-binlog=0", "--innodb-flush-log-at-trx-commit=2")
-			test(t, s)
-		})
-	}
+	eachProgram(t, func(t *testing.T, p dbserver.Program) {
+		s := &privateServer{program: p, dir: t.TempDir()}
+		s.start(t, "--sync-binlog=0", "--innodb-flush-log-at-trx-commit=2")
+		test(t, s)
+	})
 }
 
 // start starts the server with other arguments, on the same databases.
@@ -305,18 +286,32 @@ func (s *privateServer) as(t *testing.T, grants ...string) *tried {
 
 func checkPrivileges(t *testing.T, s *privateServer) {
 	s.empty(t)
-	const server = "REPLICATION SLAVE ON *.*"
+	server := "REPLICATION SLAVE ON *.*"
+	if !s.mariadb {
+		server = "REPLICATION SLAVE, REPLICATION CLIENT ON *.*"
+	}
 	s.as(t, server, "SELECT ON *.*").works(1)
-	s.as(t, server, "SELECT ON shop.orders").works(1)
+	d := s.as(t, server, "SELECT ON shop.orders")
+	d.works(1)
+	d.close()
+	s.exec(t, "INSERT INTO shop.orders VALUES (2, '')")
+	d = s.try(t, d, "database.user", "reader", "database.password", "secret") // goes on
+	d.works(1)
+	s.exec(t, "DELETE FROM shop.orders WHERE id = 2")
 
 	s.as(t, server).stops("shop.orders", "SELECT")                          // the table is in no list
 	s.as(t, server, "INSERT ON shop.orders").stops("shop.orders", "SELECT") // it is
 	s.as(t, server, "SELECT (id) ON shop.orders").stops("shop.orders", "SELECT", "whole")
-	s.as(t, "SELECT ON shop.orders").stops("REPLICATION SLAVE")
+	if s.mariadb {
+		s.as(t, "SELECT ON *.*").stops("REPLICATION SLAVE")
+	} else {
+		s.as(t, "SELECT, REPLICATION CLIENT ON *.*").stops("REPLICATION SLAVE")
+		s.as(t, "SELECT, REPLICATION SLAVE ON *.*").stops("REPLICATION CLIENT")
+	}
 	// Met only when the table's first row comes.
 	s.exec(t, "CREATE TABLE shop.later (id int primary key)")
 	s.as(t, server, "SELECT ON shop.orders").close()
-	d := s.try(t, nil, "database.user", "reader", "database.password", "secret", "table.include.list", "shop[.](orders|later)")
+	d = s.try(t, nil, "database.user", "reader", "database.password", "secret", "table.include.list", "shop[.](orders|later)")
 	d.works(1)
 	s.exec(t, "INSERT INTO shop.later VALUES (1)")
 	d.stops("shop.later", "SELECT")
@@ -348,45 +343,30 @@ func TestAServerThatIsNotThereIsTriedAgain(t *testing.T) {
 
 // The binlog is gone from where a source stopped, by each way that servers know.
 func checkBinlogGone(t *testing.T, s *privateServer) {
+	conn, err := s.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
 	purge := func() {
 		t.Helper()
 		s.exec(t, "FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
-		// Whoever reads the file keeps it a moment longer.
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			var last string
-			logs := 0
-			conn, err := s.db.Conn(t.Context())
+		// Whoever reads a file keeps it a moment longer.
+		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			logs, err := binlogs(t.Context(), conn)
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = eachRow(t.Context(), conn, func(rows *sql.Rows) error {
-				columns, err := rows.Columns()
-				if err != nil {
-					return err
-				}
-				into := []any{&last}
-				for range columns[1:] {
-					into = append(into, new(sql.RawBytes))
-				}
-				logs++
-				return rows.Scan(into...)
-			}, "SHOW BINARY LOGS")
-			conn.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if logs == 1 {
+			if len(logs) == 1 {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%d binlogs are left", logs)
+				t.Fatalf("%d binlogs are left", len(logs))
 			}
-			s.exec(t, "PURGE BINARY LOGS TO '"+last+"'")
+			s.exec(t, "PURGE BINARY LOGS TO '"+logs[len(logs)-1].name+"'")
 		}
 	}
 	reset := func() {
-		// MySQL's file of before and the new one are told apart by the second in which they were made.
-		time.Sleep(1100 * time.Millisecond)
 		if s.mariadb {
 			s.exec(t, "RESET MASTER")
 		} else {

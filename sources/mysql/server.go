@@ -313,7 +313,7 @@ func explain(err error) error {
 	case code == deniedForTable, code == deniedForColumn, code == deniedForDatabase:
 		return connect.Permanent(err, "grant the user SELECT on the whole of every table in table.include.list, or leave the table out")
 	case code == deniedForServer:
-		return connect.Permanent(err, "grant the user the privilege that the server names; those that a source needs are SELECT and REPLICATION SLAVE, and on a MySQL without GTIDs LOCK TABLES and REPLICATION CLIENT")
+		return connect.Permanent(err, "grant the user the privilege that the server names; a source needs SELECT and REPLICATION SLAVE, on MySQL REPLICATION CLIENT too, and where that has no GTIDs LOCK TABLES")
 	case code == sameReplica, strings.Contains(text, "with the same server"):
 		return connect.Permanent(err, "another replica, or another source, has connected with this one's database.server.id: give each a number of its own")
 	case slices.ContainsFunc(binlogGone, func(part string) bool { return strings.Contains(text, part) }):

@@ -225,14 +225,11 @@ func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) 
 		if b.rows > 0 {
 			wait = linger
 		}
-		some, cancel := context.WithTimeout(ctx, wait)
-		e, ok, err := s.tail.next(some)
-		waited := some.Err() != nil
-		cancel()
+		e, came, err := s.tail.next(ctx, wait)
 		if isTear(err) {
 			err = s.overTear(ctx, err)
 		}
-		if err == nil && ok {
+		if err == nil && came == change {
 			err = s.take(ctx, b, e)
 		}
 		if err != nil {
@@ -241,10 +238,10 @@ func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) 
 		if ctx.Err() != nil && b.rows == 0 {
 			return nil, nil, context.Cause(ctx)
 		}
-		if b.rows >= batchRows || b.bytes >= batchBytes || waited && b.rows > 0 {
+		if b.rows >= batchRows || b.bytes >= batchBytes || came == silence && b.rows > 0 {
 			break
 		}
-		if b.rows == 0 && time.Since(s.stored) >= idleMark && (waited || !s.tail.begun) {
+		if b.rows == 0 && time.Since(s.stored) >= idleMark && (came == silence || !s.tail.begun) {
 			break
 		}
 	}

@@ -231,10 +231,9 @@ func (s *ownServer) execute(statements ...string) {
 	}
 }
 
-// eachOwnServer runs the test with each command of SPLASHDAM_TEST_MYSQLD, commas
-// between, or with the server that is installed.
+// eachOwnServer runs the test with each program.
 func eachOwnServer(t *testing.T, test func(t *testing.T, start func() *ownServer)) {
-	each := func(t *testing.T, p dbserver.Program) {
+	eachProgram(t, func(t *testing.T, p dbserver.Program) {
 		test(t, func() *ownServer {
 			t.Helper()
 			dir := t.TempDir()
@@ -253,28 +252,7 @@ func eachOwnServer(t *testing.T, test func(t *testing.T, start func() *ownServer
 			s.execute("CREATE DATABASE splashdam_test", "CREATE TABLE splashdam_test.numbers (id bigint PRIMARY KEY)")
 			return s
 		})
-	}
-	if commands := os.Getenv("SPLASHDAM_TEST_MYSQLD"); commands != "" {
-		for command := range strings.SplitSeq(commands, ",") {
-			p, err := dbserver.Find(command)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Run(p.String(), func(t *testing.T) { each(t, p) })
-		}
-		return
-	}
-	p, err := dbserver.Find()
-	if errors.Is(err, dbserver.ErrNoProgram) {
-		if required := strings.Split(os.Getenv("SPLASHDAM_TEST_REQUIRE"), ","); slices.Contains(required, "all") || slices.Contains(required, "mysqld") {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	each(t, p)
+	})
 }
 
 // A server that is killed while it writes a transaction leaves the beginning of it

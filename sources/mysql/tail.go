@@ -145,21 +145,33 @@ func (t *tail) place(e event) (end, row uint64) {
 	return e.end, 0
 }
 
-// next waits for an event that has something to do with rows, and until then keeps
-// track of where the tail is. Nothing came within the context's time: false.
-func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
+// came is what has come from the server.
+type came uint8
+
+const (
+	silence came = iota // nothing, for as long as one waited
+	change              // an event that has something to do with rows
+	other               // an event that has not
+)
+
+// next waits for an event, and keeps track of where the tail is.
+func (t *tail) next(ctx context.Context, patience time.Duration) (event, came, error) {
 	for n := len(t.inside); n > 0; n = len(t.inside) {
-		if e, ok, err = t.inside[n-1].next(); ok || err != nil {
-			return e, ok, err
+		e, more, err := t.inside[n-1].next()
+		if err != nil {
+			return event{}, silence, err
+		}
+		if more {
+			return e, change, nil
 		}
 		t.inside = t.inside[:n-1]
 	}
-	raw, err := t.get(ctx)
-	switch {
-	case err != nil && t.failed == nil:
-		return event{}, false, nil
-	case err != nil:
-		return event{}, false, explainFollowing(err)
+	raw, err := t.get(ctx, patience)
+	if err != nil {
+		return event{}, silence, explainFollowing(err)
+	}
+	if raw == nil {
+		return event{}, silence, nil
 	}
 	body := raw.RawData[replication.EventHeaderSize:]
 	if t.checksums {
@@ -174,13 +186,13 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 		}
 		t.read = about.Position
 		t.empty = connect.Place{File: t.number, End: t.read}
-		return event{}, false, err
+		return event{}, other, err
 	case *replication.FormatDescriptionEvent:
 		t.checksums = about.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
-		return event{}, false, t.fileBegins(raw.Header.Timestamp)
+		return event{}, other, t.fileBegins(raw.Header.Timestamp)
 	}
 	t.read = unwrap(raw.Header.LogPos, raw.Header.EventSize, t.read)
-	e = event{kind: byte(raw.Header.EventType), body: body, end: t.read, time: raw.Header.Timestamp, serverID: raw.Header.ServerID}
+	e := event{kind: byte(raw.Header.EventType), body: body, end: t.read, time: raw.Header.Timestamp, serverID: raw.Header.ServerID}
 	switch raw.Header.EventType {
 	case replication.MARIADB_GTID_LIST_EVENT, replication.MARIADB_BINLOG_CHECKPOINT_EVENT, replication.MARIADB_START_ENCRYPTION_EVENT,
 		replication.PREVIOUS_GTIDS_EVENT:
@@ -188,16 +200,25 @@ func (t *tail) next(ctx context.Context) (e event, ok bool, err error) {
 			t.empty = connect.Place{File: t.number, End: e.end}
 		}
 	}
-	return e, true, nil
+	return e, change, nil
 }
 
-// get waits for what the server sends. What came before an error comes before it
-// here too, as it does not from go-mysql.
-func (t *tail) get(ctx context.Context) (*replication.BinlogEvent, error) {
-	if t.failed == nil {
-		raw, err := t.stream.GetEvent(ctx)
-		if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return raw, err
+// get waits for what the server sends, for so long: nil, nothing came. What came
+// before an error comes before it here too, as it does not from go-mysql.
+func (t *tail) get(ctx context.Context, patience time.Duration) (*replication.BinlogEvent, error) {
+	if len(t.left) == 0 && t.failed == nil {
+		t.left = t.stream.DumpEvents() // without the price of a wait
+	}
+	if len(t.left) == 0 && t.failed == nil {
+		waiting, cancel := context.WithTimeout(ctx, patience)
+		raw, err := t.stream.GetEvent(waiting)
+		over := waiting.Err()
+		cancel()
+		switch {
+		case err == nil:
+			return raw, nil
+		case over != nil && errors.Is(err, over):
+			return nil, nil
 		}
 		t.failed, t.left = err, t.stream.DumpEvents()
 	}
