@@ -27,27 +27,31 @@ func eachMySQL(t *testing.T, test func(t *testing.T, c *mysql.Config, db *sql.DB
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(strings.ReplaceAll(c.Addr, ":", "-"), func(t *testing.T) {
-			admin, err := sql.Open("mysql", dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer admin.Close()
-			const database = "splashdam_pipeline"
-			for _, q := range []string{"DROP DATABASE IF EXISTS " + database, "CREATE DATABASE " + database} {
-				if _, err := admin.ExecContext(t.Context(), q); err != nil {
-					t.Fatal(err)
-				}
-			}
-			c.DBName = database
-			db, err := sql.Open("mysql", c.FormatDSN())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
-			test(t, c, db)
-		})
+		t.Run(strings.ReplaceAll(c.Addr, ":", "-"), func(t *testing.T) { test(t, c, emptyDatabase(t, c)) })
 	}
+}
+
+// emptyDatabase makes a database and puts its name into the configuration.
+func emptyDatabase(t testing.TB, c *mysql.Config) *sql.DB {
+	t.Helper()
+	admin, err := sql.Open("mysql", c.FormatDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	const database = "splashdam_pipeline"
+	for _, q := range []string{"DROP DATABASE IF EXISTS " + database, "CREATE DATABASE " + database} {
+		if _, err := admin.ExecContext(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.DBName = database
+	db, err := sql.Open("mysql", c.FormatDSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
 // eachProgram runs the test with each command of SPLASHDAM_TEST_MYSQLD, commas
@@ -124,7 +128,7 @@ func TestTablesAreInTheFilesWhateverIsKilled(t *testing.T) {
 	})
 }
 
-func execAll(ctx context.Context, t *testing.T, db *sql.DB, statements ...string) {
+func execAll(ctx context.Context, t testing.TB, db *sql.DB, statements ...string) {
 	t.Helper()
 	for _, q := range statements {
 		if _, err := db.ExecContext(ctx, q); err != nil {

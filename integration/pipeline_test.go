@@ -129,7 +129,7 @@ sink:
 
 // pipeline is a `splashdam connect run` that a test kills and starts again.
 type pipeline struct {
-	t      *testing.T
+	t      testing.TB
 	broker string
 	file   string
 	out    string
@@ -139,7 +139,7 @@ type pipeline struct {
 
 // newPipeline writes the pipeline's file; the text has one %s, for the directory of
 // the files.
-func newPipeline(t *testing.T, broker, text string) *pipeline {
+func newPipeline(t testing.TB, broker, text string) *pipeline {
 	t.Helper()
 	dir, err := os.MkdirTemp(t.ArtifactDir(), "pipeline-") // a test may have several
 	if err != nil {
@@ -230,8 +230,9 @@ func (p *pipeline) kill() {
 	}
 }
 
-// stop ends the connector with SIGTERM and demands an orderly end.
-func (p *pipeline) stop() {
+// stop ends the connector with SIGTERM and demands an orderly end. It says what the
+// connector used.
+func (p *pipeline) stop() *syscall.Rusage {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
@@ -239,7 +240,9 @@ func (p *pipeline) stop() {
 	if err := p.cmd.Wait(); err != nil {
 		p.t.Fatalf("the connector ended with %v\n%s", err, p.said())
 	}
+	used := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	p.cmd = nil
+	return used
 }
 
 // directory is the files of a topic.

@@ -1,0 +1,112 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// captureRows is how many rows BenchmarkCapture copies, and then follows.
+const captureRows = 500_000
+
+// BenchmarkCapture brings a table of about 134 bytes a row in the binlog into a topic,
+// with real processes: first its rows, then as many that were inserted while nobody
+// followed. Beside that it sends as many bytes to a topic, and selects the rows, as
+// fast as that goes by itself:
+//
+//	SPLASHDAM_TEST_MYSQL='user:password@tcp(127.0.0.1:3306)/' go test -run XXX -bench Capture -benchtime 1x ./integration
+//
+// Database, connector and broker share the cores.
+func BenchmarkCapture(b *testing.B) {
+	dsn, _, _ := strings.Cut(os.Getenv("SPLASHDAM_TEST_MYSQL"), ",")
+	Need(b, "mysql", dsn != "", "SPLASHDAM_TEST_MYSQL is not set: no server to test against")
+	c, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := b.Context()
+	for b.Loop() {
+		db := emptyDatabase(b, c)
+		execAll(ctx, b, db, `CREATE TABLE orders (id bigint primary key auto_increment, user_id int unsigned, name varchar(64), email varchar(128),
+			amount decimal(12,2), status enum('new','paid','sent'), flag tinyint(1), created datetime(3), updated timestamp(6), note text)`)
+		insertCaptured(ctx, b, db)
+		n := Start(b, "--set", "num.partitions=1")
+		cl, err := kgo.NewClient(kgo.SeedBrokers(n.Addr))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer cl.Close()
+		host, port, _ := strings.Cut(c.Addr, ":")
+		p := newPipeline(b, n.Addr, fmt.Sprintf(`
+name: shop # %%s
+source:
+  connector: mysql
+  database.hostname: %s
+  database.port: %s
+  database.user: %s
+  database.password: %s
+  database.server.id: 4713
+  topic.prefix: shop
+  table.include.list: %s.orders
+`, host, port, c.User, c.Passwd, c.DBName))
+		topic := "shop." + c.DBName + ".orders"
+		capture := func(what string, until int64) {
+			begun := time.Now()
+			p.start()
+			awaitEnd(ctx, b, cl, topic, until)
+			took := time.Since(begun)
+			used := p.stop()
+			cpu := time.Duration(used.Utime.Nano() + used.Stime.Nano())
+			b.ReportMetric(captureRows/took.Seconds(), what+"-rows/s")
+			b.ReportMetric(cpu.Seconds()*1e6/captureRows, what+"-cpu-s/Mrows")
+			b.ReportMetric(float64(used.Maxrss)/1024, what+"-MiB")
+		}
+		capture("copy", captureRows)
+		insertCaptured(ctx, b, db)
+		capture("tail", 2*captureRows)
+
+		begun := time.Now()
+		rows, err := db.QueryContext(ctx, "SELECT * FROM orders WHERE id <= ? ORDER BY id", captureRows)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for rows.Next() {
+		}
+		if err := rows.Err(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(captureRows/time.Since(begun).Seconds(), "select-rows/s")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func insertCaptured(ctx context.Context, b *testing.B, db *sql.DB) {
+	one := "(977, 'Customer 000031', 'customer.000031@example.com', 12345.67, 2, 1, '2024-02-03 12:01:56.789', '2024-02-03 04:05:06.007919', 'a note of 000013 that is not so short, nor long')"
+	insert := "INSERT INTO orders (user_id, name, email, amount, status, flag, created, updated, note) VALUES " + one + strings.Repeat(","+one, 999)
+	for range captureRows / 1000 {
+		execAll(ctx, b, db, insert)
+	}
+}
+
+// awaitEnd waits until a topic of one partition has so many records.
+func awaitEnd(ctx context.Context, b *testing.B, cl *kgo.Client, topic string, end int64) {
+	admin := kadm.NewClient(cl)
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		offsets, err := admin.ListEndOffsets(ctx, topic)
+		at, ok := offsets.Lookup(topic, 0)
+		if err == nil && ok && at.Err == nil && at.Offset >= end {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.Fatalf("%s ends at %d, and should at %d: %v", topic, at.Offset, end, err)
+		}
+	}
+}
