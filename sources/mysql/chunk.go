@@ -45,6 +45,20 @@ func chunkQuery(s *connect.Schema, t tableName, after []string, limit int) (quer
 	return b.String(), args
 }
 
+// keyQuery counts the rows that have a key.
+func keyQuery(s *connect.Schema, t tableName, values []string) (query string, args []any) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "SELECT count(*) FROM %s.%s WHERE ", quoteName(t.database), quoteName(t.table))
+	for i, f := range chunkKey(s) {
+		if i > 0 {
+			b.WriteString(" AND ")
+		}
+		fmt.Fprintf(&b, "%s = %s", quoteName(f.Name), keyValue(f))
+		args = append(args, values[i])
+	}
+	return b.String(), args
+}
+
 // chunkKey is the primary key if a table can be read by it in parts: if its values,
 // kept as text, compare with the columns as the columns are ordered. Those of an
 // ENUM, for one, do not.
@@ -62,13 +76,14 @@ func chunkKey(s *connect.Schema) []connect.Field {
 }
 
 // keyValue is how a value of a key, kept as text, becomes its column's type again.
-// Text stays a parameter: so it takes the column's own collation.
+// Text stays a parameter: so it takes the column's own collation. A number does not:
+// MySQL would take one to be cast to UNSIGNED for a signed number.
 func keyValue(f connect.Field) string {
 	switch f.Type.Kind {
 	case connect.Int8, connect.Int16, connect.Int32, connect.Int64, connect.Year:
-		return "CAST(? AS SIGNED)"
+		return "CAST(CONCAT(?) AS SIGNED)"
 	case connect.Uint8, connect.Uint16, connect.Uint32, connect.Uint64:
-		return "CAST(? AS UNSIGNED)"
+		return "CAST(CONCAT(?) AS UNSIGNED)"
 	case connect.Decimal:
 		return fmt.Sprintf("CAST(? AS DECIMAL(%d,%d))", f.Type.Precision, f.Type.Scale)
 	case connect.Bytes:

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	driver "github.com/go-sql-driver/mysql"
 
@@ -173,7 +175,13 @@ func (k *copier) read(ctx context.Context, t tableName, from copyPosition, limit
 	defer rows.Close()
 	key := make([]sql.RawBytes, len(chunkKey(c.schema)))
 	if len(key) > 0 {
-		return c, c.scan(rows, key, limit)
+		if err := c.scan(rows, key, limit); err != nil {
+			return nil, err
+		}
+		if err := rows.Close(); err != nil {
+			return nil, explain(fmt.Errorf("selecting from %v: %w", t, err))
+		}
+		return c, k.findable(ctx, c)
 	}
 	c.begins = true
 	for {
@@ -215,6 +223,30 @@ func (c *chunk) scan(rows *sql.Rows, key []sql.RawBytes, limit int) error {
 		}
 		return nil
 	}
+}
+
+// findable is whether the server finds the last row of a chunk by the key that the
+// copy goes on from. Text does not become itself again where it has a character that
+// Unicode does not have, which came as a question mark.
+func (k *copier) findable(ctx context.Context, c *chunk) error {
+	text := strings.Join(c.after.After, "")
+	valid := utf8.ValidString(text) // as surrogates are not
+	if valid && !strings.Contains(text, "?") {
+		return nil
+	}
+	found := 0
+	if valid {
+		query, args := keyQuery(c.schema, c.table, c.after.After)
+		if err := k.conn.QueryRowContext(ctx, query, args...).Scan(&found); err != nil {
+			return explain(fmt.Errorf("selecting from %v: %w", c.table, err))
+		}
+	}
+	if found == 0 {
+		return connect.Permanent(
+			fmt.Errorf("the primary key %q of %v has a character that Unicode does not have, where a question mark is, so that the copy cannot go on behind it", c.after.After, c.table),
+			"give the row another key, or leave the table out of table.include.list")
+	}
+	return nil
 }
 
 func sizeOf(columns []connect.Column) int {

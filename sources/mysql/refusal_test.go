@@ -77,7 +77,8 @@ type tried struct {
 	t      *testing.T
 	source connect.Source
 	stored map[string]connect.Position
-	rows   int // that came
+	rows   int            // that came
+	of     map[string]int // them by topic
 	err    error
 }
 
@@ -86,7 +87,7 @@ type tried struct {
 func (s *privateServer) try(t *testing.T, before *tried, settings ...string) *tried {
 	t.Helper()
 	source := s.newSource(t, `shop\.orders`, append([]string{"database.server.id", "4711"}, settings...)...)
-	d := &tried{t: t, source: source, stored: map[string]connect.Position{}}
+	d := &tried{t: t, source: source, stored: map[string]connect.Position{}, of: map[string]int{}}
 	var positions []connect.Position
 	if before != nil {
 		for key, p := range before.stored {
@@ -124,6 +125,9 @@ func (d *tried) read(rows int) {
 			return
 		}
 		d.rows += b.Rows()
+		for _, section := range b.Sections {
+			d.of[section.Topic] += section.Rows()
+		}
 		for _, m := range b.Marks {
 			for _, p := range m.Positions {
 				d.stored[string(p.Partition)] = p
