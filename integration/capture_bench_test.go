@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,12 @@ source:
 		insertCaptured(ctx, b, db)
 		capture("tail", 2*captureRows)
 
+		p.start()
+		delays := delaysOf(ctx, b, db, n.Addr, topic)
+		p.stop()
+		b.ReportMetric(1000*delays[len(delays)/2].Seconds(), "delay-p50-ms")
+		b.ReportMetric(1000*delays[len(delays)*99/100].Seconds(), "delay-p99-ms")
+
 		begun := time.Now()
 		rows, err := db.QueryContext(ctx, "SELECT * FROM orders WHERE id <= ? ORDER BY id", captureRows)
 		if err != nil {
@@ -94,6 +101,43 @@ func insertCaptured(ctx context.Context, b *testing.B, db *sql.DB) {
 	for range captureRows / 1000 {
 		execAll(ctx, b, db, insert)
 	}
+}
+
+// delaysOf changes single rows, and says how long after each commit a consumer has the
+// change, in order of length.
+func delaysOf(ctx context.Context, b *testing.B, db *sql.DB, addr, topic string) []time.Duration {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cl.Close()
+	change := func(n int) {
+		execAll(ctx, b, db, fmt.Sprintf("UPDATE orders SET user_id = %d WHERE id = %d", 1_000_000+n, 1+n%captureRows))
+	}
+	arrives := func(patience time.Duration) bool {
+		waiting, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		return cl.PollFetches(waiting).NumRecords() > 0
+	}
+	n := 0
+	for change(n); !arrives(300 * time.Millisecond); change(n) { // until both have connected
+		n++
+	}
+	for arrives(300 * time.Millisecond) {
+	}
+	var delays []time.Duration
+	for range 300 {
+		n++
+		change(n)
+		begun := time.Now()
+		if !arrives(time.Minute) {
+			b.Fatal("a change does not come")
+		}
+		delays = append(delays, time.Since(begun))
+		time.Sleep(5 * time.Millisecond)
+	}
+	slices.Sort(delays)
+	return delays
 }
 
 // awaitEnd waits until a topic of one partition has so many records.

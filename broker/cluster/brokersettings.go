@@ -111,8 +111,8 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.GroupMaxSessionTimeoutMs = toInt32(v) },
 	},
 	{
-		Setting: integer("group.max.size", math.MaxInt32, 1, math.MaxInt32,
-			"The most members that a group may have."),
+		Setting: integer("group.max.size", 10_000, 1, math.MaxInt32,
+			"The most members that a group may have. Kafka has no bound by default."),
 		bind: func(s *BrokerSettings, v string) { s.GroupMaxSize = toInt(v) },
 	},
 	{

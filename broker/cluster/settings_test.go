@@ -170,7 +170,7 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 		NumPartitions: 1, DefaultReplicationFactor: 1, AutoCreateTopics: true, DeleteTopics: true, FlushSync: true,
 		SegmentBytes: 1 << 30, SocketRequestMaxBytes: 100 << 20, MaxConnections: 10_000, ConnectionsMaxIdleMs: 600_000,
 		GroupInitialRebalanceDelayMs: 3000, GroupMinSessionTimeoutMs: 6000, GroupMaxSessionTimeoutMs: 1_800_000,
-		GroupMaxSize: 1<<31 - 1, OffsetsTopicPartitions: 50, OffsetsRetentionMinutes: 10080, OffsetMetadataMaxBytes: 4096,
+		GroupMaxSize: 10_000, OffsetsTopicPartitions: 50, OffsetsRetentionMinutes: 10080, OffsetMetadataMaxBytes: 4096,
 		HalfMessageImmunityMs: 6000, HalfMessageCheckIntervalMs: 30_000, HalfMessageCheckMax: 15,
 		ProducerIDExpirationMs: 86_400_000, TransactionalIDExpirationMs: 604_800_000, TransactionMaxTimeoutMs: 900_000,
 		TransactionStatePartitions: 50,

@@ -19,8 +19,8 @@ import (
 const (
 	// unacknowledged bounds the batches that are not acknowledged.
 	unacknowledged = 32
-	// A batch ends at so many rows or bytes of row events, or when nothing more comes
-	// for so long.
+	// A batch ends at so many rows or bytes of row events, or at the end of the last
+	// transaction that is there, or when nothing more of one comes for so long.
 	batchRows  = 8192
 	batchBytes = 4 << 20
 	linger     = 2 * time.Millisecond
@@ -222,8 +222,11 @@ func (s *source) read(ctx context.Context) (*connect.Batch, func(error), error) 
 			continue
 		}
 		wait := idleMark
-		if b.rows > 0 {
+		switch {
+		case b.rows > 0 && s.tail.begun:
 			wait = linger
+		case b.rows > 0:
+			wait = 0 // what is there already shares the batch, and nobody waits for more
 		}
 		e, came, err := s.tail.next(ctx, wait)
 		if isTear(err) {

@@ -210,6 +210,9 @@ func (t *tail) get(ctx context.Context, patience time.Duration) (*replication.Bi
 		t.left = t.stream.DumpEvents() // without the price of a wait
 	}
 	if len(t.left) == 0 && t.failed == nil {
+		if patience == 0 {
+			return nil, nil
+		}
 		waiting, cancel := context.WithTimeout(ctx, patience)
 		raw, err := t.stream.GetEvent(waiting)
 		over := waiting.Err()
