@@ -27,7 +27,7 @@ func NewScript(table string) Script {
 		price DECIMAL(10,2),
 		quantity INT UNSIGNED NOT NULL,
 		state ENUM('new', 'paid', 'sent') NOT NULL,
-		changed DATETIME(3) NOT NULL)`}}
+		changed DATETIME(3) NOT NULL) CHARACTER SET utf8mb4`}}
 	w := writer{table: table, random: rand.New(rand.NewPCG(10, 11))}
 	for range scriptRows / 100 {
 		s.Setup = append(s.Setup, w.insert(100))
