@@ -83,8 +83,8 @@ func TestATableIsInTheFilesWhateverIsKilled(t *testing.T) {
 	if Long() {
 		actions = 30
 	}
-	eachCluster(t, func(t *testing.T, on cluster) {
-		eachMySQL(t, func(t *testing.T, c *mysql.Config, db *sql.DB) { newRound(t, c, db, nil, on, shapes[0]).run(actions) })
+	eachMySQL(t, func(t *testing.T, c *mysql.Config, _ *sql.DB) {
+		eachCluster(t, func(t *testing.T, on cluster) { newRound(t, c, emptyDatabase(t, c), nil, on, shapes[0]).run(actions) })
 	})
 }
 

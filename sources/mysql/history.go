@@ -14,12 +14,26 @@ import (
 	"github.com/splashdam/splashdam/connect"
 )
 
+// transactions are those that were read up to a position.
+func (s *serverInfo) transactions(p logPosition) (gomysql.GTIDSet, error) {
+	parse, kind := gomysql.ParseMysqlGTIDSet, "MySQL"
+	if s.mariadb {
+		parse, kind = gomysql.ParseMariadbGTIDSet, "MariaDB"
+	}
+	set, err := parse(p.GTIDs)
+	if err != nil {
+		return nil, connect.Permanent(fmt.Errorf("the position's transactions %.100q are not of a %s: %w", p.GTIDs, kind, err),
+			"connect to the server that was read before; or "+copyAnew)
+	}
+	return set, nil
+}
+
 // checkHistory is whether a server that is not the one that the position is of has
 // all that was read from that one.
 func (s *serverInfo) checkHistory(ctx context.Context, conn *sql.Conn, p logPosition) error {
-	read, err := gomysql.ParseMysqlGTIDSet(p.GTIDs)
+	read, err := s.transactions(p)
 	if err != nil {
-		return fmt.Errorf("reading the position's transactions %.100q: %w", p.GTIDs, err)
+		return err
 	}
 	has, err := s.watermark(ctx, conn)
 	if err != nil || has.gtids.Contain(read) {
@@ -69,9 +83,9 @@ func (s *serverInfo) checkLog(ctx context.Context, conn *sql.Conn, p logPosition
 	if err != nil || next == "" {
 		return err
 	}
-	read, err := gomysql.ParseMysqlGTIDSet(p.GTIDs)
+	read, err := s.transactions(p)
 	if err != nil {
-		return fmt.Errorf("reading the position's transactions %.100q: %w", p.GTIDs, err)
+		return err
 	}
 	again, err := gomysql.ParseMysqlGTIDSet(next)
 	if err != nil {

@@ -61,14 +61,10 @@ type tail struct {
 // follow begins behind a position.
 func follow(c *config, s *serverInfo, from logPosition, log *slog.Logger) (*tail, error) {
 	t := &tail{server: s, at: from, file: from.File, done: from.Events}
-	parse := gomysql.ParseMysqlGTIDSet
-	if s.mariadb {
-		parse = gomysql.ParseMariadbGTIDSet
-	}
 	var err error
 	if s.mariadb || !s.byFile {
-		if t.gtids, err = parse(from.GTIDs); err != nil {
-			return nil, fmt.Errorf("reading the position's transactions %.100q: %w", from.GTIDs, err)
+		if t.gtids, err = s.transactions(from); err != nil {
+			return nil, err
 		}
 	}
 	if t.file != "" {
