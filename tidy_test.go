@@ -23,7 +23,7 @@ const module = "github.com/splashdam/splashdam/"
 // number, so the parts of the broker (2 and 3) do not know each other sideways
 // and nothing knows who uses it. A new package gets its number here first.
 var layers = map[string]int{
-	"internal/child": 0, "internal/invariant": 0, "internal/vfs": 0,
+	"internal/child": 0, "internal/invariant": 0, "internal/transcript": 0, "internal/vfs": 0,
 
 	"broker/record": 1, "broker/peer": 1, "connect": 1, "sdk": 1, "console": 1, "internal/dbserver": 1,
 
@@ -57,8 +57,8 @@ var machines = []string{"broker/group", "broker/cluster", "broker/partition", "b
 var actors = []string{"integration", "connect/connecttest"}
 
 // fileOwners may open files with package os. Those of internal/dbserver are another
-// program's.
-var fileOwners = []string{"internal/vfs", "internal/dbserver", "cmd"}
+// program's, and those of internal/transcript are testdata.
+var fileOwners = []string{"internal/vfs", "internal/dbserver", "internal/transcript", "cmd"}
 
 var vague = []string{"util", "utils", "common", "misc", "shared", "base", "types", "helpers"}
 

@@ -3,12 +3,8 @@ package txn
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,35 +13,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/transcript"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the transcripts in testdata now give")
-
-// A transcript is a story: lines that begin in the first column are commands or
-// comments, the indented lines below a command are what it had for effects.
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(want))
-			if *rewrite {
-				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(want) {
-				t.Errorf("%s tells another story now (run with -rewrite and read the diff):\n%s", f, got)
-			}
-		})
-	}
+	transcript.Run(t, func(out *strings.Builder) func(transcript.Args) error {
+		s := &stage{policy: DefaultPolicy(), retention: (7 * 24 * time.Hour).Milliseconds(), halves: NewHalves(), now: start, next: 1, out: out}
+		s.lead()
+		return func(a transcript.Args) error { return s.do(args{a}) }
+	})
 }
 
 // start is the time at which all transcripts begin, in ms.
@@ -74,73 +50,11 @@ type stage struct {
 	actions   []Action
 	mark      Mark
 	marked    int
-	out       strings.Builder
+	out       *strings.Builder
 }
 
-func play(t *testing.T, script string) string {
-	s := &stage{policy: DefaultPolicy(), retention: (7 * 24 * time.Hour).Milliseconds(), halves: NewHalves(), now: start, next: 1}
-	s.lead()
-	for _, line := range strings.SplitAfter(script, "\n") {
-		if strings.HasPrefix(line, "  ") {
-			continue
-		}
-		s.out.WriteString(line)
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		if err := s.do(parseArgs(line)); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-	}
-	return s.out.String()
-}
-
-// args are the words of a command: a verb, objects and key=value pairs.
-type args struct {
-	verb    string
-	objects []string
-	kv      map[string]string
-}
-
-func parseArgs(line string) args {
-	a := args{kv: map[string]string{}}
-	for i, w := range strings.Fields(line) {
-		k, v, ok := strings.Cut(w, "=")
-		switch {
-		case i == 0:
-			a.verb = w
-		case ok:
-			a.kv[k] = v
-		default:
-			a.objects = append(a.objects, w)
-		}
-	}
-	return a
-}
-
-func (a args) get(key, otherwise string) string {
-	if v, ok := a.kv[key]; ok {
-		return v
-	}
-	return otherwise
-}
-
-func (a args) num(key string, otherwise int) int {
-	v, ok := a.kv[key]
-	if !ok {
-		return otherwise
-	}
-	return must(strconv.Atoi(v))
-}
-
-func (a args) duration(key string, otherwise time.Duration) time.Duration {
-	v, ok := a.kv[key]
-	if !ok {
-		return otherwise
-	}
-	return must(time.ParseDuration(v))
-}
+// args are a command's words.
+type args struct{ transcript.Args }
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -150,7 +64,7 @@ func must[T any](v T, err error) T {
 }
 
 func (a args) key() Key {
-	return Key{record.PartitionID(a.num("partition", 1)), a.objects[0]}
+	return Key{record.PartitionID(a.Int("partition", 1)), a.Objects[0]}
 }
 
 func (s *stage) lead() {
@@ -158,32 +72,32 @@ func (s *stage) lead() {
 }
 
 func (s *stage) do(a args) error {
-	switch a.verb {
+	switch a.Verb {
 	case "config":
-		s.policy.Checks = a.num("checks", s.policy.Checks)
-		s.policy.MaxHalves = a.num("max", s.policy.MaxHalves)
-		s.policy.Immunity = a.duration("immunity", s.policy.Immunity)
-		s.policy.Interval = a.duration("interval", s.policy.Interval)
-		s.policy.History = a.duration("history", s.policy.History)
+		s.policy.Checks = a.Int("checks", s.policy.Checks)
+		s.policy.MaxHalves = a.Int("max", s.policy.MaxHalves)
+		s.policy.Immunity = a.Duration("immunity", s.policy.Immunity)
+		s.policy.Interval = a.Duration("interval", s.policy.Interval)
+		s.policy.History = a.Duration("history", s.policy.History)
 		s.lead()
 	case "retention":
-		switch a.objects[0] {
+		switch a.Objects[0] {
 		case "forever":
 			s.retention = -1
 		case "maximal":
 			s.retention = 1<<63 - 1
 		default:
-			s.retention = must(time.ParseDuration(a.objects[0])).Milliseconds()
+			s.retention = must(time.ParseDuration(a.Objects[0])).Milliseconds()
 		}
 	case "at":
-		s.now = start + must(time.ParseDuration(a.objects[0])).Milliseconds()
+		s.now = start + must(time.ParseDuration(a.Objects[0])).Milliseconds()
 	case "prepare":
 		k := a.key()
 		r := PrepareRequest{
-			Held: s.held, Group: a.get("group", "g"), Principal: a.get("as", "alice"),
-			Body: BodyHash(nil, []byte(a.get("body", "x"))),
+			Held: s.held, Group: a.Text("group", "g"), Principal: a.Text("as", "alice"),
+			Body: BodyHash(nil, []byte(a.Text("body", "x"))),
 		}
-		if n := a.num("principal-bytes", 0); n > 0 {
+		if n := a.Int("principal-bytes", 0); n > 0 {
 			r.Principal = strings.Repeat("p", n)
 		}
 		at := s.entry(a)
@@ -197,17 +111,17 @@ func (s *stage) do(a args) error {
 		}
 	case "commit", "rollback":
 		k, to, offset := a.key(), RolledBack, int64(-1)
-		if a.verb == "commit" {
+		if a.Verb == "commit" {
 			to, offset = Committed, s.offset
 		}
 		at := s.entry(a)
-		c, v, err := s.l.End(k, to, a.get("as", "alice"), offset, at)
+		c, v, err := s.l.End(k, to, a.Text("as", "alice"), offset, at)
 		s.decided(at, k.Target, c, v, err)
 		if c != nil && to == Committed {
 			s.offset++
 		}
 	case "due":
-		s.actions = append(s.actions, s.due(a.num("max", 100))...)
+		s.actions = append(s.actions, s.due(a.Int("max", 100))...)
 	case "act":
 		s.act(s.entry(a))
 	case "fail":
@@ -217,7 +131,7 @@ func (s *stage) do(a args) error {
 		s.actions = nil
 	case "run":
 		// As the shell does: what is due each second is done and applied.
-		for end := start + a.duration("until", 0).Milliseconds(); s.now < end; {
+		for end := start + a.Duration("until", 0).Milliseconds(); s.now < end; {
 			s.now = min(s.now+1000, end)
 			if s.actions = s.due(100); len(s.actions) > 0 {
 				s.act(s.next)
@@ -226,7 +140,7 @@ func (s *stage) do(a args) error {
 		}
 	case "apply":
 		last := s.next - 1
-		if n := a.num("n", 0); n > 0 {
+		if n := a.Int("n", 0); n > 0 {
 			last = s.inFlight[0].at + record.Index(n) - 1
 		}
 		s.apply(last)
@@ -249,7 +163,7 @@ func (s *stage) do(a args) error {
 		// first n entries that were in flight are in the log, the others are lost.
 		keep := 0
 		if len(s.inFlight) > 0 {
-			keep = int(s.inFlight[0].at) + a.num("kept", 0)
+			keep = int(s.inFlight[0].at) + a.Int("kept", 0)
 		}
 		for _, x := range s.inFlight {
 			if int(x.at) < keep {
@@ -260,7 +174,7 @@ func (s *stage) do(a args) error {
 		s.halves = must(RestoreHalves(s.halves.View().Encode()))
 		s.lead()
 	case "delete-topic":
-		s.halves.Close(record.PartitionID(a.num("partition", 1)))
+		s.halves.Close(record.PartitionID(a.Int("partition", 1)))
 	case "show":
 		s.show()
 	default:
@@ -271,7 +185,7 @@ func (s *stage) do(a args) error {
 
 // entry is the index for a request.
 func (s *stage) entry(a args) record.Index {
-	if slices.Contains(a.objects, "same") {
+	if slices.Contains(a.Objects, "same") {
 		return s.next - 1
 	}
 	return s.next

@@ -2,10 +2,7 @@ package group
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,35 +14,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/transcript"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the transcripts in testdata now give")
-
-// A transcript is a story: lines that begin in the first column are commands or
-// comments, the indented lines below a command are what it had for effects.
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(want))
-			if *rewrite {
-				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(want) {
-				t.Errorf("%s tells another story now (run with -rewrite and read the diff):\n%s", f, got)
-			}
-		})
-	}
+	transcript.Run(t, func(out *strings.Builder) func(transcript.Args) error {
+		s := newStage()
+		s.out = out
+		return func(a transcript.Args) error { return s.do(args{a}) }
+	})
 }
 
 // start is the time at which all transcripts begin, in ms.
@@ -60,7 +37,7 @@ type stage struct {
 	token   Token
 	ids     int
 	waiting []Persist
-	out     strings.Builder
+	out     *strings.Builder
 }
 
 func newStage() *stage {
@@ -70,78 +47,23 @@ func newStage() *stage {
 	return s
 }
 
-func play(t *testing.T, script string) string {
-	s := newStage()
-	for _, line := range strings.SplitAfter(script, "\n") {
-		if strings.HasPrefix(line, "  ") {
-			continue
-		}
-		s.out.WriteString(line)
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		if err := s.do(parseArgs(line)); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-	}
-	return s.out.String()
-}
+// args are a command's words.
+type args struct{ transcript.Args }
 
-// args are the words of a command: a verb, an optional object and key=value pairs.
-type args struct {
-	verb, object string
-	kv           map[string]string
-}
-
-func parseArgs(line string) args {
-	a := args{kv: map[string]string{}}
-	for i, w := range strings.Fields(line) {
-		k, v, ok := strings.Cut(w, "=")
-		switch {
-		case i == 0:
-			a.verb = w
-		case ok:
-			a.kv[k] = v
-		default:
-			a.object = w
-		}
+// object is the one thing that a command may be about.
+func (a args) object() string {
+	if len(a.Objects) == 0 {
+		return ""
 	}
-	return a
-}
-
-func (a args) get(key, otherwise string) string {
-	if v, ok := a.kv[key]; ok {
-		return v
-	}
-	return otherwise
-}
-
-func (a args) num(key string, otherwise int) int {
-	v, ok := a.kv[key]
-	if !ok {
-		return otherwise
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil {
-		panic(err)
-	}
-	return n
+	return a.Objects[len(a.Objects)-1]
 }
 
 func (a args) millis(key string, otherwise time.Duration) int32 {
-	if v, ok := a.kv[key]; ok {
-		d, err := time.ParseDuration(v)
-		if err != nil {
-			panic(err)
-		}
-		otherwise = d
-	}
-	return int32(otherwise.Milliseconds())
+	return int32(a.Duration(key, otherwise).Milliseconds())
 }
 
 func (a args) pointer(key string) *string {
-	if v, ok := a.kv[key]; ok {
+	if v, ok := a.Values[key]; ok {
 		return &v
 	}
 	return nil
@@ -150,7 +72,7 @@ func (a args) pointer(key string) *string {
 // list cuts "a:b,c:d" into pairs.
 func (a args) list(key string) [][2]string {
 	var out [][2]string
-	if v := a.kv[key]; v != "" {
+	if v := a.Values[key]; v != "" {
 		for _, e := range strings.Split(v, ",") {
 			k, v, _ := strings.Cut(e, ":")
 			out = append(out, [2]string{k, v})
@@ -160,26 +82,26 @@ func (a args) list(key string) [][2]string {
 }
 
 func (s *stage) do(a args) error {
-	switch a.verb {
+	switch a.Verb {
 	case "config":
-		if v, ok := a.kv["max-size"]; ok {
+		if v, ok := a.Values["max-size"]; ok {
 			s.cfg.MaxSize, _ = strconv.Atoi(v)
 		}
-		if v, ok := a.kv["max-groups"]; ok {
+		if v, ok := a.Values["max-groups"]; ok {
 			s.cfg.MaxGroups, _ = strconv.Atoi(v)
 		}
-		if v, ok := a.kv["max-group-bytes"]; ok {
+		if v, ok := a.Values["max-group-bytes"]; ok {
 			s.cfg.MaxGroupBytes, _ = strconv.Atoi(v)
 		}
-		if v, ok := a.kv["max-offsets"]; ok {
+		if v, ok := a.Values["max-offsets"]; ok {
 			s.cfg.MaxOffsets, _ = strconv.Atoi(v)
 		}
-		if v, ok := a.kv["max-metadata"]; ok {
+		if v, ok := a.Values["max-metadata"]; ok {
 			s.cfg.OffsetMetadataMaxBytes, _ = strconv.Atoi(v)
 		}
 		s.c = Lead(s.state, s.cfg, s.now)
 	case "at":
-		d, err := time.ParseDuration(a.object)
+		d, err := time.ParseDuration(a.object())
 		if err != nil {
 			return err
 		}
@@ -189,12 +111,12 @@ func (s *stage) do(a args) error {
 			s.effects(s.c.Tick(s.now))
 		}
 	case "join":
-		s.effects(s.c.Join(s.now, s.next(), Client{a.get("as", "c"), "/127.0.0.1"}, s.joinRequest(a)))
+		s.effects(s.c.Join(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1"}, s.joinRequest(a)))
 	case "sync":
 		s.effects(s.c.Sync(s.now, s.next(), s.syncRequest(a)))
 	case "heartbeat":
 		r := kmsg.NewPtrHeartbeatRequest()
-		r.Version, r.Group, r.MemberID, r.InstanceID, r.Generation = 4, a.get("group", "g"), a.object, a.pointer("instance"), int32(a.num("gen", 1))
+		r.Version, r.Group, r.MemberID, r.InstanceID, r.Generation = 4, a.Text("group", "g"), a.object(), a.pointer("instance"), int32(a.Int("gen", 1))
 		s.effects(s.c.Heartbeat(s.now, s.next(), r))
 	case "leave":
 		s.effects(s.c.Leave(s.now, s.next(), s.leaveRequest(a)))
@@ -202,7 +124,7 @@ func (s *stage) do(a args) error {
 		s.effects(s.c.Commit(s.now, s.next(), s.commitRequest(a)))
 	case "fetch":
 		q := kmsg.NewOffsetFetchRequestGroup()
-		q.Group, q.MemberEpoch = a.get("group", "g"), int32(a.num("epoch", -1))
+		q.Group, q.MemberEpoch = a.Text("group", "g"), int32(a.Int("epoch", -1))
 		for _, p := range a.list("offsets") {
 			x := kmsg.NewOffsetFetchRequestGroupTopic()
 			n, _ := strconv.Atoi(p[1])
@@ -219,30 +141,30 @@ func (s *stage) do(a args) error {
 	case "list":
 		r := kmsg.NewPtrListGroupsRequest()
 		r.Version = 5
-		if f, ok := a.kv["state"]; ok {
+		if f, ok := a.Values["state"]; ok {
 			r.StatesFilter = []string{f}
 		}
-		if f, ok := a.kv["type"]; ok {
+		if f, ok := a.Values["type"]; ok {
 			r.TypesFilter = []string{f}
 		}
 		for _, g := range s.c.List(r).Groups {
 			s.printf("%s %q %s %s", g.Group, g.ProtocolType, g.GroupState, g.GroupType)
 		}
 	case "describe":
-		d := s.c.Describe(a.get("group", "g"), int16(a.num("v", 6)))
+		d := s.c.Describe(a.Text("group", "g"), int16(a.Int("v", 6)))
 		s.printf("%s %s type %q protocol %q", d.State, errorName(d.ErrorCode), d.ProtocolType, d.Protocol)
 		for _, m := range d.Members {
 			s.printf("  %s%s %s %s metadata %q assignment %q", m.MemberID, instance(m.InstanceID), m.ClientID, m.ClientHost, m.ProtocolMetadata, m.MemberAssignment)
 		}
 	case "delete":
-		s.effects(s.c.Delete(s.now, s.next(), strings.Split(a.object, ",")))
+		s.effects(s.c.Delete(s.now, s.next(), strings.Split(a.object(), ",")))
 	case "topic-deleted":
-		s.effects(s.c.TopicsDeleted(s.now, func(topic string) bool { return topic == a.object }))
+		s.effects(s.c.TopicsDeleted(s.now, func(topic string) bool { return topic == a.object() }))
 	case "forget":
-		n, _ := strconv.Atoi(a.object)
+		n, _ := strconv.Atoi(a.object())
 		s.effects(s.c.Forget(s.now, Token(n)))
 	case "apply":
-		for range a.num("n", len(s.waiting)) {
+		for range a.Int("n", len(s.waiting)) {
 			p := s.waiting[0]
 			s.waiting = s.waiting[1:]
 			if err := s.state.Apply(p.Command, s.now); err != nil {
@@ -260,7 +182,7 @@ func (s *stage) do(a args) error {
 		s.waiting = nil
 	case "keep":
 		// The member sends heartbeats, and what is asked for is persisted.
-		d, err := time.ParseDuration(a.get("until", ""))
+		d, err := time.ParseDuration(a.Text("until", ""))
 		if err != nil {
 			return err
 		}
@@ -268,12 +190,12 @@ func (s *stage) do(a args) error {
 			s.now = min(s.now+9*time.Minute.Milliseconds(), end)
 			s.effects(s.c.Tick(s.now))
 			r := kmsg.NewPtrHeartbeatRequest()
-			r.Group, r.MemberID, r.Generation = "g", a.object, int32(a.num("gen", 1))
+			r.Group, r.MemberID, r.Generation = "g", a.object(), int32(a.Int("gen", 1))
 			e := s.c.Heartbeat(s.now, s.next(), r)
 			if code := e[0].(Answer).Response.(*kmsg.HeartbeatResponse).ErrorCode; code != 0 {
 				return fmt.Errorf("heartbeat: %s", errorName(code))
 			}
-			if err := s.do(args{verb: "apply"}); err != nil {
+			if err := s.do(args{transcript.Args{Verb: "apply"}}); err != nil {
 				return err
 			}
 		}
@@ -283,7 +205,7 @@ func (s *stage) do(a args) error {
 		err := map[string]error{
 			"not-leader": fmt.Errorf("proposing: %w", kerr.NotLeaderForPartition),
 			"busy":       errors.New("too many proposals"),
-		}[a.object]
+		}[a.object()]
 		s.effects(s.c.Done(s.now, p.ID, err))
 	case "resign":
 		s.effects(s.c.Resign(s.now))
@@ -306,21 +228,21 @@ func (s *stage) next() Token { s.token++; return s.token }
 
 func (s *stage) joinRequest(a args) *kmsg.JoinGroupRequest {
 	r := kmsg.NewPtrJoinGroupRequest()
-	r.Version = int16(a.num("v", 9))
-	r.Group = a.get("group", "g")
-	r.MemberID = a.object
+	r.Version = int16(a.Int("v", 9))
+	r.Group = a.Text("group", "g")
+	r.MemberID = a.object()
 	r.InstanceID = a.pointer("instance")
-	r.ProtocolType = a.get("type", "consumer")
+	r.ProtocolType = a.Text("type", "consumer")
 	r.SessionTimeoutMillis = a.millis("session", 10*time.Second)
 	r.RebalanceTimeoutMillis = a.millis("rebalance", time.Minute)
 	ps := a.list("protocols")
-	if _, ok := a.kv["protocols"]; !ok {
+	if _, ok := a.Values["protocols"]; !ok {
 		ps = [][2]string{{"range", "t"}}
 	}
 	for _, p := range ps {
 		x := kmsg.NewJoinGroupRequestProtocol()
 		x.Name, x.Metadata = p[0], []byte(p[1])
-		if a.get("type", "consumer") == "consumer" {
+		if a.Text("type", "consumer") == "consumer" {
 			x.Metadata = consumes(strings.Split(p[1], "+")...)
 		}
 		r.Protocols = append(r.Protocols, x)
@@ -338,8 +260,8 @@ func consumes(topics ...string) []byte {
 func (s *stage) syncRequest(a args) *kmsg.SyncGroupRequest {
 	r := kmsg.NewPtrSyncGroupRequest()
 	r.Version = 5
-	r.Group, r.MemberID, r.InstanceID, r.Generation = a.get("group", "g"), a.object, a.pointer("instance"), int32(a.num("gen", 1))
-	r.ProtocolType, r.Protocol = kmsg.StringPtr(a.get("type", "consumer")), kmsg.StringPtr(a.get("protocol", "range"))
+	r.Group, r.MemberID, r.InstanceID, r.Generation = a.Text("group", "g"), a.object(), a.pointer("instance"), int32(a.Int("gen", 1))
+	r.ProtocolType, r.Protocol = kmsg.StringPtr(a.Text("type", "consumer")), kmsg.StringPtr(a.Text("protocol", "range"))
 	for _, p := range a.list("assign") {
 		x := kmsg.NewSyncGroupRequestGroupAssignment()
 		x.MemberID, x.MemberAssignment = p[0], []byte(p[1])
@@ -350,8 +272,8 @@ func (s *stage) syncRequest(a args) *kmsg.SyncGroupRequest {
 
 func (s *stage) leaveRequest(a args) *kmsg.LeaveGroupRequest {
 	r := kmsg.NewPtrLeaveGroupRequest()
-	r.Version, r.Group, r.MemberID = int16(a.num("v", 5)), a.get("group", "g"), a.object
-	for _, id := range strings.Split(a.object, ",") {
+	r.Version, r.Group, r.MemberID = int16(a.Int("v", 5)), a.Text("group", "g"), a.object()
+	for _, id := range strings.Split(a.object(), ",") {
 		m := kmsg.NewLeaveGroupRequestMember()
 		m.MemberID, m.InstanceID = id, a.pointer("instance")
 		r.Members = append(r.Members, m)
@@ -361,10 +283,10 @@ func (s *stage) leaveRequest(a args) *kmsg.LeaveGroupRequest {
 
 func (s *stage) commitRequest(a args) *kmsg.OffsetCommitRequest {
 	r := kmsg.NewPtrOffsetCommitRequest()
-	r.Version = int16(a.num("v", 9))
-	r.Group, r.MemberID, r.InstanceID, r.Generation = a.get("group", "g"), a.object, a.pointer("instance"), int32(a.num("gen", -1))
+	r.Version = int16(a.Int("v", 9))
+	r.Group, r.MemberID, r.InstanceID, r.Generation = a.Text("group", "g"), a.object(), a.pointer("instance"), int32(a.Int("gen", -1))
 	r.RetentionTimeMillis = -1
-	if _, ok := a.kv["retention"]; ok {
+	if _, ok := a.Values["retention"]; ok {
 		r.RetentionTimeMillis = int64(a.millis("retention", 0))
 	}
 	for _, p := range a.list("offsets") { // topic:partition:offset[:metadata]

@@ -2,10 +2,7 @@ package partition
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,35 +13,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/transcript"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the transcripts in testdata now give")
-
-// A transcript is a story: lines that begin in the first column are commands or
-// comments, the indented lines below a command are what it had for effects.
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(want))
-			if *rewrite {
-				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(want) {
-				t.Errorf("%s tells another story now (run with -rewrite and read the diff):\n%s", f, got)
-			}
-		})
-	}
+	transcript.Run(t, func(out *strings.Builder) func(transcript.Args) error {
+		s := &stage{table: NewTable(), term: 1, now: start, next: 1, out: out}
+		s.l = Lead(s.table, s.term)
+		return func(a transcript.Args) error { return s.do(args{a}) }
+	})
 }
 
 // start is the time at which all transcripts begin, in ms.
@@ -70,62 +47,15 @@ type stage struct {
 	queue    []part
 	mark     Mark
 	marked   int
-	out      strings.Builder
+	out      *strings.Builder
 }
 
-func play(t *testing.T, script string) string {
-	s := &stage{table: NewTable(), term: 1, now: start, next: 1}
-	s.l = Lead(s.table, s.term)
-	for _, line := range strings.SplitAfter(script, "\n") {
-		if strings.HasPrefix(line, "  ") {
-			continue
-		}
-		s.out.WriteString(line)
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		if err := s.do(parseArgs(line)); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-	}
-	return s.out.String()
-}
+// args are a command's words.
+type args struct{ transcript.Args }
 
-// args are the words of a command: a verb, objects and key=value pairs.
-type args struct {
-	verb    string
-	objects []string
-	kv      map[string]string
-}
+func (a args) num(key string, otherwise int) int64 { return int64(a.Int(key, otherwise)) }
 
-func parseArgs(line string) args {
-	a := args{kv: map[string]string{}}
-	for i, w := range strings.Fields(line) {
-		k, v, ok := strings.Cut(w, "=")
-		switch {
-		case i == 0:
-			a.verb = w
-		case ok:
-			a.kv[k] = v
-		default:
-			a.objects = append(a.objects, w)
-		}
-	}
-	return a
-}
-
-func (a args) num(key string, otherwise int64) int64 {
-	v, ok := a.kv[key]
-	if !ok {
-		return otherwise
-	}
-	return must(strconv.ParseInt(v, 10, 64))
-}
-
-func (a args) duration(key string) int64 {
-	return must(time.ParseDuration(a.kv[key])).Milliseconds()
-}
+func (a args) duration(key string) int64 { return a.Duration(key, 0).Milliseconds() }
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -136,7 +66,7 @@ func must[T any](v T, err error) T {
 
 // partition is the one that is named "partition=2" or "partition=h0".
 func (a args) partition() record.PartitionID {
-	if n, hidden := strings.CutPrefix(a.kv["partition"], "h"); hidden {
+	if n, hidden := strings.CutPrefix(a.Values["partition"], "h"); hidden {
 		return record.FirstHidden + record.PartitionID(must(strconv.Atoi(n)))
 	}
 	return record.PartitionID(a.num("partition", 1))
@@ -145,13 +75,13 @@ func (a args) partition() record.PartitionID {
 func (s *stage) do(a args) error {
 	p := a.partition()
 	at := s.next
-	if slices.Contains(a.objects, "same") {
+	if slices.Contains(a.Objects, "same") {
 		at--
 	}
 	producer, epoch, seq, n := a.num("producer", -1), int16(a.num("epoch", 0)), int32(a.num("seq", 0)), int32(a.num("n", 1))
-	switch a.verb {
+	switch a.Verb {
 	case "at":
-		s.now = start + must(time.ParseDuration(a.objects[0])).Milliseconds()
+		s.now = start + must(time.ParseDuration(a.Objects[0])).Milliseconds()
 	case "open":
 		s.log(part{at: at, partition: p, command: OpenCommand([16]byte{byte(a.num("topic", 1))}, int32(a.num("number", 0)))})
 	case "close":
@@ -160,7 +90,7 @@ func (s *stage) do(a args) error {
 		s.log(part{at: at, partition: p, command: LogStartCommand(a.num("offset", 0))})
 	case "append":
 		b := sequenced(producer, epoch, seq, int(n))
-		if t, ok := a.kv["time"]; ok {
+		if t, ok := a.Values["time"]; ok {
 			b.StampLogAppendTime(start + must(time.ParseDuration(t)).Milliseconds())
 		} else {
 			b.StampLogAppendTime(s.now)
@@ -177,7 +107,7 @@ func (s *stage) do(a args) error {
 	case "expire":
 		for _, e := range s.l.ExpiredProducers(s.now, a.duration("after"), int(a.num("max", 100))) {
 			x := part{at: at, partition: e.Partition, command: e.Command}
-			if slices.Contains(a.objects, "later") { // it waits in the queue
+			if slices.Contains(a.Objects, "later") { // it waits in the queue
 				s.queue = append(s.queue, x)
 				s.printf("waiting: %v %s", x.partition, describe(x.command))
 			} else {
@@ -229,7 +159,7 @@ func (s *stage) do(a args) error {
 	case "show":
 		s.show()
 	case "epoch-end":
-		for _, o := range a.objects {
+		for _, o := range a.Objects {
 			epoch, offset, ok := s.table.EpochEnd(p, int32(must(strconv.Atoi(o))))
 			s.printf("epoch %s: %d ends at %d, %v", o, epoch, offset, ok)
 		}
