@@ -323,12 +323,14 @@ var textSchema = &connect.Schema{
 }
 
 // pipeline makes one of a source.
-func (s textSource) pipeline(name string) Pipeline {
+func (s textSource) pipeline(name string) Pipeline { return s.pipelineWith(name, nil) }
+
+func (s textSource) pipelineWith(name string, settings map[string]string) Pipeline {
 	connector := connect.SourceConnector{
 		Name: "text",
 		New:  func(connect.Config, connect.Environment) (connect.Source, error) { run := s; return &run, nil },
 	}
-	source, wrong := NewSource(connector, nil)
+	source, wrong := NewSource(connector, settings)
 	if len(wrong) > 0 {
 		panic(wrong)
 	}

@@ -85,7 +85,7 @@ func (r *Runtime) runSource(ctx context.Context, p Pipeline, config connect.Conf
 	topics := &topics{known: map[string]*topic{}}
 	client, err := kgo.NewClient(slices.Concat(r.config.Cluster, []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerBatchCompression(p.Source.compression),
 		kgo.ProducerBatchMaxBytesFn(topics.maxBatch),
 		// What comes behind a batch that was refused must not get into the topic: its
 		// rows' places are higher, and the refused ones would be taken for repetitions

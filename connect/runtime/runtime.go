@@ -20,10 +20,11 @@ type Pipeline struct {
 
 // Source is a source connector with its settings, checked by NewSource.
 type Source struct {
-	connector  connect.SourceConnector
-	config     connect.Config
-	tasksMax   int
-	tombstones bool
+	connector   connect.SourceConnector
+	config      connect.Config
+	tasksMax    int
+	tombstones  bool
+	compression kgo.CompressionCodec
 }
 
 // Sink is a sink connector with its settings, checked by NewSink.

@@ -2,9 +2,12 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/splashdam/splashdam/connect"
 )
@@ -15,6 +18,14 @@ var SourceSettings = []connect.Setting{
 	{Name: "tasks.max", Form: connect.Number, Default: "1", Min: 1, Max: 1024, Doc: "how many tasks the source may be split into"},
 	{Name: "tombstones.on.delete", Form: connect.Switch, Default: "true", Doc: "whether a delete is followed by a record without a value, " +
 		"by which compaction forgets the key"},
+	{Name: "producer.override.compression.type", Default: "snappy", OneOf: slices.Sorted(maps.Keys(compressions)),
+		Doc: "how batches of records are compressed"},
+}
+
+// compressions are Kafka's, by the names of its compression.type.
+var compressions = map[string]kgo.CompressionCodec{
+	"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(),
+	"zstd": kgo.ZstdCompression(),
 }
 
 // SinkSettings are what every sink takes besides its own.
@@ -39,7 +50,10 @@ func NewSource(c connect.SourceConnector, given map[string]string) (*Source, []*
 	if len(wrong) > 0 {
 		return nil, wrong
 	}
-	return &Source{c, config, int(config.Number("tasks.max")), config.Switch("tombstones.on.delete")}, nil
+	return &Source{
+		connector: c, config: config, tasksMax: int(config.Number("tasks.max")), tombstones: config.Switch("tombstones.on.delete"),
+		compression: compressions[config.Text("producer.override.compression.type")],
+	}, nil
 }
 
 // NewSink checks what was given for a sink, and returns all that is wrong.

@@ -37,6 +37,28 @@ func TestEveryRowIsInTheTopicAndItsPositionStored(t *testing.T) {
 	})
 }
 
+func TestRecordsAreCompressedAsTheSettingSays(t *testing.T) {
+	for name, number := range map[string]uint8{"": 2, "none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4} { // KIP-110
+		t.Run(name, func(t *testing.T) {
+			onNode(t, func(t *testing.T, n *node) {
+				settings := map[string]string{}
+				if name != "" {
+					settings["producer.override.compression.type"] = name
+				}
+				n.run(textSource{texts: upTo(100, strings.Repeat("x", 100)), batch: 100}.pipelineWith("text", settings)).finish()
+				cl, err := kgo.NewClient(append(n.cluster(), kgo.ConsumeTopics("text.rows"))...)
+				must(t, err)
+				defer cl.Close()
+				fetches := cl.PollFetches(t.Context())
+				must(t, fetches.Err())
+				if r := fetches.Records()[0]; r.Attrs.CompressionType() != number {
+					t.Errorf("a record is compressed as %d says, not %d", r.Attrs.CompressionType(), number)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatASourceHasReadIsStoredWhenItIsInterrupted(t *testing.T) {
 	onNode(t, func(t *testing.T, n *node) {
 		var u *run
