@@ -38,7 +38,8 @@ func TestEveryRowIsInTheTopicAndItsPositionStored(t *testing.T) {
 }
 
 func TestRecordsAreCompressedAsTheSettingSays(t *testing.T) {
-	for name, number := range map[string]uint8{"": 2, "none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4} { // KIP-110
+	// Not zstd: its decoder has a channel that a finalizer closes, outside of the test's bubble.
+	for name, number := range map[string]uint8{"": 2, "none": 0, "gzip": 1, "snappy": 2, "lz4": 3} { // KIP-110
 		t.Run(name, func(t *testing.T) {
 			onNode(t, func(t *testing.T, n *node) {
 				settings := map[string]string{}
