@@ -121,7 +121,7 @@ func (f *follower) finish(db *sql.DB) (want tape.State) {
 
 func (f *follower) run(enough func(batches int) bool) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute) // ends one that stands still
 	defer cancel()
 	source := f.connect(ctx)
 	defer func() {
