@@ -41,24 +41,29 @@ func eachBench(b *testing.B, run func(b *testing.B, s *liveServer, conn *sql.Con
 func BenchmarkSnapshot(b *testing.B) {
 	eachBench(b, func(b *testing.B, s *liveServer, conn *sql.Conn, fill func()) {
 		fill()
-		var plain, source time.Duration
-		for b.Loop() {
-			begun := time.Now()
-			selectByKey(b, conn)
-			plain += time.Since(begun)
-
-			src, _ := s.source(b, "initial", nil)
-			begun = time.Now()
-			readRows(b, src, benchRows)
-			source += time.Since(begun)
-			if err := src.Close(context.Background()); err != nil {
-				b.Fatal(err)
-			}
-		}
-		rows := float64(benchRows * b.N)
-		b.ReportMetric(rows/source.Seconds(), "rows/s")
-		b.ReportMetric(plain.Seconds()/source.Seconds(), "of-plain-SELECTs")
+		s.compare(b, "of-plain-SELECTs", func() { selectByKey(b, conn) }, "initial", nil)
 	})
+}
+
+// compare reads all rows through a source in turn with the ceiling, and reports the
+// ratio under the name.
+func (s *liveServer) compare(b *testing.B, name string, ceiling func(), mode string, positions []connect.Position) {
+	var plain, source time.Duration
+	for b.Loop() {
+		begun := time.Now()
+		ceiling()
+		plain += time.Since(begun)
+
+		src, _ := s.source(b, mode, positions)
+		begun = time.Now()
+		readRows(b, src, benchRows)
+		source += time.Since(begun)
+		if err := src.Close(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(benchRows*b.N)/source.Seconds(), "rows/s")
+	b.ReportMetric(plain.Seconds()/source.Seconds(), name)
 }
 
 // selectByKey is the ceiling: all rows in chunks, and nothing done with them.
@@ -99,42 +104,18 @@ func BenchmarkTail(b *testing.B) {
 		if err := src.Close(context.Background()); err != nil {
 			b.Fatal(err)
 		}
-		var from gomysql.Position
 		info, err := inspect(b.Context(), conn)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if info.mariadb {
-			w, err := info.watermark(b.Context(), conn)
-			if err != nil {
-				b.Fatal(err)
-			}
-			from = gomysql.Position{Name: w.file, Pos: uint32(w.pos)}
-		} else {
-			w, err := binlogEnd(b.Context(), conn)
-			if err != nil {
-				b.Fatal(err)
-			}
-			from = gomysql.Position{Name: w.file, Pos: uint32(w.pos)}
+		info.byFile = true
+		w, err := info.watermark(b.Context(), conn)
+		if err != nil {
+			b.Fatal(err)
 		}
 		fill()
-		var plain, source time.Duration
-		for b.Loop() {
-			begun := time.Now()
-			s.rawEvents(b, from, benchRows/1000)
-			plain += time.Since(begun)
-
-			src, _ := s.source(b, "no_data", positions)
-			begun = time.Now()
-			readRows(b, src, benchRows)
-			source += time.Since(begun)
-			if err := src.Close(context.Background()); err != nil {
-				b.Fatal(err)
-			}
-		}
-		rows := float64(benchRows * b.N)
-		b.ReportMetric(rows/source.Seconds(), "rows/s")
-		b.ReportMetric(plain.Seconds()/source.Seconds(), "of-raw-events")
+		from := gomysql.Position{Name: w.file, Pos: uint32(w.pos)}
+		s.compare(b, "of-raw-events", func() { s.rawEvents(b, from, benchRows/1000) }, "no_data", positions)
 	})
 }
 
