@@ -45,19 +45,7 @@ func BenchmarkCapture(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer cl.Close()
-		host, port, _ := strings.Cut(c.Addr, ":")
-		p := newPipeline(b, n.Addr, fmt.Sprintf(`
-name: shop # %%s
-source:
-  connector: mysql
-  database.hostname: %s
-  database.port: %s
-  database.user: %s
-  database.password: %s
-  database.server.id: 4713
-  topic.prefix: shop
-  table.include.list: %s.orders
-`, host, port, c.User, c.Passwd, c.DBName))
+		p := newPipeline(b, n.Addr, "name: shop # %s\n"+mysqlSource(c, "shop", c.DBName+".orders"))
 		topic := "shop." + c.DBName + ".orders"
 		capture := func(what string, until int64) {
 			begun := time.Now()

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,6 +53,21 @@ func emptyDatabase(t testing.TB, c *mysql.Config) *sql.DB {
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+// mysqlSource is the part of a pipeline's file that captures tables of the server.
+func mysqlSource(c *mysql.Config, prefix string, tables ...string) string {
+	host, port, _ := strings.Cut(c.Addr, ":")
+	return fmt.Sprintf(`source:
+  connector: mysql
+  database.hostname: %s
+  database.port: %s
+  database.user: %s
+  database.password: %s
+  database.server.id: %d
+  topic.prefix: %s
+  table.include.list: %s
+`, host, port, c.User, c.Passwd, 10_000+rand.IntN(1_000_000), prefix, strings.Join(tables, ", "))
 }
 
 // eachProgram runs the test with each command of SPLASHDAM_TEST_MYSQLD, commas

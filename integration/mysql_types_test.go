@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -238,21 +237,11 @@ func TestEveryTypeIsInTheFilesAsTheServerHasIt(t *testing.T) {
 		values := types.values(ctx, copied)
 
 		n := Start(t, "--set", "group.initial.rebalance.delay.ms=0")
-		host, port, _ := strings.Cut(c.Addr, ":")
 		topic := "shop." + c.DBName + ".types"
 		parquet := newPipeline(t, n.Addr, fmt.Sprintf(`
 name: parquet
-source:
-  connector: mysql
-  database.hostname: %s
-  database.port: %s
-  database.user: %s
-  database.password: %s
-  database.server.id: %d
-  topic.prefix: shop
-  table.include.list: %s.types
-sink: {connector: arrow, topics: %s, dir: %%s, file.age.ms: 100}
-`, host, port, c.User, c.Passwd, 10_000+rand.IntN(1_000_000), c.DBName, topic))
+%ssink: {connector: arrow, topics: %s, dir: %%s, file.age.ms: 100}
+`, mysqlSource(c, "shop", c.DBName+".types"), topic))
 		ipc := newPipeline(t, n.Addr, fmt.Sprintf(`
 name: ipc
 sink: {connector: arrow, format: arrow, topics: %s, dir: %%s, file.age.ms: 100}

@@ -59,25 +59,15 @@ func newRound(t *testing.T, c *mysql.Config, db *sql.DB, database *dbserver.Serv
 		tables = append(tables, c.DBName+"."+table.name)
 		topics = append(topics, r.topic(table))
 	}
-	host, port, _ := strings.Cut(c.Addr, ":")
 	r.pipeline = newPipeline(t, on.addr, fmt.Sprintf(`
 name: %s
-source:
-  connector: mysql
-  database.hostname: %s
-  database.port: %s
-  database.user: %s
-  database.password: %s
-  database.server.id: %d
-  topic.prefix: %s
-  table.include.list: %s
-  incremental.snapshot.chunk.size: 100
+%s  incremental.snapshot.chunk.size: 100
 sink:
   connector: arrow
   topics: %s
   dir: %%s
   file.age.ms: 100
-`, on.prefix, host, port, c.User, c.Passwd, 10_000+r.rnd.IntN(1_000_000), on.prefix, strings.Join(tables, ", "), strings.Join(topics, ", ")))
+`, on.prefix, mysqlSource(c, on.prefix, tables...), strings.Join(topics, ", ")))
 	return r
 }
 
