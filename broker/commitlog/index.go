@@ -30,7 +30,10 @@ import (
 //	48  u64  directory rows
 //	56  u32  generation of the segment
 //	60  u32  edition of the segment
-//	64       zeros
+//	64  u64  entries in it
+//	72  u64  length of the entries together, without frames
+//	80  u64  CRC-64         of their headers (Digest)
+//	88       zeros
 //
 // Then come the blocks of rows, 85 in each, one row for a batch, sorted by
 // partition and offset:
@@ -148,10 +151,11 @@ type indexHead struct {
 	rows, dirs  int64
 	generation  uint32
 	edition     uint32
+	digest      Digest
 }
 
-func headOf(m segmentMeta, rows, dirs int64) indexHead {
-	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation, edition: m.edition}
+func headOf(m segmentMeta, rows, dirs int64, d Digest) indexHead {
+	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation, edition: m.edition, digest: d}
 }
 
 func (h indexHead) rowBlocks() int64 { return (h.rows + rowsPerBlock - 1) / rowsPerBlock }
@@ -179,6 +183,9 @@ func (h indexHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[48:], uint64(h.dirs))
 	binary.LittleEndian.PutUint32(b[56:], h.generation)
 	binary.LittleEndian.PutUint32(b[60:], h.edition)
+	binary.LittleEndian.PutUint64(b[64:], h.digest.Entries)
+	binary.LittleEndian.PutUint64(b[72:], h.digest.Bytes)
+	binary.LittleEndian.PutUint64(b[80:], h.digest.Sum)
 	putBlockHeader(b, headBlock, 0)
 	return b
 }
@@ -199,6 +206,11 @@ func decodeIndexHead(b []byte, fileSize int64) (indexHead, error) {
 		dirs:       int64(binary.LittleEndian.Uint64(b[48:])),
 		generation: binary.LittleEndian.Uint32(b[56:]),
 		edition:    binary.LittleEndian.Uint32(b[60:]),
+		digest: Digest{
+			Entries: binary.LittleEndian.Uint64(b[64:]),
+			Bytes:   binary.LittleEndian.Uint64(b[72:]),
+			Sum:     binary.LittleEndian.Uint64(b[80:]),
+		},
 	}
 	if h.rows < 0 || h.dirs < 0 || h.rows > fileSize || h.dirs > fileSize || h.blocks() > math.MaxUint32 || h.blocks()*blockSize != fileSize {
 		return indexHead{}, damagef("index of %d rows and %d directory rows in %d bytes", h.rows, h.dirs, fileSize)
@@ -249,7 +261,7 @@ func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []di
 	}
 	return replaceFile(fsys, dir, indexName(m.name()), func(f vfs.File) error {
 		w := &indexWriter{file: f, buf: make([]byte, 0, indexWriteBuffer), number: 1}
-		w.buf = append(w.buf, headOf(m, int64(total), int64(len(dirs))).encode()...)
+		w.buf = append(w.buf, headOf(m, int64(total), int64(len(dirs)), mem.digest).encode()...)
 		which, next := 0, 0
 		for left := total; left > 0; left -= rowsPerBlock {
 			err := w.put(rowBlock, func(b []byte) {
@@ -315,7 +327,7 @@ func (x *indexFile) readHead(m segmentMeta) error {
 	if x.indexHead, err = decodeIndexHead(b, size); err != nil {
 		return err
 	}
-	if want := headOf(m, x.rows, x.dirs); x.indexHead != want {
+	if want := headOf(m, x.rows, x.dirs, x.digest); x.indexHead != want {
 		return damagef("index of another segment: %+v, want %+v", x.indexHead, want)
 	}
 	return nil
