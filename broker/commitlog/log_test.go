@@ -33,8 +33,15 @@ type history struct {
 	log *Log
 	// entries is the log as it should be; entries[i] has index i+1.
 	entries []record.Entry
-	// tried is every entry that was ever given to Append, by its bytes.
+	// tried is every entry that was ever given to Append, by its bytes; gone are
+	// those that a call of TruncateSuffix has cut.
 	tried map[string]bool
+	gone  map[string]bool
+	// life is which script it goes through: 0 is the written one, any other number
+	// seeds a random one.
+	life uint64
+	// appended: up to which index a call of Append has returned.
+	appended record.Index
 	// synced, committed: up to which index a call has returned.
 	synced    record.Index
 	committed record.Index
@@ -82,7 +89,18 @@ func (h *history) kill(p record.PartitionID, n int) {
 	}
 }
 
-func newHistory() *history { return &history{tried: map[string]bool{}, judge: starts{}} }
+func newHistory() *history {
+	return &history{tried: map[string]bool{}, gone: map[string]bool{}, judge: starts{}}
+}
+
+// clone is a history that can go on alone; the log stays the same.
+func (h *history) clone() *history {
+	c := *h
+	c.tried, c.gone = maps.Clone(h.tried), maps.Clone(h.gone)
+	c.judge = maps.Clone(h.judge)
+	c.entries = slices.Clone(h.entries)
+	return &c
+}
 
 // standings is the next offsets and highest times behind the first n entries.
 func (h *history) standings(n record.Index) directory {
@@ -139,8 +157,13 @@ func (h *history) append(rolls ...bool) error {
 		e := slices.Clone(h.next(roll))
 		h.entries = append(h.entries, e)
 		h.tried[string(e)] = true
+		delete(h.gone, string(e))
 	}
-	return h.do(func() error { return h.log.Append(h.entries[begin:]) })
+	if err := h.do(func() error { return h.log.Append(h.entries[begin:]) }); err != nil {
+		return err
+	}
+	h.appended = record.Index(len(h.entries))
+	return nil
 }
 
 func (h *history) sync() error {
@@ -160,9 +183,16 @@ func (h *history) commit(to record.Index) error {
 }
 
 func (h *history) truncate(last record.Index) error {
+	cut := h.entries[last:]
 	h.entries = h.entries[:last]
-	h.synced = min(h.synced, last)
-	return h.do(func() error { return h.log.TruncateSuffix(last) })
+	h.synced, h.appended = min(h.synced, last), min(h.appended, last)
+	if err := h.do(func() error { return h.log.TruncateSuffix(last) }); err != nil {
+		return err
+	}
+	for _, e := range cut {
+		h.gone[string(e)] = true
+	}
+	return nil
 }
 
 func (h *history) setHard(term record.Term, vote uint64, commit record.Index) error {
@@ -442,7 +472,7 @@ func TestALogKeepsWhatItIsGiven(t *testing.T) {
 	}
 	r, err := Verify(mem, dir)
 	must(t, err)
-	if len(r.Problems) > 0 || r.Last != 16 || r.Indexes != 4 || r.Snapshots != 2 {
+	if len(r.Problems) > 0 || r.Last != 16 || r.Indexes != 3 || r.Snapshots != 2 {
 		t.Errorf("verify: %+v", r)
 	}
 }
