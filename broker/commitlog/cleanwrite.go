@@ -188,6 +188,7 @@ func (w *segmentWriter) flush() error {
 		return err
 	}
 	w.pos += int64(len(w.frame))
+	w.index.digest.add(e)
 	w.builder.Reset()
 	return nil
 }

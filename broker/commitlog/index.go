@@ -30,7 +30,10 @@ import (
 //	48  u64  directory rows
 //	56  u32  generation of the segment
 //	60  u32  edition of the segment
-//	64       zeros
+//	64  u64  entries in it
+//	72  u64  length of the entries together, without frames
+//	80  u64  CRC-64         of their headers (Digest)
+//	88       zeros
 //
 // Then come the blocks of rows, 85 in each, one row for a batch, sorted by
 // partition and offset:
@@ -148,10 +151,11 @@ type indexHead struct {
 	rows, dirs  int64
 	generation  uint32
 	edition     uint32
+	digest      Digest
 }
 
-func headOf(m segmentMeta, rows, dirs int64) indexHead {
-	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation, edition: m.edition}
+func headOf(m segmentMeta, rows, dirs int64, d Digest) indexHead {
+	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation, edition: m.edition, digest: d}
 }
 
 func (h indexHead) rowBlocks() int64 { return (h.rows + rowsPerBlock - 1) / rowsPerBlock }
@@ -179,6 +183,9 @@ func (h indexHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[48:], uint64(h.dirs))
 	binary.LittleEndian.PutUint32(b[56:], h.generation)
 	binary.LittleEndian.PutUint32(b[60:], h.edition)
+	binary.LittleEndian.PutUint64(b[64:], h.digest.Entries)
+	binary.LittleEndian.PutUint64(b[72:], h.digest.Bytes)
+	binary.LittleEndian.PutUint64(b[80:], h.digest.Sum)
 	putBlockHeader(b, headBlock, 0)
 	return b
 }
@@ -199,6 +206,11 @@ func decodeIndexHead(b []byte, fileSize int64) (indexHead, error) {
 		dirs:       int64(binary.LittleEndian.Uint64(b[48:])),
 		generation: binary.LittleEndian.Uint32(b[56:]),
 		edition:    binary.LittleEndian.Uint32(b[60:]),
+		digest: Digest{
+			Entries: binary.LittleEndian.Uint64(b[64:]),
+			Bytes:   binary.LittleEndian.Uint64(b[72:]),
+			Sum:     binary.LittleEndian.Uint64(b[80:]),
+		},
 	}
 	if h.rows < 0 || h.dirs < 0 || h.rows > fileSize || h.dirs > fileSize || h.blocks() > math.MaxUint32 || h.blocks()*blockSize != fileSize {
 		return indexHead{}, damagef("index of %d rows and %d directory rows in %d bytes", h.rows, h.dirs, fileSize)
@@ -217,6 +229,7 @@ type indexWriter struct {
 	kind       blockKind
 	filled     int // rows in the last block
 	rows, dirs int64
+	digest     Digest // of the segment's entries, the caller's
 }
 
 const indexWriteBuffer = 64 * blockSize
@@ -277,7 +290,7 @@ func (w *indexWriter) flush() error {
 // finish writes the head, and all that is not written yet. The caller syncs.
 func (w *indexWriter) finish(m segmentMeta) error {
 	w.closeBlock()
-	head := headOf(m, w.rows, w.dirs).encode()
+	head := headOf(m, w.rows, w.dirs, w.digest).encode()
 	if w.pos == 0 {
 		copy(w.buf, head)
 		return w.flush()
@@ -306,6 +319,7 @@ func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []di
 				return err
 			}
 		}
+		w.digest = mem.digest
 		return w.finish(m)
 	})
 }
@@ -406,7 +420,7 @@ func (x *indexFile) readHead(m segmentMeta) error {
 	if x.indexHead, err = decodeIndexHead(b, size); err != nil {
 		return err
 	}
-	if want := headOf(m, x.rows, x.dirs); x.indexHead != want {
+	if want := headOf(m, x.rows, x.dirs, x.digest); x.indexHead != want {
 		return damagef("index of another segment: %+v, want %+v", x.indexHead, want)
 	}
 	return nil
