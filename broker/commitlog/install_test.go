@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -132,6 +134,9 @@ func (f *history) becomes(h *history) {
 	f.synced, f.committed, f.snapshot, f.snapTried = h.snapshot, h.snapshot, h.snapshot, h.snapshot
 	f.appended = h.snapshot
 	f.hard.Commit = max(f.hard.Commit, h.snapshot)
+	for p, start := range h.judge { // what is dead there may not have come
+		f.judge[p] = max(f.judge[p], start)
+	}
 }
 
 func TestAFollowerBecomesWhatTheLeaderWasAtItsSnapshot(t *testing.T) {
@@ -666,4 +671,162 @@ func FuzzShipList(f *testing.F) {
 			t.Fatalf("written and read again it is %+v, not %+v: %v", again, l, err)
 		}
 	})
+}
+
+// Two logs live at random, one of them behind the other and with tails of its own that
+// come to nothing, and shipments go from one to the other, some of them interrupted by
+// a crash. SPLASHDAM_TEST_SEED lives that one life again.
+func TestALogThatGetsShipmentsAgreesWithTheOneTheyComeFrom(t *testing.T) {
+	first, n := rand.Uint64(), uint64(60)
+	if long {
+		n = 3000
+	}
+	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
+		var err error
+		first, err = strconv.ParseUint(s, 10, 64)
+		must(t, err)
+		n = 1
+	}
+	t.Logf("seeds %d and the %d that follow", first, n-1)
+	var taken, interrupted int
+	for seed := first; seed != first+n; seed++ {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		from, to := vfs.NewMem(), vfs.NewMem()
+		h, f := newHistory(), newHistory()
+		live := func() (err error) {
+			if h.log, err = Open(from, dir, Options{}); err != nil {
+				return err
+			}
+			if f.log, err = Open(to, dir, Options{}); err != nil {
+				return err
+			}
+			if err := h.setHard(1, 1, 0); err != nil {
+				return err
+			}
+			for range 8 {
+				for range 20 {
+					if err := h.random(from, rnd); err != nil {
+						return err
+					}
+				}
+				if err := f.hear(h, rnd); err != nil {
+					return err
+				}
+				if h.snapshot <= f.committed {
+					continue
+				}
+				for rnd.IntN(3) == 0 {
+					interrupted++
+					if err := f.begin(h, rnd); err != nil {
+						return err
+					}
+					// What was not durable is gone, and so is what h knows of it.
+					if to, err = f.crash(to, rnd); err != nil {
+						return err
+					}
+				}
+				if err := f.setHard(max(f.hard.Term, h.hard.Term), 0, f.committed); err != nil {
+					return err
+				}
+				if _, err := take(h.log, f.log, 1+rnd.IntN(2000)); err != nil {
+					return err
+				}
+				taken++
+				f.becomes(h)
+				if err := f.check(); err != nil {
+					return err
+				}
+			}
+			return f.goOn(to)
+		}
+		if err := live(); err != nil {
+			t.Fatalf("SPLASHDAM_TEST_SEED=%d: %v", seed, err)
+		}
+	}
+	if n > 1 && (taken < 50 || interrupted < 10) {
+		t.Errorf("only %d shipments, %d interrupted", taken, interrupted)
+	}
+}
+
+// hear brings a follower on by some of the leader's entries, and adds others.
+func (f *history) hear(h *history, rnd *rand.Rand) error {
+	if err := f.truncate(f.committed); err != nil {
+		return err
+	}
+	if err := f.setHard(max(f.hard.Term, h.hard.Term), 0, f.committed); err != nil {
+		return err
+	}
+	begin := len(f.entries)
+	for _, e := range h.entries[begin:] {
+		if rnd.IntN(6) == 0 {
+			break
+		}
+		f.entries = append(f.entries, e)
+		f.tried[string(e)] = true
+		delete(f.gone, string(e))
+	}
+	heard := record.Index(len(f.entries))
+	if err := f.log.Append(f.entries[begin:]); err != nil {
+		return err
+	}
+	if to := min(heard, h.committed); to > f.committed {
+		if err := f.commit(f.committed + 1 + record.Index(rnd.Uint64N(uint64(to-f.committed)))); err != nil {
+			return err
+		}
+	}
+	if err := f.seal(); err != nil {
+		return err
+	}
+	if f.committed > f.snapshot && rnd.IntN(3) == 0 {
+		if err := f.snap(f.committed); err != nil {
+			return err
+		}
+	}
+	if f.committed > 0 && rnd.IntN(3) == 0 {
+		f.kill(partitions[rnd.IntN(len(partitions))], 1+rnd.IntN(8))
+		if err := f.clean(); err != nil {
+			return err
+		}
+	}
+	if rnd.IntN(2) == 0 && heard >= h.committed { // else it could only be older
+		if err := f.setHard(f.hard.Term+1, 0, f.committed); err != nil {
+			return err
+		}
+		if err := f.append(rnd.IntN(2) == 0, rnd.IntN(2) == 0); err != nil {
+			return err
+		}
+	}
+	return f.sync()
+}
+
+// begin receives some of a shipment and stops.
+func (f *history) begin(h *history, rnd *rand.Rand) error {
+	ship, err := h.log.Ship()
+	if err != nil {
+		return err
+	}
+	defer ship.Close()
+	stage, err := f.log.Stage(ship.List())
+	if err != nil {
+		return err
+	}
+	defer stage.Close()
+	for !stage.Complete() && rnd.IntN(8) > 0 {
+		if _, err := pass(ship, stage, 1+rnd.IntN(1000)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crash opens what is left of a disk.
+func (f *history) crash(mem *vfs.Mem, rnd *rand.Rand) (*vfs.Mem, error) {
+	left := mem.Crash(rnd)
+	l, err := Open(left, dir, Options{})
+	if err != nil {
+		return left, err
+	}
+	f.log, f.hard = l, l.HardState()
+	f.entries = f.entries[:l.Last()]
+	return left, f.replay()
 }
