@@ -67,7 +67,7 @@ func (l *Log) write(entries []record.Entry) error {
 	term, _ := l.win.termOf(last)
 	l.mu.RUnlock()
 	maxTerm := l.hard.get().Term
-	durable, generation := l.Durable(), l.manifest.generation
+	durable, generation := l.Durable(), l.generation
 
 	buf := l.buf[:0]
 	added := make([]placed, 0, len(entries))
@@ -114,7 +114,7 @@ func (l *Log) rollIfFull() error {
 	if err := l.syncLocked(); err != nil {
 		return err
 	}
-	m := segmentMeta{first: last + 1, generation: l.manifest.generation, base: s.base + Address(s.size)}
+	m := segmentMeta{first: last + 1, generation: l.generation, base: s.base + Address(s.size)}
 	next, err := createSegment(l.fs, l.dir, m)
 	if err != nil {
 		return l.fail("creating segment "+m.name(), err)

@@ -29,7 +29,8 @@ import (
 //	40  u64  rows
 //	48  u64  directory rows
 //	56  u32  generation of the segment
-//	60       zeros
+//	60  u32  edition of the segment
+//	64       zeros
 //
 // Then come the blocks of rows, 85 in each, one row for a batch, sorted by
 // partition and offset:
@@ -51,6 +52,10 @@ import (
 //	 0  u32  partition
 //	 4  i64  next offset
 //	12  i64  max timestamp of all batches so far
+//
+// Where batches were cleaned away the directory stands at least behind what is left,
+// and at most where it stood when the segment was first sealed: it still says where
+// to look for an offset or a time, for both rise with it.
 //
 // A find reads a few blocks; nothing is loaded as a whole. Every block is verified
 // when it is read.
@@ -142,10 +147,11 @@ type indexHead struct {
 	size        int64
 	rows, dirs  int64
 	generation  uint32
+	edition     uint32
 }
 
 func headOf(m segmentMeta, rows, dirs int64) indexHead {
-	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation}
+	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation, edition: m.edition}
 }
 
 func (h indexHead) rowBlocks() int64 { return (h.rows + rowsPerBlock - 1) / rowsPerBlock }
@@ -172,6 +178,7 @@ func (h indexHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[40:], uint64(h.rows))
 	binary.LittleEndian.PutUint64(b[48:], uint64(h.dirs))
 	binary.LittleEndian.PutUint32(b[56:], h.generation)
+	binary.LittleEndian.PutUint32(b[60:], h.edition)
 	putBlockHeader(b, headBlock, 0)
 	return b
 }
@@ -191,6 +198,7 @@ func decodeIndexHead(b []byte, fileSize int64) (indexHead, error) {
 		rows:       int64(binary.LittleEndian.Uint64(b[40:])),
 		dirs:       int64(binary.LittleEndian.Uint64(b[48:])),
 		generation: binary.LittleEndian.Uint32(b[56:]),
+		edition:    binary.LittleEndian.Uint32(b[60:]),
 	}
 	if h.rows < 0 || h.dirs < 0 || h.rows > fileSize || h.dirs > fileSize || h.blocks() > math.MaxUint32 || h.blocks()*blockSize != fileSize {
 		return indexHead{}, damagef("index of %d rows and %d directory rows in %d bytes", h.rows, h.dirs, fileSize)

@@ -26,9 +26,12 @@ type Log struct {
 	// warnings of Open.
 	warnings []string
 
-	manifest *manifest // the appender's
+	manifest *manifest
 	hard     *hardState
-	buf      []byte // the appender's, for frames
+	// The appender's: the generation of the log, as the manifest has it, and room
+	// for frames.
+	generation uint32
+	buf        []byte
 
 	// fatal is the first error that left the disk in doubt.
 	fatal atomic.Pointer[error]
@@ -58,6 +61,7 @@ type SegmentInfo struct {
 	Base       Address
 	Size       int64 // bytes
 	Generation uint32
+	Edition    uint32 // 0 as it was appended; else rewritten
 	Sealed     bool
 }
 
@@ -73,10 +77,13 @@ func (l *Log) Segments() []SegmentInfo {
 	defer l.mu.RUnlock()
 	list := make([]SegmentInfo, 0, len(l.set.list))
 	for i, s := range l.set.list {
-		info := SegmentInfo{Name: s.name(), First: s.first, Base: s.base, Size: s.size, Generation: s.generation, Sealed: s.sealed}
-		if i+1 < len(l.set.list) {
+		info := SegmentInfo{Name: s.name(), First: s.first, Base: s.base, Size: s.size, Generation: s.generation, Edition: s.edition, Sealed: s.sealed}
+		switch {
+		case s.sealed:
+			info.Last = s.last
+		case i+1 < len(l.set.list):
 			info.Last = l.set.list[i+1].first - 1
-		} else {
+		default:
 			info.Last = l.win.last()
 		}
 		list = append(list, info)
@@ -88,8 +95,11 @@ func (l *Log) Segments() []SegmentInfo {
 func (l *Log) Size() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	open := l.set.open()
-	return int64(open.base-l.set.list[0].base) + open.size
+	var size int64
+	for _, s := range l.set.list {
+		size += s.size
+	}
+	return size
 }
 
 // OpenSegmentSize is the bytes of the segment that is appended to, from which the
@@ -116,7 +126,7 @@ func (l *Log) SetHardState(hs HardState) error {
 		return nil
 	}
 	sync := hs.Term != old.Term || hs.Vote != old.Vote
-	if err := l.hard.set(hs, sync, l.Durable(), l.manifest.generation); err != nil {
+	if err := l.hard.set(hs, sync, l.Durable(), l.generation); err != nil {
 		return l.fail("writing the hard state", err)
 	}
 	return nil
@@ -194,7 +204,7 @@ func (l *Log) Close() error {
 		err = l.Sync()
 	}
 	if err == nil {
-		if err = l.hard.set(l.hard.get(), true, l.Durable(), l.manifest.generation); err != nil {
+		if err = l.hard.set(l.hard.get(), true, l.Durable(), l.generation); err != nil {
 			err = l.fail("writing the hard state", err)
 		}
 	}

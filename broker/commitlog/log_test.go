@@ -268,7 +268,7 @@ func (l *Log) checkIndexes() error {
 			}
 		}
 		if x := s.index.Load(); x != nil {
-			if err := x.compare(mem, d); err != nil {
+			if err := x.compare(mem, d, false); err != nil {
 				return fmt.Errorf("%s: %w", x.name, err)
 			}
 			if dirs := int64(len(d)); x.dirs != dirs {

@@ -173,12 +173,8 @@ func (r *recovery) readManifest() error {
 		r.warn("%s: the last record was not whole and was dropped", manifestName)
 	}
 	r.manifest = m
-	// A segment that the manifest does not name is what a crash left of a roll or a
-	// cut. With frames in it, and the manifest's own generation, it is neither: the
-	// manifest has lost the record.
 	for _, name := range r.names {
-		_, generation, ok := parseSegmentName(name)
-		if !ok || generation < m.generation || r.live(name) {
+		if !m.mayHaveLost(name) {
 			continue
 		}
 		size, err := fileSize(r.fs, r.path(name))
@@ -192,9 +188,14 @@ func (r *recovery) readManifest() error {
 	return nil
 }
 
-// live reports whether the manifest names the segment.
-func (r *recovery) live(name string) bool {
-	return slices.ContainsFunc(r.manifest.segments, func(m segmentMeta) bool { return m.name() == name })
+// mayHaveLost reports whether a segment of that name, if there are frames in it,
+// shows that the manifest has lost a record. A file that the manifest does not name
+// is what a crash left of a roll, of a cut or of a cleaning; but of the roll there
+// are no frames, the cut has raised the generation, and what is cleaned lies before
+// the last segment.
+func (l *layout) mayHaveLost(name string) bool {
+	m, ok := parseSegmentName(name)
+	return ok && m.generation >= l.generation && m.edition == 0 && m.first > l.segments[len(l.segments)-1].first
 }
 
 // Step 2.
@@ -209,7 +210,7 @@ func (r *recovery) readHardState() error {
 	if damaged != nil {
 		r.warn("%s: %v; the other slot was used", hardStateName, damaged)
 	}
-	r.hard = h
+	r.hard, r.generation = h, r.manifest.generation
 	if h.now.generation == r.manifest.generation {
 		r.evidence = h.now.durable
 	}
@@ -268,7 +269,7 @@ func (r *recovery) openSegments() error {
 			return err
 		}
 		r.segments = append(r.segments, s)
-		if i+1 < len(metas) {
+		if i+1 < len(metas) && !m.sealed {
 			// It was synced and had its length before the next one was named.
 			if want := int64(metas[i+1].base - m.base); s.size != want {
 				return &CorruptionError{m.name(), m.base + Address(min(s.size, want)), damagef("%d bytes, not %d", s.size, want)}
@@ -282,8 +283,9 @@ func (r *recovery) openSegments() error {
 	if s := r.older(); s != nil {
 		reach = s.Index
 	}
-	if first := r.segments[0]; first.first > reach+1 {
-		return &CorruptionError{first.name(), first.base, damagef("the log begins at %d, but there is no good snapshot from which to go on", first.first)}
+	if gone := r.manifest.cleaned(); gone > reach {
+		first := r.segments[0]
+		return &CorruptionError{first.name(), first.base, damagef("entries up to %d were cleaned away, but there is no good snapshot from which to go on", gone)}
 	}
 	r.directory = directory{}
 	for i, s := range r.segments {
@@ -304,6 +306,21 @@ func (r *recovery) openSegments() error {
 		}
 	}
 	return r.readDirectory()
+}
+
+// cleaned is the highest index up to which entries are not there any more as they
+// were appended, 0 if all are.
+func (l *layout) cleaned() record.Index {
+	gone := l.segments[0].first - 1
+	for i, m := range l.segments {
+		if m.edition > 0 {
+			gone = m.last
+		}
+		if m.sealed && i+1 < len(l.segments) && l.segments[i+1].first > m.last+1 {
+			gone = l.segments[i+1].first - 1
+		}
+	}
+	return gone
 }
 
 // readDirectory takes the directory of the last sealed segment.
@@ -337,8 +354,8 @@ func (r *recovery) openSegment(m segmentMeta) (*segment, error) {
 		return nil, err
 	}
 	got, size, err := readSegmentHeader(f, m.name())
-	if err == nil && (got.first != m.first || got.base != m.base || got.generation != m.generation) {
-		err = damagef("header of segment %d, generation %d, at %s", got.first, got.generation, got.base)
+	if err == nil && (got.base != m.base || got.name() != m.name()) {
+		err = damagef("header of segment %s at %s", got.name(), got.base)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -367,8 +384,8 @@ func (r *recovery) scan() error {
 	r.chain = chain{layout: &r.manifest.layout, maxTerm: r.hard.now.Term}
 	begun := false
 	for i, s := range r.segments {
-		if s.sealed && s.last < from {
-			continue
+		if s.sealed && (s.last < from || s.edition > 0) {
+			continue // all of it is behind a snapshot
 		}
 		if !begun {
 			r.chain.index, begun = s.first-1, true
@@ -478,6 +495,7 @@ func (r *recovery) cutTail(s *segment, pos int64, cause error) error {
 	if err := r.manifest.record(cut); err != nil {
 		return err
 	}
+	r.generation = cut.generation
 	if err := s.file.Truncate(pos); err != nil {
 		return err
 	}
@@ -494,6 +512,29 @@ type chain struct {
 	index record.Index
 	term  record.Term
 	frame uint32 // generation of the last frame
+	gaps  bool   // something was cleaned away on the way
+}
+
+// skip passes over entries in front of a segment that were cleaned away, and over
+// those of a segment that was rewritten: they are no links of the chain any more.
+func (c *chain) skip(m segmentMeta) {
+	if m.first > c.index+1 || m.edition > 0 {
+		c.gaps = true
+	}
+	c.index = m.first - 1
+	if m.edition > 0 {
+		c.index = m.last
+	}
+}
+
+// admitRewritten takes a frame of a rewritten segment. It errors with errDamage for
+// one that does not belong there.
+func (s *segment) admitRewritten(f frame) error {
+	e := f.entry
+	if !e.Rewritten() || e.Index() != s.last || f.header.generation != s.generation || f.header.durable != 0 {
+		return damagef("entry %d of generation %d in what was rewritten of entries %d to %d", e.Index(), f.header.generation, s.first, s.last)
+	}
+	return nil
 }
 
 // stale reports whether a frame is older than a cut that it lies behind.
@@ -509,6 +550,8 @@ var errLost = errors.New("lost record")
 func (c *chain) admit(f frame) error {
 	e := f.entry
 	switch {
+	case e.Rewritten():
+		return damagef("entry %d is a rewritten one", e.Index())
 	case f.header.generation > c.generation:
 		return &CorruptionError{manifestName, 0, damagef("generation %d, but entry %d was written in %d: %w", c.generation, e.Index(), f.header.generation, errLost)}
 	case e.Index() != c.index+1:

@@ -121,6 +121,9 @@ func (s *segment) scanIndex(d directory) (*memIndex, error) {
 		if err == io.EOF {
 			return scratch.mem, nil
 		}
+		if err == nil && s.edition > 0 {
+			err = s.admitRewritten(f)
+		}
 		if err == nil {
 			err = scratch.indexEntry(f.entry, s.base+Address(f.pos), d)
 		}
