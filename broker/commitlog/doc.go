@@ -6,11 +6,14 @@
 //	              ▼                      ▼                             ▼
 //	           Durable            index in memory               index read in blocks
 //
+//	next segment's file ──Prepare, a piece at a time──▶ room ──roll──▶ open segment
+//
 // One goroutine, the appender, calls Append, Sync, TruncateSuffix, Seal and
 // SetHardState. One goroutine, the Raft loop, calls Committed and Forget in the
 // order of the log. WriteSnapshot runs in a background goroutine of the caller,
-// one at a time. Everything else may be called by anyone at any time. The package
-// starts no goroutine.
+// one at a time, and Prepare in another. Everything else may be called by anyone at
+// any time. The package starts no goroutine: Seal and Prepare are steps that the caller
+// takes when SealPending and PreparePending say that there is something to do.
 //
 // # What holds, always
 //
@@ -18,7 +21,7 @@
 //   - Durable. An entry at or below Durable survives a power loss. A frame says up
 //     to where the log was durable when it was written; Open takes bad bytes at or
 //     below the highest such index for damage, and refuses, and bad bytes above it
-//     for a torn tail, and cuts it.
+//     for a torn tail, and cuts it. Zeros up to the end of the file are neither.
 //   - Cut. A suffix that was cut never comes back: the manifest has the higher
 //     generation before the first byte is cut.
 //   - Committed. Only what was passed to Committed can be found by a reader.
@@ -28,8 +31,9 @@
 //     more; reading goes on. Only a write that found the disk full may be retried.
 //
 // Locks, in the order in which they are taken: Log.syncMu (one fsync of a segment
-// at a time, and which segment is open), Log.mu (the segments, the window, the
-// directory; never held over I/O), hardState.mu and blockCache.mu (leaves).
+// at a time, and which segment is open), room.mu (the next segment's file), Log.mu
+// (the segments, the window, the directory; never held over I/O), hardState.mu and
+// blockCache.mu (leaves).
 //
 // docs/storage.md draws every file byte by byte.
 package commitlog

@@ -139,6 +139,19 @@ func (h *history) setHard(term record.Term, vote uint64, commit record.Index) er
 	return nil
 }
 
+// pieces makes room in pieces that suit the segments of a test.
+var pieces = Options{roomPiece: 256}
+
+// prepare makes all the room that is wanted now.
+func (h *history) prepare() error {
+	for h.log.PreparePending() {
+		if err := h.log.Prepare(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (h *history) seal() error { return h.do(h.log.Seal) }
 
 func (h *history) snap(i record.Index) error {
@@ -164,7 +177,7 @@ func (h *history) reopen(fsys vfs.FS) error {
 		return err
 	}
 	h.synced = record.Index(len(h.entries))
-	l, err := Open(fsys, dir, Options{})
+	l, err := Open(fsys, dir, pieces)
 	if err != nil {
 		return err
 	}
@@ -311,9 +324,11 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	appendEntries := func(rolls ...bool) { add(func() error { return h.append(rolls...) }) }
 	commit := func(i record.Index) { add(func() error { return h.commit(i) }) }
 	snap := func(i record.Index) { add(func() error { return h.snap(i) }) }
-	add(func() (err error) { h.log, err = Open(fsys, dir, Options{}); return err })
+	prepare := func() { add(h.prepare) }
+	add(func() (err error) { h.log, err = Open(fsys, dir, pieces); return err })
 	add(func() error { return h.setHard(1, 1, 0) })
 	appendEntries(false, false, false)
+	prepare()
 	add(h.sync)
 	commit(2)
 	add(func() error { return h.setHard(1, 1, 2) })
@@ -321,6 +336,7 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	commit(5)
 	add(h.seal)
 	appendEntries(false, false)
+	prepare()
 	add(h.sync)
 	commit(7)
 	snap(6)
@@ -342,6 +358,7 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	snap(14)
 	add(h.sync)
 	add(func() error { return h.reopen(fsys) })
+	prepare()
 	appendEntries(true)
 	appendEntries(false)
 	add(h.sync)
