@@ -136,10 +136,11 @@ func (s *segment) scanIndex(d directory) (*memIndex, error) {
 	}
 }
 
-// indexEntry adds the batches of an entry, whose frame is at an address, to the
-// index in memory and to the directory. It errors with errDamage.
+// indexEntry adds an entry, whose frame is at an address, to the index in memory,
+// and its batches to the directory. It errors with errDamage.
 func (s *segment) indexEntry(e record.Entry, at Address, d directory) error {
 	var err error
+	s.mem.digest.add(e)
 	e.Each(func(pos int, p record.Part) bool {
 		if p.Kind != record.KindBatch {
 			return true

@@ -170,7 +170,9 @@ type segment struct {
 	directory []directoryRow
 	// badIndex is that a reader found a damaged block: Seal makes the index anew.
 	badIndex atomic.Bool
-	retired  []*indexFile // replaced, and perhaps still in use by readers
+	// damaged is that the cleaner met a damaged batch: it leaves the segment as it is.
+	damaged atomic.Bool
+	retired []*indexFile // replaced, and perhaps still in use by readers
 }
 
 func (s *segment) release() {
