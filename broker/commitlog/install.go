@@ -48,6 +48,7 @@ func (l *Log) Install(s *Stage) error {
 	if err != nil {
 		return l.fail(doing, err)
 	}
+	l.giveUpRoom() // its file would go with what is not the log
 	err = l.reopen()
 	s.Close()
 	if err == nil {

@@ -21,16 +21,16 @@ type stagedSegment struct {
 	fresh      bool // begun for this very list
 
 	pending []byte // of an entry that is not whole
-	frames  []byte // to be written at written
-	written int64  // of the file
-	dirty   int64  // of that, not synced
+	frames  frameWriter
+	synced  int64  // how far the file is durable
 	rows    []byte // of the directory
 }
 
 func (s *Stage) newSegment(d ShippedSegment, seg *segment) *stagedSegment {
 	p := &stagedSegment{
 		segment: seg, want: d, generation: s.generation, maxTerm: s.list.Term,
-		standing: make(directory, len(s.directory)), lastIndex: d.First - 1, written: segmentHeaderSize,
+		standing: make(directory, len(s.directory)), lastIndex: d.First - 1,
+		frames: frameWriter{file: seg.file, pos: segmentHeaderSize}, synced: segmentHeaderSize,
 	}
 	seg.size = segmentHeaderSize
 	for id, e := range s.directory {
@@ -150,28 +150,21 @@ func (p *stagedSegment) append(e record.Entry) error {
 	if p.want.Edition > 0 {
 		durable = 0
 	}
-	p.frames = appendFrame(p.frames, p.base+Address(p.size), p.generation, durable, e)
+	p.frames.add(e, p.base+Address(p.size), p.generation, durable)
 	p.size += frameSize(len(e))
 	return nil
 }
 
 // flush writes the frames that wait, and syncs now and then.
 func (p *stagedSegment) flush() error {
-	if len(p.frames) == 0 {
+	p.frames.flush()
+	if p.frames.err != nil {
+		return fmt.Errorf("writing segment %s: %w", p.name(), p.frames.err)
+	}
+	if p.frames.pos-p.synced < stageSync {
 		return nil
 	}
-	if _, err := p.file.WriteAt(p.frames, p.written); err != nil {
-		return fmt.Errorf("writing segment %s: %w", p.name(), err)
-	}
-	p.written += int64(len(p.frames))
-	p.dirty += int64(len(p.frames))
-	if p.frames = p.frames[:0]; cap(p.frames) > maxAppendBuffer {
-		p.frames = nil
-	}
-	if p.dirty < stageSync {
-		return nil
-	}
-	p.dirty = 0
+	p.synced = p.frames.pos
 	if err := syncFile(p.file); err != nil {
 		return fmt.Errorf("segment %s: %w", p.name(), err)
 	}

@@ -267,7 +267,7 @@ func (s *Stage) rescan(size int64) error {
 		}
 		break
 	}
-	p.written = p.size
+	p.frames.pos = p.size
 	if size > p.size {
 		if err := p.file.Truncate(p.size); err != nil {
 			return err
