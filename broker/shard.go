@@ -66,6 +66,7 @@ type Shard struct {
 	since    growth // what was appended since the last snapshot
 	captured chan capture
 	halfWork chan []txn.Action
+	roomDue  chan struct{}
 	// act carries out what is due about half messages.
 	act   func(context.Context, []txn.Action)
 	ticks int
@@ -151,6 +152,7 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		logger:   cfg.Logger.With("shard", id),
 		captured: make(chan capture, 1),
 		halfWork: make(chan []txn.Action, 1),
+		roomDue:  make(chan struct{}, 1),
 		waiting:  make(map[group.Token]chan<- kmsg.Response),
 		changed:  func() {},
 	}

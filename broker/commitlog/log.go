@@ -16,6 +16,8 @@ type Options struct {
 	// IndexCache is how many bytes of segment indexes stay in memory; 0 means
 	// 16 MiB. Too few cost a few more reads for each find in old segments.
 	IndexCache int
+
+	roomPiece int64 // in tests; 0 means the constant
 }
 
 // Log is the log of one shard. See the package comment for who may call what.
@@ -32,6 +34,9 @@ type Log struct {
 	// for frames.
 	generation uint32
 	buf        []byte
+	added      []placed
+
+	room room
 
 	// fatal is the first error that left the disk in doubt.
 	fatal atomic.Pointer[error]
@@ -189,6 +194,7 @@ func (l *Log) fenced() error {
 func (l *Log) fail(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	if retryable(err) {
+		l.giveUpRoom()
 		return err
 	}
 	l.fatal.CompareAndSwap(nil, &err)
@@ -217,6 +223,7 @@ func (l *Log) Close() error {
 	l.closed = true
 	l.mu.Unlock()
 	l.closeFiles()
+	l.giveUpRoom()
 	return err
 }
 

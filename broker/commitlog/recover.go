@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
 	l := &Log{fs: fsys, dir: dir, cache: newBlockCache(blocks)}
+	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
 	r := recovery{Log: l}
 	if err := r.run(); err != nil {
 		for _, s := range r.segments {
@@ -105,11 +107,11 @@ func (r *recovery) create() error {
 		lost := strings.HasSuffix(name, snapshotSuffix)
 		switch {
 		case strings.HasSuffix(name, segmentSuffix):
-			size, err := fileSize(r.fs, r.path(name))
+			frames, err := holdsFrames(r.fs, r.path(name))
 			if err != nil {
 				return err
 			}
-			lost = size > segmentHeaderSize
+			lost = frames
 		case name == hardStateName:
 			h, err := r.readHardStateFile()
 			if err != nil {
@@ -132,21 +134,15 @@ func (r *recovery) create() error {
 	if err := s.file.Close(); err != nil {
 		return err
 	}
+	if err := syncDir(r.fs, r.dir); err != nil {
+		return err
+	}
 	l := layout{generation: 1, segments: []segmentMeta{m}}
 	if err := createManifest(r.fs, r.dir, l); err != nil {
 		return err
 	}
 	r.names, err = r.fs.List(r.dir)
 	return err
-}
-
-func fileSize(fsys vfs.FS, name string) (int64, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	return f.Size()
 }
 
 func (r *recovery) readHardStateFile() (hardStateRecord, error) {
@@ -177,11 +173,11 @@ func (r *recovery) readManifest() error {
 		if !m.mayHaveLost(name) {
 			continue
 		}
-		size, err := fileSize(r.fs, r.path(name))
+		frames, err := holdsFrames(r.fs, r.path(name))
 		if err != nil {
 			return err
 		}
-		if size > segmentHeaderSize {
+		if frames {
 			return &CorruptionError{manifestName, Address(m.records+1) * manifestRecord, damagef("%s holds frames and is not named", name)}
 		}
 	}
@@ -419,6 +415,7 @@ func (r *recovery) scan() error {
 // the log and cuts what is behind.
 func (r *recovery) scanSegment(s *segment, last bool) error {
 	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
+	scan.room = last
 	for {
 		pos := scan.pos
 		f, err := scan.next()
@@ -428,6 +425,7 @@ func (r *recovery) scanSegment(s *segment, last bool) error {
 		var corrupt *CorruptionError
 		switch {
 		case err == io.EOF:
+			s.size = pos // what is behind is room
 			return nil
 		case err == nil:
 			if err := r.take(s, f); err != nil {

@@ -126,7 +126,7 @@ func (v *verifier) verifyManifest() bool {
 		if !v.layout.mayHaveLost(name) {
 			continue
 		}
-		if size, err := fileSize(v.fs, path.Join(v.dir, name)); err != nil || size > segmentHeaderSize {
+		if frames, err := holdsFrames(v.fs, path.Join(v.dir, name)); err != nil || frames {
 			v.problem(manifestName, "the end", doRestore, damagef("%s holds frames and is not named", name))
 		}
 	}
@@ -217,6 +217,7 @@ func (v *verifier) verifySegment(i int, m segmentMeta) bool {
 // verifyFrames returns the position of the first frame that is not sound.
 func (v *verifier) verifyFrames(s *segment) (int64, error) {
 	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
+	scan.room = !s.sealed && s.first == v.layout.segments[len(v.layout.segments)-1].first
 	for {
 		pos := scan.pos
 		f, err := scan.next()
