@@ -322,4 +322,3 @@ func TestThePaceIsKept(t *testing.T) {
 		}
 	})
 }
-
