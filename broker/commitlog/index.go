@@ -30,7 +30,8 @@ import (
 //	48  u64  directory rows
 //	56  u32  generation of the segment
 //	60  u32  edition of the segment
-//	64       zeros
+//	64  u32  holes: runs of damaged bytes around which the index was made
+//	68       zeros
 //
 // Then come the blocks of rows, 85 in each, one row for a batch, sorted by
 // partition and offset:
@@ -148,10 +149,11 @@ type indexHead struct {
 	rows, dirs  int64
 	generation  uint32
 	edition     uint32
+	holes       uint32
 }
 
-func headOf(m segmentMeta, rows, dirs int64) indexHead {
-	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation, edition: m.edition}
+func headOf(m segmentMeta, rows, dirs int64, holes uint32) indexHead {
+	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation, edition: m.edition, holes: holes}
 }
 
 func (h indexHead) rowBlocks() int64 { return (h.rows + rowsPerBlock - 1) / rowsPerBlock }
@@ -179,6 +181,7 @@ func (h indexHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[48:], uint64(h.dirs))
 	binary.LittleEndian.PutUint32(b[56:], h.generation)
 	binary.LittleEndian.PutUint32(b[60:], h.edition)
+	binary.LittleEndian.PutUint32(b[64:], h.holes)
 	putBlockHeader(b, headBlock, 0)
 	return b
 }
@@ -199,6 +202,7 @@ func decodeIndexHead(b []byte, fileSize int64) (indexHead, error) {
 		dirs:       int64(binary.LittleEndian.Uint64(b[48:])),
 		generation: binary.LittleEndian.Uint32(b[56:]),
 		edition:    binary.LittleEndian.Uint32(b[60:]),
+		holes:      binary.LittleEndian.Uint32(b[64:]),
 	}
 	if h.rows < 0 || h.dirs < 0 || h.rows > fileSize || h.dirs > fileSize || h.blocks() > math.MaxUint32 || h.blocks()*blockSize != fileSize {
 		return indexHead{}, damagef("index of %d rows and %d directory rows in %d bytes", h.rows, h.dirs, fileSize)
@@ -241,7 +245,7 @@ func (w *indexWriter) flush() error {
 
 // writeIndex writes the index file of a full segment and returns when a crash
 // cannot take it away.
-func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []directoryRow) error {
+func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []directoryRow, holes uint32) error {
 	partitions := mem.partitions()
 	total := 0
 	for _, p := range partitions {
@@ -249,7 +253,7 @@ func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []di
 	}
 	return replaceFile(fsys, dir, indexName(m.name()), func(f vfs.File) error {
 		w := &indexWriter{file: f, buf: make([]byte, 0, indexWriteBuffer), number: 1}
-		w.buf = append(w.buf, headOf(m, int64(total), int64(len(dirs))).encode()...)
+		w.buf = append(w.buf, headOf(m, int64(total), int64(len(dirs)), holes).encode()...)
 		which, next := 0, 0
 		for left := total; left > 0; left -= rowsPerBlock {
 			err := w.put(rowBlock, func(b []byte) {
@@ -315,7 +319,7 @@ func (x *indexFile) readHead(m segmentMeta) error {
 	if x.indexHead, err = decodeIndexHead(b, size); err != nil {
 		return err
 	}
-	if want := headOf(m, x.rows, x.dirs); x.indexHead != want {
+	if want := headOf(m, x.rows, x.dirs, x.holes); x.indexHead != want {
 		return damagef("index of another segment: %+v, want %+v", x.indexHead, want)
 	}
 	return nil

@@ -1,8 +1,10 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"slices"
 	"sync"
 
@@ -24,8 +26,10 @@ var spans = sync.Pool{New: func() any { return new([]byte) }}
 // whatever its size (KIP-74). Nothing to read is no error.
 //
 // Every batch is verified, all its bytes. The error is a *CorruptionError for one
-// that is not what was appended; batches in front of it are returned without error
-// first. On error dst is returned as it was.
+// that is not what was appended, or where one may have been in bytes that are
+// damaged; batches in front of it are returned without error first, and those
+// behind it can be read from their own offsets. The partition holds offsets up to
+// end. On error dst is returned as it was.
 func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes int, atLeastOne bool) ([]byte, error) {
 	v, err := l.view(p)
 	if err != nil {
@@ -33,17 +37,32 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 	}
 	defer v.release()
 	run := run{set: v.set, dst: dst}
-	total := 0
+	total, next := 0, max(offset, 0)
+	full := false
+	var lost error
 	err = v.walk(offset, func(r row) bool {
-		if r.next() > end || total+int(r.size) > maxBytes && (total > 0 || !atLeastOne) {
+		if r.base > next && v.holed {
+			if lost = v.lost(next, r.base, r.at); lost != nil {
+				return false
+			}
+		}
+		if full = r.next() > end || total+int(r.size) > maxBytes && (total > 0 || !atLeastOne); full {
 			return false
 		}
-		total += int(r.size)
+		total, next = total+int(r.size), r.next()
 		return run.add(r) && total < maxBytes
 	})
 	run.flush()
-	if run.err != nil {
+	switch {
+	case run.err != nil:
 		err = run.err
+	case err == nil && lost == nil && v.holed && total == 0 && !full && next < end:
+		err = v.lost(next, end, v.set.open().base)
+	case err == nil:
+		err = lost
+	}
+	if err != nil {
+		l.noteDamage(err)
 	}
 	if len(run.dst) > len(dst) {
 		return run.dst, nil
@@ -102,7 +121,13 @@ func (u *run) flush() {
 	defer spans.Put(pooled)
 	span := int(last.at - first.at + Address(last.size))
 	*pooled = slices.Grow((*pooled)[:0], span)[:span]
-	if u.err = u.read(*pooled, pos); u.err != nil {
+	if u.read(*pooled, pos) != nil {
+		// One bad sector must not cost its neighbours.
+		for i := 0; i < len(u.rows) && u.err == nil; i++ {
+			one := run{set: u.set, dst: u.dst, seg: u.seg, rows: u.rows[i : i+1]}
+			one.flush()
+			u.dst, u.err = one.dst, one.err
+		}
 		return
 	}
 	for _, r := range u.rows {
@@ -115,10 +140,15 @@ func (u *run) flush() {
 }
 
 func (u *run) read(b []byte, pos int64) error {
-	if err := readFull(u.seg.file, b, pos); err != nil {
-		return fmt.Errorf("reading %d bytes at %s of %s: %w", len(b), u.seg.base+Address(pos), u.seg.name(), err)
+	err := readFull(u.seg.file, b, pos)
+	if err == nil {
+		return nil
 	}
-	return nil
+	at := u.seg.base + Address(pos)
+	if isDamage(err) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &CorruptionError{u.seg.name(), at, damagef("reading %d bytes: %w", len(b), err)}
+	}
+	return fmt.Errorf("reading %d bytes at %s of %s: %w", len(b), at, u.seg.name(), err)
 }
 
 // verify checks a batch against its row. The batch's checksum covers the bytes from
@@ -169,6 +199,7 @@ func (l *Log) Entry(i record.Index) (record.Entry, error) {
 	if !still || now != p {
 		return nil, fmt.Errorf("%w: %d was cut", ErrNoEntry, i)
 	}
+	l.noteDamage(err)
 	return nil, err
 }
 

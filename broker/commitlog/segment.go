@@ -171,6 +171,22 @@ type segment struct {
 	// badIndex is that a reader found a damaged block: Seal makes the index anew.
 	badIndex atomic.Bool
 	retired  []*indexFile // replaced, and perhaps still in use by readers
+	// holes is how many runs of damaged bytes the index in memory was made around: of
+	// what was in them nothing is known. That of a sealed segment is in its index file.
+	holes uint32
+}
+
+// holed reports whether the index of the segment may lack rows.
+func (s *segment) holed() bool {
+	x := s.index.Load()
+	return s.holes > 0 || x != nil && x.holes > 0
+}
+
+// extent is up to where the file holds what belongs to the segment: less than size
+// if it was cut off.
+func (s *segment) extent() (int64, error) {
+	there, err := s.file.Size()
+	return max(segmentHeaderSize, min(there, s.size)), err
 }
 
 func (s *segment) release() {
