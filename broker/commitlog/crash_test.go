@@ -122,6 +122,13 @@ func (h *history) after(fsys vfs.FS) error {
 	// it nothing that was never appended.
 	var found []record.Entry
 	for _, s := range l.Segments() {
+		// What was cleaned away, or rewritten, had been synced.
+		for s.First > record.Index(len(found)+1) || s.Edition > 0 && s.Last > record.Index(len(found)) {
+			found = append(found, h.entries[len(found)])
+		}
+		if s.Edition > 0 {
+			continue
+		}
 		f, err := fsys.Open(dir + "/" + s.Name)
 		if err != nil {
 			return err
@@ -172,6 +179,13 @@ func (h *history) after(fsys vfs.FS) error {
 		return err
 	}
 	if err := h.seal(); err != nil {
+		return err
+	}
+	h.kill(1, 1)
+	if err := h.clean(); err != nil {
+		return err
+	}
+	if err := h.check(); err != nil {
 		return err
 	}
 	if err := h.reopen(fsys); err != nil {

@@ -5,11 +5,14 @@
 //	              │ Sync                 │ synced                      │ has an index file
 //	              ▼                      ▼                             ▼
 //	           Durable            index in memory               index read in blocks
+//	                                                            │ Clean, behind two snapshots
+//	                                                            ▼
+//	                                                         rewritten with what lives, or gone
 //
 // One goroutine, the appender, calls Append, Sync, TruncateSuffix, Seal and
 // SetHardState. One goroutine, the Raft loop, calls Committed and Forget in the
 // order of the log. WriteSnapshot runs in a background goroutine of the caller,
-// one at a time. Everything else may be called by anyone at any time. The package
+// one at a time, and so does Clean. Everything else may be called by anyone at any time. The package
 // starts no goroutine.
 //
 // # What holds, always
@@ -24,12 +27,16 @@
 //   - Committed. Only what was passed to Committed can be found by a reader.
 //   - Verified. No batch leaves Read, and no entry leaves Entry, unless all its
 //     bytes are those that were appended.
+//   - Cleaned. Only sealed segments at or below the older snapshot are cleaned, whose
+//     entries nobody asks for any more; what lives of their batches stays as it is,
+//     and no offset changes.
 //   - Fenced. After an error that leaves the disk in doubt nothing is written any
 //     more; reading goes on. Only a write that found the disk full may be retried.
 //
 // Locks, in the order in which they are taken: Log.syncMu (one fsync of a segment
 // at a time, and which segment is open), Log.mu (the segments, the window, the
-// directory; never held over I/O), hardState.mu and blockCache.mu (leaves).
+// directory; never held over I/O), and as leaves manifest.mu (held over the sync of a
+// record; the appender and the cleaner write some), hardState.mu and blockCache.mu.
 //
 // docs/storage.md draws every file byte by byte.
 package commitlog

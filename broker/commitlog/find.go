@@ -15,7 +15,8 @@ type view struct {
 	sealed    []*segment
 	open      [][]row // of the other segments that have rows of the partition
 	standing  directoryRow
-	holed     bool // some index was made around damage
+	// holed is that some index was made around damage, openHoled that one in memory was.
+	holed, openHoled bool
 }
 
 func (l *Log) view(p record.PartitionID) (view, error) {
@@ -28,6 +29,7 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	n := l.set.sealedPrefix()
 	v := view{set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p], holed: l.holed.Load()}
 	for _, s := range l.set.list[n:] {
+		v.openHoled = v.openHoled || s.mem.holes > 0
 		if rows := s.mem.rows[p]; len(rows) > 0 {
 			v.open = append(v.open, rows)
 		}
@@ -50,11 +52,9 @@ func (v *view) lost(next, base int64, at Address) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range v.set.list[min(from, len(v.set.list)-1):] {
-		if s.base > at {
-			break
-		}
-		if s.holed() {
+	for i := from; i < len(v.set.list) && v.set.list[i].base <= at; i++ {
+		s := v.set.list[i]
+		if i < len(v.sealed) && s.index.Load().holes > 0 || i >= len(v.sealed) && v.openHoled {
 			return &CorruptionError{s.name(), s.base, damagef("offsets %d to %d of %v may have been in bytes that are damaged", next, base-1, v.partition)}
 		}
 	}

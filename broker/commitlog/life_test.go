@@ -51,7 +51,10 @@ func (h *history) random(fsys vfs.FS, rnd *rand.Rand) error {
 		return h.truncate(h.committed + upTo(last-h.committed))
 	case k < 90:
 		return h.seal()
-	case k < 96:
+	case k < 92:
+		h.kill(partitions[rnd.IntN(len(partitions))], 1+rnd.IntN(8))
+		return h.clean()
+	case k < 97:
 		if h.committed == h.snapshot {
 			return nil
 		}

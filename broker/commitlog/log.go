@@ -70,6 +70,9 @@ type SegmentInfo struct {
 	Generation uint32
 	Edition    uint32 // 0 as it was appended; else rewritten
 	Sealed     bool
+	// Digest of a sealed segment's entries. Sealed segments of two replicas that
+	// cover the same indexes and were not rewritten have the same.
+	Digest Digest
 }
 
 // Warnings is what Open repaired or did without, a sentence each.
@@ -87,7 +90,7 @@ func (l *Log) Segments() []SegmentInfo {
 		info := SegmentInfo{Name: s.name(), First: s.first, Base: s.base, Size: s.size, Generation: s.generation, Edition: s.edition, Sealed: s.sealed}
 		switch {
 		case s.sealed:
-			info.Last = s.last
+			info.Last, info.Digest = s.last, s.index.Load().digest
 		case i+1 < len(l.set.list):
 			info.Last = l.set.list[i+1].first - 1
 		default:

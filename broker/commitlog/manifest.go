@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/invariant"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -287,6 +288,8 @@ type manifest struct {
 	dir     string
 	file    vfs.File
 	records uint64
+	// failed is the first error after which nobody knows what is in the file.
+	failed error
 }
 
 func createManifest(fsys vfs.FS, dir string, l layout) error {
@@ -352,10 +355,21 @@ func readAll(f vfs.File, limit int64) ([]byte, error) {
 func (m *manifest) record(c change) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.failed != nil {
+		return m.failed
+	}
+	err := m.write(c)
+	if err != nil && !retryable(err) {
+		m.failed = err
+	}
+	return err
+}
+
+func (m *manifest) write(c change) error {
 	next := m.layout
 	next.segments = append([]segmentMeta(nil), m.segments...)
 	if err := next.apply(c); err != nil {
-		return err
+		invariant.That(false, "%v", err)
 	}
 	if m.records >= uint64(4*len(m.segments)+64) {
 		if err := m.rewrite(next); err != nil {
@@ -390,4 +404,19 @@ func (m *manifest) rewrite(next layout) error {
 		return err
 	}
 	return nil
+}
+
+// check verifies the file on the disk and returns how much was read.
+func (m *manifest) check() (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, err := readAll(m.file, maxManifestSize)
+	if err != nil {
+		return 0, err
+	}
+	_, n, err := decodeManifest(b)
+	if err == nil && n != m.records {
+		err = &CorruptionError{manifestName, Address(n+1) * manifestRecord, damagef("it ends behind record %d, not %d", n, m.records)}
+	}
+	return int64(len(b)), err
 }

@@ -1,10 +1,8 @@
 package commitlog
 
 import (
-	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"slices"
 	"sync"
 
@@ -140,15 +138,7 @@ func (u *run) flush() {
 }
 
 func (u *run) read(b []byte, pos int64) error {
-	err := readFull(u.seg.file, b, pos)
-	if err == nil {
-		return nil
-	}
-	at := u.seg.base + Address(pos)
-	if isDamage(err) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return &CorruptionError{u.seg.name(), at, damagef("reading %d bytes: %w", len(b), err)}
-	}
-	return fmt.Errorf("reading %d bytes at %s of %s: %w", len(b), at, u.seg.name(), err)
+	return u.seg.read(b, pos)
 }
 
 // verify checks a batch against its row. The batch's checksum covers the bytes from
@@ -205,8 +195,8 @@ func (l *Log) Entry(i record.Index) (record.Entry, error) {
 
 func (s *segment) readEntry(i record.Index, p placed) (record.Entry, error) {
 	e := make(record.Entry, p.length())
-	if err := readFull(s.file, e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
-		return nil, fmt.Errorf("reading entry %d at %s of %s: %w", i, p.at, s.name(), err)
+	if err := s.read(e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
+		return nil, fmt.Errorf("reading entry %d: %w", i, err)
 	}
 	err := e.Check()
 	if err == nil && (e.Index() != i || e.Term() != p.term || e.Checksum() != p.checksum) {

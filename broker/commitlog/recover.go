@@ -461,7 +461,12 @@ func (r *recovery) scanSegment(s *segment, end record.Index) error {
 				return err
 			}
 			continue
-		case !isDamage(err) || errors.As(err, &corrupt):
+		case errors.As(err, &corrupt):
+			return err
+		case !isDamage(err) && s.sealed && end > 0 && end <= r.index:
+			// The disk does not read it; of the rest it would not say more.
+			return r.loseEntries(s, end, &CorruptionError{s.name(), s.base + Address(pos), err})
+		case !isDamage(err):
 			return err
 		}
 		corrupt = &CorruptionError{s.name(), s.base + Address(pos), err}
@@ -513,7 +518,7 @@ func (r *recovery) loseEntries(s *segment, last record.Index, damage *Corruption
 		return err
 	}
 	if !s.sealed {
-		s.holes++
+		s.mem.holes++
 		r.holed.Store(true)
 	}
 	r.chain.index = last

@@ -61,7 +61,7 @@ func (l *Log) Seal() error {
 func (l *Log) seal(s *segment, last record.Index) error {
 	m := s.segmentMeta
 	m.last, m.sealed = last, true
-	if err := writeIndex(l.fs, l.dir, m, s.mem, s.directory, s.holes); err != nil {
+	if err := writeIndex(l.fs, l.dir, m, s.mem, s.directory); err != nil {
 		return l.fail("writing the index of "+s.name(), err)
 	}
 	x, err := openIndex(l.fs, l.dir, m, l.cache)
@@ -88,7 +88,13 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 	d := directory{}
 	if i > 0 {
 		var err error
-		if d, err = list[i-1].index.Load().directory(); err != nil {
+		d, err = list[i-1].index.Load().directory()
+		if _, ok := errors.AsType[*CorruptionError](err); ok {
+			if err = l.reindex(list, i-1, around); err == nil {
+				d, err = list[i-1].index.Load().directory()
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("making the index of %s anew: %w", s.name(), err)
 		}
 	}
@@ -96,12 +102,12 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 	if around {
 		damaged = func(c *CorruptionError) { l.noteDamage(c) }
 	}
-	mem, holes, err := s.scanIndex(d, damaged)
+	mem, err := s.scanIndex(d, damaged)
 	if err != nil {
 		return fmt.Errorf("making the index of %s anew: %w", s.name(), err)
 	}
 	s.badIndex.Store(false)
-	if err := writeIndex(l.fs, l.dir, s.segmentMeta, mem, d.rows(), holes); err != nil {
+	if err := writeIndex(l.fs, l.dir, s.segmentMeta, mem, d.rows()); err != nil {
 		s.badIndex.Store(true)
 		return l.fail("writing the index of "+s.name(), err)
 	}
@@ -109,7 +115,7 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 	if err != nil {
 		return l.fail("opening the index of "+s.name(), err)
 	}
-	if holes > 0 {
+	if mem.holes > 0 {
 		l.holed.Store(true)
 	}
 	if old := s.index.Swap(x); old != nil {
@@ -120,13 +126,12 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 }
 
 // scanIndex indexes all entries of a sealed segment from its frames, and brings the
-// directory from where the segment begins to where it ends. It is told of damage
-// and goes around it, holes is how often; if damaged is nil it errors with the
-// first.
-func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (mem *memIndex, holes uint32, err error) {
+// directory from where the segment begins to where it ends. It tells damaged of
+// damage and goes around it; if that is nil it errors with the first.
+func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIndex, error) {
 	extent, err := s.extent()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
 	scan := newScanner(s.file, s.base, segmentHeaderSize, extent)
@@ -135,7 +140,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (mem *m
 		pos := scan.pos
 		f, err := scan.next()
 		if err == io.EOF && (last == s.last || s.edition > 0 && extent == s.size) {
-			return scratch.mem, holes, nil
+			return scratch.mem, nil
 		}
 		if err == io.EOF {
 			err = damagef("it ends at entry %d, not %d", last, s.last)
@@ -151,29 +156,30 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (mem *m
 			continue
 		}
 		if !isDamage(err) {
-			return nil, 0, err
+			return nil, err
 		}
 		c := &CorruptionError{s.name(), s.base + Address(pos), err}
 		if damaged == nil {
-			return nil, 0, c
+			return nil, c
 		}
-		holes++
+		scratch.mem.holes++
 		damaged(c)
 		next, ok, err := findFrame(s.file, s.base, pos+frameAlign, extent)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		if !ok {
-			return scratch.mem, holes, nil
+			return scratch.mem, nil
 		}
 		scan = newScanner(s.file, s.base, next.pos, extent)
 	}
 }
 
-// indexEntry adds the batches of an entry, whose frame is at an address, to the
-// index in memory and to the directory. It errors with errDamage.
+// indexEntry adds an entry, whose frame is at an address, to the index in memory,
+// and its batches to the directory. It errors with errDamage.
 func (s *segment) indexEntry(e record.Entry, at Address, d directory) error {
 	var err error
+	s.mem.digest.add(e)
 	e.Each(func(pos int, p record.Part) bool {
 		if p.Kind != record.KindBatch {
 			return true

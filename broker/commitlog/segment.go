@@ -170,16 +170,9 @@ type segment struct {
 	directory []directoryRow
 	// badIndex is that a reader found a damaged block: Seal makes the index anew.
 	badIndex atomic.Bool
-	retired  []*indexFile // replaced, and perhaps still in use by readers
-	// holes is how many runs of damaged bytes the index in memory was made around: of
-	// what was in them nothing is known. That of a sealed segment is in its index file.
-	holes uint32
-}
-
-// holed reports whether the index of the segment may lack rows.
-func (s *segment) holed() bool {
-	x := s.index.Load()
-	return s.holes > 0 || x != nil && x.holes > 0
+	// damaged is that the cleaner met a damaged batch: it leaves the segment as it is.
+	damaged atomic.Bool
+	retired []*indexFile // replaced, and perhaps still in use by readers
 }
 
 // extent is up to where the file holds what belongs to the segment: less than size
@@ -187,6 +180,15 @@ func (s *segment) holed() bool {
 func (s *segment) extent() (int64, error) {
 	there, err := s.file.Size()
 	return max(segmentHeaderSize, min(there, s.size)), err
+}
+
+// read reads len(b) bytes at pos. What the disk does not give is damage: the error
+// is a *CorruptionError.
+func (s *segment) read(b []byte, pos int64) error {
+	if err := readFull(s.file, b, pos); err != nil {
+		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("reading %d bytes: %w", len(b), err)}
+	}
+	return nil
 }
 
 func (s *segment) release() {

@@ -282,6 +282,9 @@ func (v *verifier) verifyIndex(s *segment) {
 // the frames. A partition that was closed may be missing in its directory; where
 // something was cleaned away, the directory may stand further than the frames tell.
 func (x *indexFile) compare(mem *memIndex, d directory, cleaned bool) error {
+	if x.digest != mem.digest {
+		return damagef("entries %+v, not %+v", x.digest, mem.digest)
+	}
 	i := int64(0)
 	for _, p := range mem.partitions() {
 		for _, want := range mem.rows[p] {
