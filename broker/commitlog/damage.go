@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/splashdam/splashdam/internal/vfs"
@@ -14,30 +15,34 @@ const maxDamage = 4096
 // damageList remembers where damage was found. mu is a leaf.
 type damageList struct {
 	mu    sync.Mutex
-	known map[damagedPlace]bool
+	known []damagedPlace
 	told  func(*CorruptionError)
 }
 
+// damagedPlace is bytes of a file, from an address up to another.
 type damagedPlace struct {
-	file string
-	at   Address
+	file     string
+	from, to Address
 }
 
-// noteDamage tells of damage, if err is some and it was not told before.
-func (l *Log) noteDamage(err error) {
+// noteDamage tells of damage, size bytes if that is known, if err is some and neither a
+// part of it nor what it touches was told before.
+func (l *Log) noteDamage(err error, size int64) {
 	c, ok := errors.AsType[*CorruptionError](err)
 	if !ok {
 		return
 	}
+	place := damagedPlace{c.Segment, c.Address, c.Address + Address(max(size, 1))}
 	d := &l.damage
 	d.mu.Lock()
-	place := damagedPlace{c.Segment, c.Address}
-	tell := !d.known[place] && len(d.known) < maxDamage
+	i := slices.IndexFunc(d.known, func(p damagedPlace) bool {
+		return p.file == place.file && p.from <= place.to && place.from <= p.to
+	})
+	tell := i < 0 && len(d.known) < maxDamage
 	if tell {
-		if d.known == nil {
-			d.known = make(map[damagedPlace]bool)
-		}
-		d.known[place] = true
+		d.known = append(d.known, place)
+	} else if i >= 0 {
+		d.known[i].from, d.known[i].to = min(d.known[i].from, place.from), max(d.known[i].to, place.to)
 	}
 	d.mu.Unlock()
 	if tell && d.told != nil {

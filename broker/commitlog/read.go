@@ -60,7 +60,7 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 		err = lost
 	}
 	if err != nil {
-		l.noteDamage(err)
+		l.noteDamage(err, 1)
 	}
 	if len(run.dst) > len(dst) {
 		return run.dst, nil
@@ -189,7 +189,7 @@ func (l *Log) Entry(i record.Index) (record.Entry, error) {
 	if !still || now != p {
 		return nil, fmt.Errorf("%w: %d was cut", ErrNoEntry, i)
 	}
-	l.noteDamage(err)
+	l.noteDamage(err, int64(p.length()))
 	return nil, err
 }
 

@@ -507,7 +507,7 @@ func (r *recovery) lose(last record.Index, damage *CorruptionError) error {
 		return damage
 	}
 	r.warn("%v; readers of that place get an error, all the rest can be read", damage)
-	r.noteDamage(damage)
+	r.noteDamage(damage, 1)
 	return nil
 }
 

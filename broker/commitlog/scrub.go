@@ -128,9 +128,9 @@ func (s *Scrubber) Close() error {
 	return s.file.Close()
 }
 
-// Begun is when the pass began that is under way, or that has ended and is followed
-// by none yet, in ms as Step was told; 0 if there was none.
-func (s *Scrubber) Begun() int64 { return s.place.begun }
+// Due reports whether a pass is under way, or the last one began at least period
+// before now. All are ms.
+func (s *Scrubber) Due(now, period int64) bool { return s.place.at > 0 || now-s.place.begun >= period }
 
 // Step reads about budget bytes and returns how many it was; done is that with them
 // a pass has ended, and the next Step begins another. now is the time in ms. It
@@ -195,14 +195,14 @@ func (s *Scrubber) begin(seg *segment) {
 		err = damagef("%d bytes, not %d", size, seg.size)
 	}
 	if err != nil {
-		s.damaged(segmentHeaderSize, err)
+		s.damaged(0, segmentHeaderSize, err)
 	}
 }
 
-// damaged tells of damage in the segment, and passes over bytes from pos on.
-func (s *Scrubber) damaged(pos int64, err error) {
+// damaged tells of damage in the segment between two places.
+func (s *Scrubber) damaged(from, to int64, err error) {
 	s.now.lost = true
-	s.log.noteDamage(&CorruptionError{s.now.seg.name(), s.now.seg.base + Address(pos), err})
+	s.log.noteDamage(&CorruptionError{s.now.seg.name(), s.now.seg.base + Address(from), err}, to-from)
 }
 
 // read goes on in the segment for about budget bytes; ended is that it is done.
@@ -210,7 +210,7 @@ func (s *Scrubber) read(budget int64) (n int64, ended bool) {
 	c := &s.now
 	extent, err := c.seg.extent()
 	if err != nil {
-		s.damaged(c.pos, err)
+		s.damaged(c.pos, c.seg.size, err)
 		extent = c.pos
 	}
 	if c.pos < extent {
@@ -242,10 +242,9 @@ func (s *Scrubber) readFrames(extent, limit int64) {
 			err = s.verify(f)
 		}
 		if err != nil {
-			if !c.lost || isDamage(err) {
-				s.damaged(c.pos, err)
-			}
+			from := c.pos
 			s.skip(extent, limit)
+			s.damaged(from, c.pos, err)
 			return
 		}
 		c.pos, c.last = f.end(), f.entry.Index()
@@ -269,7 +268,7 @@ func (s *Scrubber) verify(f frame) error {
 		}
 		c.rows++
 		if len(p.Bytes) < record.BatchHeaderSize {
-			s.damaged(f.pos, damagef("entry %d: a batch of %d bytes", f.entry.Index(), len(p.Bytes)))
+			s.damaged(f.pos, f.end(), damagef("entry %d: a batch of %d bytes", f.entry.Index(), len(p.Bytes)))
 			return true
 		}
 		s.compare(p.Partition, rowOf(p.Bytes, c.seg.base+Address(f.pos)+FrameHeaderSize+Address(pos)))
@@ -304,7 +303,7 @@ func (s *Scrubber) wrongIndex(err error) {
 		c = &CorruptionError{s.now.index.name, 0, err}
 	}
 	s.now.seg.badIndex.Store(true)
-	s.log.noteDamage(c)
+	s.log.noteDamage(c, blockSize)
 }
 
 // skip looks for the next frame behind bytes that are none, up to limit; c.pos is
@@ -329,7 +328,7 @@ func (s *Scrubber) sum() {
 	switch {
 	case c.lost:
 	case c.seg.edition == 0 && c.last != c.seg.last:
-		s.damaged(c.seg.size, damagef("it ends at entry %d, not %d", c.last, c.seg.last))
+		s.damaged(c.seg.size-1, c.seg.size, damagef("it ends at entry %d, not %d", c.last, c.seg.last))
 	case c.rows != c.index.rows || c.digest != c.index.digest:
 		s.wrongIndex(damagef("%d rows and %+v for %d batches and %+v", c.index.rows, c.index.digest, c.rows, c.digest))
 	}
@@ -359,7 +358,7 @@ func (s *Scrubber) smallFiles() (n int64) {
 		if !ok {
 			c = &CorruptionError{name, 0, err}
 		}
-		l.noteDamage(c)
+		l.noteDamage(c, 1)
 	}
 	check(manifestName, l.manifest.check)
 	check(hardStateName, l.hard.check)

@@ -100,7 +100,7 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 	}
 	var damaged func(*CorruptionError)
 	if around {
-		damaged = func(c *CorruptionError) { l.noteDamage(c) }
+		damaged = func(c *CorruptionError) { l.noteDamage(c, 1) }
 	}
 	mem, err := s.scanIndex(d, damaged)
 	if err != nil {
