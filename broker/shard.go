@@ -66,9 +66,16 @@ type Shard struct {
 	since    growth // what was appended since the last snapshot
 	captured chan capture
 	halfWork chan []txn.Action
+	roomDue  chan struct{}
 	// act carries out what is due about half messages.
 	act   func(context.Context, []txn.Action)
 	ticks int
+	// The next entry, be it empty: wanted as such, or to end the segment.
+	entryDue, rollDue bool
+	segmentBegun      int64 // the leader's time in the segment's first entry; 0 before it, ms
+
+	// deaths counts the commands that may have left something for the cleaner.
+	deaths atomic.Uint64
 }
 
 // shardConfig is what a shard needs of the node's configuration.
@@ -138,6 +145,7 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		logger:   cfg.Logger.With("shard", id),
 		captured: make(chan capture, 1),
 		halfWork: make(chan []txn.Action, 1),
+		roomDue:  make(chan struct{}, 1),
 		waiting:  make(map[group.Token]chan<- kmsg.Response),
 		changed:  func() {},
 	}
@@ -278,6 +286,7 @@ func (s *Shard) Apply(e record.Entry) error {
 		s.changed()
 	}
 	s.grown(e)
+	s.follow(e)
 	return nil
 }
 
@@ -320,6 +329,7 @@ func (s *Shard) applyCommand(p record.Part) error {
 			s.log.Forget(p.Partition)
 		}
 		s.touched = append(s.touched, p.Partition)
+		s.deaths.Add(1)
 		return nil
 	case record.OwnerGroup:
 		return s.groups.Apply(c, s.time)
@@ -327,6 +337,7 @@ func (s *Shard) applyCommand(p record.Part) error {
 		if _, open := s.partitions.Bounds(p.Partition); !open {
 			return nil // its topic was deleted while it was on its way
 		}
+		s.deaths.Add(1)
 		return s.halves.Apply(p.Partition, c, s.time)
 	case record.OwnerCluster:
 		v, err := s.cluster.Load().Apply(c, s.time)

@@ -81,7 +81,7 @@ func (h *history) after(fsys vfs.FS) error {
 			}
 		}
 	}
-	l, err := Open(fsys, dir, Options{})
+	l, err := Open(fsys, dir, pieces)
 	if err != nil {
 		return err
 	}
@@ -168,6 +168,9 @@ func (h *history) after(fsys vfs.FS) error {
 		if err := h.truncate(h.committed + (l.Last()-h.committed)/2); err != nil {
 			return err
 		}
+	}
+	if err := h.prepare(); err != nil {
+		return err
 	}
 	if err := h.append(false, true, false); err != nil {
 		return err

@@ -205,6 +205,19 @@ func (h *history) setHard(term record.Term, vote uint64, commit record.Index) er
 	return nil
 }
 
+// pieces makes room in pieces that suit the segments of a test.
+var pieces = Options{roomPiece: 256}
+
+// prepare makes all the room that is wanted now.
+func (h *history) prepare() error {
+	for h.log.PreparePending() {
+		if err := h.log.Prepare(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (h *history) seal() error { return h.do(h.log.Seal) }
 
 func (h *history) snap(i record.Index) error {
@@ -230,7 +243,7 @@ func (h *history) reopen(fsys vfs.FS) error {
 		return err
 	}
 	h.synced = record.Index(len(h.entries))
-	l, err := Open(fsys, dir, Options{})
+	l, err := Open(fsys, dir, pieces)
 	if err != nil {
 		return err
 	}
@@ -370,7 +383,7 @@ func (l *Log) checkIndexes() error {
 	return nil
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -395,9 +408,11 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	appendEntries := func(rolls ...bool) { add(func() error { return h.append(rolls...) }) }
 	commit := func(i record.Index) { add(func() error { return h.commit(i) }) }
 	snap := func(i record.Index) { add(func() error { return h.snap(i) }) }
-	add(func() (err error) { h.log, err = Open(fsys, dir, Options{}); return err })
+	prepare := func() { add(h.prepare) }
+	add(func() (err error) { h.log, err = Open(fsys, dir, pieces); return err })
 	add(func() error { return h.setHard(1, 1, 0) })
 	appendEntries(false, false, false)
+	prepare()
 	add(h.sync)
 	commit(2)
 	add(func() error { return h.setHard(1, 1, 2) })
@@ -405,6 +420,7 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	commit(5)
 	add(h.seal)
 	appendEntries(false, false)
+	prepare()
 	add(h.sync)
 	commit(7)
 	snap(6)
@@ -427,6 +443,7 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	add(h.sync)
 	add(func() error { h.kill(1, 3); h.kill(2, 2); h.kill(7, 2); return h.clean() })
 	add(func() error { return h.reopen(fsys) })
+	prepare()
 	appendEntries(true)
 	appendEntries(false)
 	add(func() error {

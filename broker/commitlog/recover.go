@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,8 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	if o.IndexCache > 0 {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
-	l := &Log{fs: fsys, dir: dir, cache: newBlockCache(blocks)}
+	l := &Log{fs: fsys, dir: dir, cache: newBlockCache(blocks), shipments: make(map[*Shipment]struct{})}
+	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
 	l.damage.told = o.Damaged
 	r := recovery{Log: l}
 	if err := r.run(); err != nil {
@@ -108,11 +110,11 @@ func (r *recovery) create() error {
 		lost := strings.HasSuffix(name, snapshotSuffix)
 		switch {
 		case strings.HasSuffix(name, segmentSuffix):
-			size, err := fileSize(r.fs, r.path(name))
+			frames, err := holdsFrames(r.fs, r.path(name))
 			if err != nil {
 				return err
 			}
-			lost = size > segmentHeaderSize
+			lost = frames
 		case name == hardStateName:
 			h, err := r.readHardStateFile()
 			if err != nil {
@@ -135,21 +137,15 @@ func (r *recovery) create() error {
 	if err := s.file.Close(); err != nil {
 		return err
 	}
+	if err := syncDir(r.fs, r.dir); err != nil {
+		return err
+	}
 	l := layout{generation: 1, segments: []segmentMeta{m}}
 	if err := createManifest(r.fs, r.dir, l); err != nil {
 		return err
 	}
 	r.names, err = r.fs.List(r.dir)
 	return err
-}
-
-func fileSize(fsys vfs.FS, name string) (int64, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	return f.Size()
 }
 
 func (r *recovery) readHardStateFile() (hardStateRecord, error) {
@@ -180,11 +176,11 @@ func (r *recovery) readManifest() error {
 		if !m.mayHaveLost(name) {
 			continue
 		}
-		size, err := fileSize(r.fs, r.path(name))
+		frames, err := holdsFrames(r.fs, r.path(name))
 		if err != nil {
 			return err
 		}
-		if size > segmentHeaderSize {
+		if frames {
 			return &CorruptionError{manifestName, Address(m.records+1) * manifestRecord, damagef("%s holds frames and is not named", name)}
 		}
 	}
@@ -198,7 +194,7 @@ func (r *recovery) readManifest() error {
 // the last segment.
 func (l *layout) mayHaveLost(name string) bool {
 	m, ok := parseSegmentName(name)
-	return ok && m.generation >= l.generation && m.edition == 0 && m.first > l.segments[len(l.segments)-1].first
+	return ok && m.generation >= l.generation && m.generation != l.staged && m.edition == 0 && m.first > l.segments[len(l.segments)-1].first
 }
 
 // Step 2.
@@ -222,9 +218,12 @@ func (r *recovery) readHardState() error {
 
 // Step 3.
 func (r *recovery) readSnapshots() error {
+	if err := r.finishInstall(); err != nil {
+		return err
+	}
 	var found []record.Index
 	for _, name := range r.names {
-		if i, ok := parseSnapshotName(name); ok {
+		if i, ok := parseSnapshotName(name); ok && i >= r.manifest.installed {
 			found = append(found, i)
 		}
 	}
@@ -434,7 +433,7 @@ func (r *recovery) scan() error {
 	r.committed = r.index
 	r.durable.Store(uint64(r.chain.index))
 	r.set = newSegmentSet(r.segments)
-	r.hard.now.Commit = min(r.hard.now.Commit, r.chain.index)
+	r.hard.limitCommit(r.chain.index)
 	return nil
 }
 
@@ -446,6 +445,7 @@ func (r *recovery) scanSegment(s *segment, end record.Index) error {
 		return fmt.Errorf("%s: %w", s.name(), err)
 	}
 	scan := newScanner(s.file, s.base, segmentHeaderSize, extent)
+	scan.room = end == 0
 	for {
 		pos := scan.pos
 		f, err := scan.next()
@@ -455,6 +455,9 @@ func (r *recovery) scanSegment(s *segment, end record.Index) error {
 		var corrupt *CorruptionError
 		switch {
 		case err == io.EOF:
+			if end == 0 {
+				s.size = pos // what is behind is room
+			}
 			return nil
 		case err == nil:
 			if err := r.take(s, f); err != nil {
@@ -485,6 +488,7 @@ func (r *recovery) scanSegment(s *segment, end record.Index) error {
 			return err
 		}
 		scan = newScanner(s.file, s.base, next.pos, extent)
+		scan.room = end == 0
 	}
 }
 
@@ -574,7 +578,7 @@ func (r *recovery) cutTail(s *segment, pos int64, cause error) error {
 	if last < r.evidence {
 		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("entry %d, and the log was durable up to %d: %w", last+1, r.evidence, cause)}
 	}
-	cut := change{kind: suffixCut, generation: r.manifest.generation + 1, last: last}
+	cut := change{kind: suffixCut, generation: r.manifest.nextGeneration(), last: last}
 	if err := r.manifest.record(cut); err != nil {
 		return err
 	}
@@ -661,6 +665,9 @@ func (r *recovery) removeOrphans() error {
 	}
 	for _, s := range r.snapshots {
 		keep[snapshotName(s.Index)] = true
+	}
+	for _, name := range stagedSegments(r.names, r.manifest.staged) {
+		keep[name], keep[indexName(name)] = true, true // a receipt that may go on
 	}
 	for _, name := range r.damaged {
 		keep[name] = true

@@ -10,8 +10,8 @@ import (
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
-// pass scrubs until a pass has ended, in steps of budget bytes.
-func pass(t *testing.T, s *Scrubber, budget int64) (steps int, total int64) {
+// wholePass scrubs until a pass has ended, in steps of budget bytes.
+func wholePass(t *testing.T, s *Scrubber, budget int64) (steps int, total int64) {
 	t.Helper()
 	for {
 		n, done, err := s.Step(1000, budget)
@@ -55,7 +55,7 @@ func TestAScrubFindsNothingInASoundLogAndReadsAllOfIt(t *testing.T) {
 	for _, budget := range []int64{1, 100, 5000, 1 << 20} {
 		s, err := l.Scrub()
 		must(t, err)
-		steps, total := pass(t, s, budget)
+		steps, total := wholePass(t, s, budget)
 		if total != want || budget > 1<<19 && steps != 1 {
 			t.Errorf("%d bytes in %d steps, want %d", total, steps, want)
 		}
@@ -88,7 +88,7 @@ func TestAScrubFindsEveryFlipInSealedSegmentsAndTheirIndexes(t *testing.T) {
 				for _, budget := range []int64{300, 1 << 20, 1 << 20} { // the third one sees it again
 					s, err := l.Scrub()
 					must(t, err)
-					pass(t, s, budget)
+					wholePass(t, s, budget)
 					must(t, s.Close())
 					if len(*list) != 1 || (*list)[0].Segment != name || l.Damage() != 1 {
 						t.Fatalf("flip at %d of %s: told %v", at, name, *list)
@@ -121,7 +121,7 @@ func TestAScrubFindsFlipsInTheSmallFiles(t *testing.T) {
 			edit(t, bad, name, func(b []byte) []byte { b[at] ^= 1 << (at % 8); return b })
 			s, err := l.Scrub()
 			must(t, err)
-			pass(t, s, 1<<20)
+			wholePass(t, s, 1<<20)
 			if len(*list) != 1 || (*list)[0].Segment != name {
 				t.Fatalf("flip at %d of %s: told %v", at, name, *list)
 			}
@@ -152,7 +152,7 @@ func TestAScrubPassesOverWhatTheDiskDoesNotRead(t *testing.T) {
 	broken = true
 	s, err := l.Scrub()
 	must(t, err)
-	pass(t, s, 1<<20)
+	wholePass(t, s, 1<<20)
 	if len(*list) == 0 || (*list)[0].Segment != segments[1].Name || !errors.Is((*list)[0], errDisk) {
 		t.Errorf("told %v", *list)
 	}
@@ -193,7 +193,7 @@ func TestAScrubGoesOnWhereItWasAfterAStart(t *testing.T) {
 		if s, err = l.Scrub(); err != nil || s.place.at != 0 {
 			t.Fatalf("%s: at %v, %v", what, s.place.at, err)
 		}
-		pass(t, s, 1<<20)
+		wholePass(t, s, 1<<20)
 		must(t, s.Close())
 		edit(t, mem, scrubName, func([]byte) []byte { return scrubPlace{9, 9}.encode() })
 	}

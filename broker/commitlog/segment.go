@@ -247,9 +247,9 @@ func (t *segmentSet) sealedPrefix() int {
 	return n
 }
 
-// createSegment makes the file and returns when it would survive a crash. A file
-// of the same name can only be what an earlier attempt left, with the same header
-// and nothing else in it.
+// createSegment makes the file; it survives a crash once the directory is synced. A
+// file of the same name can only be what an earlier attempt left, with the same header
+// and nothing but room behind it.
 func createSegment(fsys vfs.FS, dir string, m segmentMeta) (*segment, error) {
 	name := path.Join(dir, m.name())
 	f, err := fsys.Create(name)
@@ -264,9 +264,6 @@ func createSegment(fsys vfs.FS, dir string, m segmentMeta) (*segment, error) {
 	}
 	if err == nil {
 		err = syncFile(f)
-	}
-	if err == nil {
-		err = syncDir(fsys, dir)
 	}
 	if err != nil {
 		_ = f.Close()

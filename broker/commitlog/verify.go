@@ -84,7 +84,8 @@ func (v *verifier) run() error {
 	}
 	v.verifyHardState()
 	v.verifySnapshots()
-	v.chain = chain{layout: &v.layout, maxTerm: v.hard.Term, index: v.layout.segments[0].first - 1}
+	first := v.layout.segments[0].first
+	v.chain = chain{layout: &v.layout, maxTerm: v.hard.Term, index: first - 1, gaps: first > 1}
 	v.First = v.layout.segments[0].first
 	for i, m := range v.layout.segments {
 		v.Segments++
@@ -126,7 +127,7 @@ func (v *verifier) verifyManifest() bool {
 		if !v.layout.mayHaveLost(name) {
 			continue
 		}
-		if size, err := fileSize(v.fs, path.Join(v.dir, name)); err != nil || size > segmentHeaderSize {
+		if frames, err := holdsFrames(v.fs, path.Join(v.dir, name)); err != nil || frames {
 			v.problem(manifestName, "the end", doRestore, damagef("%s holds frames and is not named", name))
 		}
 	}
@@ -217,6 +218,7 @@ func (v *verifier) verifySegment(i int, m segmentMeta) bool {
 // verifyFrames returns the position of the first frame that is not sound.
 func (v *verifier) verifyFrames(s *segment) (int64, error) {
 	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
+	scan.room = !s.sealed && s.first == v.layout.segments[len(v.layout.segments)-1].first
 	for {
 		pos := scan.pos
 		f, err := scan.next()

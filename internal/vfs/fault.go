@@ -31,6 +31,7 @@ const (
 	OpWrite
 	OpSize
 	OpTruncate
+	OpAllocate
 	OpSync
 )
 
@@ -38,7 +39,7 @@ var opNames = [...]string{
 	OpCreate: "create", OpOpen: "open", OpOpenWrite: "openwrite", OpRemove: "remove", OpRename: "rename",
 	OpLink: "link", OpMkdirAll: "mkdirall", OpList: "list", OpExists: "exists", OpSyncDir: "syncdir",
 	OpLock: "lock", OpFree: "free", OpRead: "read", OpWrite: "write", OpSize: "size",
-	OpTruncate: "truncate", OpSync: "sync",
+	OpTruncate: "truncate", OpAllocate: "allocate", OpSync: "sync",
 }
 
 func (k OpKind) String() string {
@@ -281,6 +282,13 @@ func (f *faultFile) Truncate(size int64) error {
 		return err
 	}
 	return f.inner.Truncate(size)
+}
+
+func (f *faultFile) Allocate(size int64) error {
+	if err := f.fault.ask(Op{Kind: OpAllocate, Name: f.name}); err != nil {
+		return err
+	}
+	return f.inner.Allocate(size)
 }
 
 func (f *faultFile) Sync() error {
