@@ -66,7 +66,7 @@ func (v *view) standingBehind(i int) (directoryRow, error) {
 // it returns false.
 func (v *view) walk(offset int64, do func(row) bool) error {
 	offset = max(offset, 0)
-	for {
+	for !v.inOpen(offset) {
 		i, _, err := v.firstSealed(func(e directoryRow) bool { return e.next > offset })
 		if err != nil {
 			return err
@@ -96,6 +96,10 @@ func (v *view) walk(offset int64, do func(row) bool) error {
 	}
 	return nil
 }
+
+// inOpen reports whether what holds offset, or comes behind it, is in segments whose
+// index is in memory: so it is for all who read near the end.
+func (v *view) inOpen(offset int64) bool { return len(v.open) > 0 && v.open[0][0].base <= offset }
 
 // walkSealed is walk inside one segment; more is that do never returned false.
 func (v *view) walkSealed(s *segment, offset int64, do func(row) bool) (more bool, err error) {
