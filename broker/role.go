@@ -32,6 +32,7 @@ func (s *Shard) Tick(time.Time) {
 		return
 	}
 	now := s.clock.now()
+	s.rollByAge(now)
 	s.carryOut(l.groups.Tick(now))
 	s.dueHalves(l, now)
 	if s.ticks%ticksPerMinute == 0 {

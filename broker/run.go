@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	case err == nil:
 		ts.start(func() error { b.keepReconciled(running); return nil })
 		ts.start(func() error { b.createTopics(running); return nil })
+		ts.start(func() error { b.keepClean(running); return nil })
 		close(b.ready)
 		err = b.server.Run(ctx)
 	case errors.Is(err, context.Canceled):
@@ -133,6 +135,22 @@ func (b *Broker) createTopics(ctx context.Context) {
 		}
 	}
 }
+
+// keepClean carries out retention and cleans the logs, one shard after the other.
+func (b *Broker) keepClean(ctx context.Context) {
+	c := newCleaner(b)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration(min(b.cfg.Settings.CleanerBackoffMs, maxWaitMs)) * time.Millisecond):
+		}
+		c.round(ctx)
+	}
+}
+
+// maxWaitMs is the longest time that a time.Duration holds, in ms.
+const maxWaitMs = int64(math.MaxInt64 / time.Millisecond)
 
 // tasks are goroutines that end together with their owner.
 type tasks struct {

@@ -70,6 +70,12 @@ type Shard struct {
 	// act carries out what is due about half messages.
 	act   func(context.Context, []txn.Action)
 	ticks int
+	// The next entry, be it empty: wanted as such, or to end the segment.
+	entryDue, rollDue bool
+	segmentBegun      int64 // the leader's time in the segment's first entry; 0 before it, ms
+
+	// deaths counts the commands that may have left something for the cleaner.
+	deaths atomic.Uint64
 }
 
 // shardConfig is what a shard needs of the node's configuration.
@@ -279,6 +285,7 @@ func (s *Shard) Apply(e record.Entry) error {
 		s.changed()
 	}
 	s.grown(e)
+	s.follow(e)
 	return nil
 }
 
@@ -321,6 +328,7 @@ func (s *Shard) applyCommand(p record.Part) error {
 			s.log.Forget(p.Partition)
 		}
 		s.touched = append(s.touched, p.Partition)
+		s.deaths.Add(1)
 		return nil
 	case record.OwnerGroup:
 		return s.groups.Apply(c, s.time)
@@ -328,6 +336,7 @@ func (s *Shard) applyCommand(p record.Part) error {
 		if _, open := s.partitions.Bounds(p.Partition); !open {
 			return nil // its topic was deleted while it was on its way
 		}
+		s.deaths.Add(1)
 		return s.halves.Apply(p.Partition, c, s.time)
 	case record.OwnerCluster:
 		v, err := s.cluster.Load().Apply(c, s.time)

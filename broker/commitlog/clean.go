@@ -52,12 +52,13 @@ func (l *Log) Clean(j Judge, o CleanOptions) (Cleaned, error) {
 	if err := l.writable(); err != nil {
 		return Cleaned{}, err
 	}
+	installed := l.manifest.installedIndex()
 	set, err := l.pin()
 	if err != nil {
 		return Cleaned{}, err
 	}
 	defer set.release()
-	c := cleaning{Log: l, judge: j, CleanOptions: o}
+	c := cleaning{Log: l, judge: j, installed: installed, CleanOptions: o}
 	return c.Cleaned, errors.Join(c.run(set), c.waste(set))
 }
 
@@ -67,6 +68,8 @@ type cleaning struct {
 	CleanOptions
 	Cleaned
 	judge Judge
+	// installed is the last installation when the segments were looked at.
+	installed record.Index
 }
 
 // surveyed is a sealed segment and how much of it lives, in bytes. usable is false if
@@ -113,14 +116,16 @@ func (c *cleaning) run(set *segmentSet) error {
 	return failed
 }
 
-// cleanable is the segments that may be cleaned.
+// cleanable is the segments that may be cleaned: those in front of the Raft window,
+// as it is and as a start would have it; none while a shipment is received, which
+// counts on them.
 func (l *Log) cleanable(set *segmentSet) []*segment {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.snapshots) < keptSnapshots {
+	if len(l.snapshots) < keptSnapshots || l.stage != nil {
 		return nil
 	}
-	older := l.snapshots[keptSnapshots-1].Index
+	older := min(l.snapshots[keptSnapshots-1].Index, l.win.first-1)
 	n := 0
 	for n < len(set.list) && set.list[n].sealed && set.list[n].last <= older {
 		n++
@@ -276,6 +281,11 @@ func (c *cleaning) replace(n change, old []surveyed, by *segment) error {
 	}
 	if err := c.writable(); err != nil {
 		return err
+	}
+	c.snapMu.Lock() // no installation comes between
+	defer c.snapMu.Unlock()
+	if c.manifest.installedIndex() != c.installed {
+		return fmt.Errorf("what was looked at is not the log any more: %w", ErrStale)
 	}
 	if err := c.manifest.record(n); err != nil {
 		return c.fail("changing the manifest", err)

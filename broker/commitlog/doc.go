@@ -11,8 +11,10 @@
 //
 //	next segment's file ──Prepare, a piece at a time──▶ room ──roll──▶ open segment
 //
-// One goroutine, the appender, calls Append, Sync, TruncateSuffix, Seal and
-// SetHardState. One goroutine, the Raft loop, calls Committed and Forget in the
+//	Ship ──Shipment, read from any place──▶ Stage, beside the log ──Install──▶ the log
+//
+// One goroutine, the appender, calls Append, Sync, TruncateSuffix, Seal, SetHardState
+// and Install. One goroutine, the Raft loop, calls Committed and Forget in the
 // order of the log. WriteSnapshot runs in a background goroutine of the caller,
 // one at a time; so does Clean, and so does Prepare. Everything else may be called by
 // anyone at any time. The package starts no goroutine: what is done beside the appender
@@ -33,10 +35,12 @@
 //   - Cleaned. Only sealed segments at or below the older snapshot are cleaned, whose
 //     entries nobody asks for any more; what lives of their batches stays as it is,
 //     and no offset changes.
+//   - Installed. What a shipment brought becomes the log in one step or not at all.
 //   - Fenced. After an error that leaves the disk in doubt nothing is written any
 //     more; reading goes on. Only a write that found the disk full may be retried.
 //
-// Locks, in the order in which they are taken: Log.syncMu (one fsync of a segment
+// Locks, in the order in which they are taken: Log.snapMu (writing and installing
+// snapshots, changes of the segments by the cleaner), Log.syncMu (one fsync of a segment
 // at a time, and which segment is open), room.mu (the next segment's file), Log.mu
 // (the segments, the window, the directory; never held over I/O), and as leaves
 // manifest.mu (held over the sync of a record; the appender and the cleaner write

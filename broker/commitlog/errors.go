@@ -17,6 +17,8 @@ var (
 	// ErrFutureVersion is a file of a newer version of this program. Nothing is
 	// wrong with it; this binary is too old.
 	ErrFutureVersion = errors.New("format of a future version")
+	// ErrStale is a snapshot, or a shipment with one, which the log has overtaken.
+	ErrStale = errors.New("overtaken by the log")
 	// ErrNoEntry is an index outside of the Raft window.
 	ErrNoEntry = errors.New("entry is not in the log window")
 )

@@ -170,6 +170,13 @@ func (h *hardState) get() HardState {
 	return h.now.HardState
 }
 
+// limitCommit takes back a commit index that the log does not reach.
+func (h *hardState) limitCommit(last record.Index) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now.Commit = min(h.now.Commit, last)
+}
+
 // set writes the state; with sync it returns when that is durable, together with
 // what is known of the log.
 func (h *hardState) set(hs HardState, sync bool, durable record.Index, generation uint32) error {

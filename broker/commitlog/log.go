@@ -3,6 +3,7 @@ package commitlog
 import (
 	"fmt"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,12 +23,9 @@ type Options struct {
 
 // Log is the log of one shard. See the package comment for who may call what.
 type Log struct {
-	fs    vfs.FS
-	dir   string
-	cache *blockCache
-	// warnings of Open.
-	warnings []string
-
+	fs       vfs.FS
+	dir      string
+	cache    *blockCache
 	manifest *manifest
 	hard     *hardState
 	// The appender's: the generation of the log, as the manifest has it, and room
@@ -46,16 +44,21 @@ type Log struct {
 	// syncMu is held over every sync of a segment, and over what changes which
 	// segment is open or where it ends.
 	syncMu sync.Mutex
+	// snapMu is held while a snapshot is written or installed.
+	snapMu sync.Mutex
 
-	mu     sync.RWMutex
-	closed bool
-	set    *segmentSet
-	win    window
+	mu       sync.RWMutex
+	closed   bool
+	warnings []string
+	set      *segmentSet
+	win      window
 	// committed is the last index that was passed to Committed or that the newest
 	// snapshot covered when the log was opened; directory is as it stands there.
 	committed record.Index
 	directory directory
 	snapshots []*Snapshot // newest first; of the older one no sections
+	shipments map[*Shipment]struct{}
+	stage     *Stage // the receipt under way, nil if there is none
 }
 
 // SegmentInfo describes a segment.
@@ -73,8 +76,12 @@ type SegmentInfo struct {
 	Digest Digest
 }
 
-// Warnings is what Open repaired or did without, a sentence each.
-func (l *Log) Warnings() []string { return l.warnings }
+// Warnings is what Open, or Install, repaired or did without, a sentence each.
+func (l *Log) Warnings() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.warnings)
+}
 
 // Durable is the highest index that a power loss cannot take.
 func (l *Log) Durable() record.Index { return record.Index(l.durable.Load()) }

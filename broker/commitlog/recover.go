@@ -27,7 +27,7 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	if o.IndexCache > 0 {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
-	l := &Log{fs: fsys, dir: dir, cache: newBlockCache(blocks)}
+	l := &Log{fs: fsys, dir: dir, cache: newBlockCache(blocks), shipments: make(map[*Shipment]struct{})}
 	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
 	r := recovery{Log: l}
 	if err := r.run(); err != nil {
@@ -191,7 +191,7 @@ func (r *recovery) readManifest() error {
 // the last segment.
 func (l *layout) mayHaveLost(name string) bool {
 	m, ok := parseSegmentName(name)
-	return ok && m.generation >= l.generation && m.edition == 0 && m.first > l.segments[len(l.segments)-1].first
+	return ok && m.generation >= l.generation && m.generation != l.staged && m.edition == 0 && m.first > l.segments[len(l.segments)-1].first
 }
 
 // Step 2.
@@ -215,9 +215,12 @@ func (r *recovery) readHardState() error {
 
 // Step 3.
 func (r *recovery) readSnapshots() error {
+	if err := r.finishInstall(); err != nil {
+		return err
+	}
 	var found []record.Index
 	for _, name := range r.names {
-		if i, ok := parseSnapshotName(name); ok {
+		if i, ok := parseSnapshotName(name); ok && i >= r.manifest.installed {
 			found = append(found, i)
 		}
 	}
@@ -407,7 +410,7 @@ func (r *recovery) scan() error {
 	r.committed = r.index
 	r.durable.Store(uint64(r.chain.index))
 	r.set = newSegmentSet(r.segments)
-	r.hard.now.Commit = min(r.hard.now.Commit, r.chain.index)
+	r.hard.limitCommit(r.chain.index)
 	return nil
 }
 
@@ -489,7 +492,7 @@ func (r *recovery) cutTail(s *segment, pos int64, cause error) error {
 	if last < r.evidence {
 		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("entry %d, and the log was durable up to %d: %w", last+1, r.evidence, cause)}
 	}
-	cut := change{kind: suffixCut, generation: r.manifest.generation + 1, last: last}
+	cut := change{kind: suffixCut, generation: r.manifest.nextGeneration(), last: last}
 	if err := r.manifest.record(cut); err != nil {
 		return err
 	}
@@ -576,6 +579,9 @@ func (r *recovery) removeOrphans() error {
 	}
 	for _, s := range r.snapshots {
 		keep[snapshotName(s.Index)] = true
+	}
+	for _, name := range stagedSegments(r.names, r.manifest.staged) {
+		keep[name], keep[indexName(name)] = true, true // a receipt that may go on
 	}
 	for _, name := range r.damaged {
 		keep[name] = true

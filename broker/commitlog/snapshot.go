@@ -234,13 +234,18 @@ const keptSnapshots = 2
 // syncs the log up to s.Index first, so that no snapshot is ever ahead of the log.
 // Then snapshots older than the one before are deleted, and the Raft window starts
 // behind that one. s must be behind what was committed, above the newest snapshot,
-// and have the term of its entry. One call at a time, from any goroutine. After
-// vfs.ErrNoSpace nothing has changed.
+// and have the term of its entry. From any goroutine. After vfs.ErrNoSpace nothing
+// has changed; with ErrStale it was not written, since a newer one was installed.
 func (l *Log) WriteSnapshot(s *Snapshot) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
 	invariant.That(len(s.Sections) <= maxSections, "a snapshot of %d sections", len(s.Sections))
+	l.snapMu.Lock()
+	defer l.snapMu.Unlock()
+	if i := l.manifest.installedIndex(); i > 0 && s.Index <= i {
+		return fmt.Errorf("writing the snapshot at %d: %w", s.Index, ErrStale)
+	}
 	l.mu.RLock()
 	term, ok := l.win.termOf(s.Index)
 	committed := l.committed
@@ -264,7 +269,7 @@ func (l *Log) WriteSnapshot(s *Snapshot) error {
 	l.mu.Lock()
 	l.snapshots = next
 	if len(next) == keptSnapshots {
-		l.win.trim(next[1].Index)
+		l.trimWindow(next[1].Index)
 	}
 	l.mu.Unlock()
 	if err := l.removeOldSnapshots(next); err != nil {

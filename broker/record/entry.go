@@ -151,10 +151,17 @@ func (e Entry) Each(do func(at int, p Part) bool) {
 type EntryBuilder struct {
 	buf   []byte
 	parts uint32
+	rolls bool
 }
 
 // Reset forgets the parts. The bytes of an entry that Finish returned are reused.
-func (b *EntryBuilder) Reset() { b.buf, b.parts = b.buf[:0], 0 }
+func (b *EntryBuilder) Reset() { b.buf, b.parts, b.rolls = b.buf[:0], 0, false }
+
+// Roll makes the entry end its segment, whatever Finish is told.
+func (b *EntryBuilder) Roll() { b.rolls = true }
+
+// Rolls reports whether Roll was called.
+func (b *EntryBuilder) Rolls() bool { return b.rolls }
 
 // Size is the length in bytes of the entry as it stands.
 func (b *EntryBuilder) Size() int { return max(len(b.buf), EntryHeaderSize) }
@@ -193,7 +200,7 @@ func (b *EntryBuilder) Truncate(n, size int) {
 // Finish seals the entry. It shares the builder's memory until Reset.
 func (b *EntryBuilder) Finish(index Index, term Term, now int64, roll bool) Entry {
 	var flags uint32
-	if roll {
+	if roll || b.rolls {
 		flags |= flagRoll
 	}
 	return b.finish(index, term, now, flags)

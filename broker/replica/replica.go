@@ -27,8 +27,8 @@ const (
 // one at a time.
 type StateMachine interface {
 	// Next fills b with the next entry to propose, to be index at of the term, and
-	// returns the leader's time for it; false if nothing waits. Called only while
-	// leading.
+	// returns the leader's time for it; false if nothing waits. The entry may be
+	// empty; b.Roll ends the segment with it. Called only while leading.
 	Next(b *record.EntryBuilder, at record.Index) (now int64, more bool)
 	// Proposed tells what became of the entry that Next filled: in Raft's log as
 	// index at, or dropped, and then everything decided for it is undone.
@@ -138,7 +138,7 @@ func (r *Replica) propose() bool {
 		return false
 	}
 	size := int64(r.builder.Size() + frameOverhead)
-	roll := r.openBytes+size >= r.segmentSize
+	roll := r.openBytes+size >= r.segmentSize || r.builder.Rolls()
 	e := append(record.Entry(nil), r.builder.Finish(at, r.term, now, roll)...)
 	r.staging[at] = e
 	err := r.node.Propose(handle(uint32(len(e)), e.Checksum()))
