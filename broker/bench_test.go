@@ -229,6 +229,7 @@ func BenchmarkManyPartitions(b *testing.B) {
 		n.settle(b)
 		written := heap()
 		must(b, n.end())
+		before := heap() // what is left of the first node, until the end of the benchmark
 		start := time.Now()
 		n = run(b, Config{FS: vfs.OS(), Dir: dir, Settings: settings(b, nil)})
 		b.ReportMetric(float64(time.Since(start).Milliseconds()), "start-ms")
@@ -255,7 +256,7 @@ func BenchmarkManyPartitions(b *testing.B) {
 		each := func(bytes uint64) float64 { return (float64(bytes) - float64(empty)) / float64(partitions) }
 		b.ReportMetric(each(created), "B/created")
 		b.ReportMetric(each(written), "B/written")
-		b.ReportMetric(each(idle), "B/idle")
+		b.ReportMetric(each(empty+idle-before), "B/restarted")
 		b.ReportMetric(quantile(without, 0.99), "p99-us")
 		b.ReportMetric(quantile(with, 0.99), "snapshot-p99-us")
 		b.ReportMetric(quantile(with, 0.999), "snapshot-p99.9-us")
@@ -281,4 +282,46 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// BenchmarkFetchMany fetches what is new in each of 2,000 partitions, a batch of 1 KiB
+// that lies between those of the others, against the same bytes of one partition.
+func BenchmarkFetchMany(b *testing.B) {
+	const partitions = 2000
+	n := benchNode(b, b.TempDir(), partitions+1, nil)
+	done := make(chan kafka.Appended, partitions)
+	for range 4 {
+		for p := range partitions {
+			n.Append(kafka.AppendRequest{Topic: benchTopic(p), Partition: int32(p), Batch: benchBatch(1024), Acks: -1}, func(a kafka.Appended) { done <- a })
+			n.Append(kafka.AppendRequest{Topic: benchTopic(p), Partition: partitions, Batch: benchBatch(1024), Acks: -1}, func(a kafka.Appended) { done <- a })
+			must(b, (<-done).Err)
+			must(b, (<-done).Err)
+		}
+	}
+	var buf []byte
+	fetch := func(p int32, offset int64, maxBytes int) {
+		got := n.Fetch(kafka.FetchRequest{Topic: benchTopic(0), Partition: p, Offset: offset, MaxBytes: maxBytes, LeaderEpoch: -1, LastFetchedEpoch: -1, AtLeastOne: true}, buf[:0])
+		must(b, got.Err)
+		if len(got.Records) < 1000 {
+			b.Fatalf("%d bytes", len(got.Records))
+		}
+		buf = got.Records
+	}
+	var many, one []float64
+	for b.Loop() {
+		start := time.Now()
+		for p := range partitions {
+			fetch(int32(p), 3, 1<<20)
+		}
+		many = append(many, float64(time.Since(start).Nanoseconds())/partitions)
+		start = time.Now()
+		for k := range partitions * 1024 >> 20 {
+			fetch(partitions, int64(k)*1000, 1<<20)
+		}
+		one = append(one, float64(time.Since(start).Nanoseconds())/partitions)
+	}
+	b.ReportMetric(median(many), "ns/KiB-of-many")
+	b.ReportMetric(median(one), "ns/KiB-of-one")
+	b.ReportMetric(0, "ns/op")
+	must(b, n.end())
 }

@@ -10,7 +10,9 @@ import (
 // view is one partition as a reader sees it at one moment. It holds the segments
 // until it is released.
 type view struct {
+	log       *Log
 	set       *segmentSet
+	cold      Address // what lies in front of it is far behind the end
 	partition record.PartitionID
 	sealed    []*segment
 	open      [][]row // of the other segments that have rows of the partition
@@ -25,7 +27,10 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	}
 	l.set.refs.Add(1)
 	n := l.set.sealedPrefix()
-	v := view{set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p]}
+	v := view{log: l, set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p]}
+	if end := l.set.open().base + Address(l.set.open().size); end > l.coldDistance {
+		v.cold = end - l.coldDistance
+	}
 	for _, s := range l.set.list[n:] {
 		if rows := s.mem.rows[p]; len(rows) > 0 {
 			v.open = append(v.open, rows)
@@ -165,7 +170,7 @@ func (l *Log) OffsetForTime(p record.PartitionID, ts, start, end int64) (offset,
 // firstRecord finds the first record of a batch that is at or behind start and of
 // time ts or later.
 func (v *view) firstRecord(r row, start, ts int64) (offset, timestamp int64, ok bool, err error) {
-	run := run{set: v.set}
+	run := v.run(nil)
 	run.add(r)
 	if run.flush(); run.err != nil {
 		return 0, 0, false, run.err

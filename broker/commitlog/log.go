@@ -18,7 +18,9 @@ type Options struct {
 	// 16 MiB. Too few cost a few more reads for each find in old segments.
 	IndexCache int
 
-	roomPiece int64 // in tests; 0 means the constant
+	// Of the constants' names, in tests; 0 means the constant.
+	roomPiece    int64
+	coldDistance Address
 }
 
 // Log is the log of one shard. See the package comment for who may call what.
@@ -35,6 +37,9 @@ type Log struct {
 	added      []placed
 
 	room room
+
+	coldDistance Address
+	cold         *coldReads
 
 	// fatal is the first error that left the disk in doubt.
 	fatal atomic.Pointer[error]

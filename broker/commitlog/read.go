@@ -32,7 +32,7 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 		return dst, err
 	}
 	defer v.release()
-	run := run{set: v.set, dst: dst}
+	run := v.run(dst)
 	total := 0
 	err = v.walk(offset, func(r row) bool {
 		if r.next() > end || total+int(r.size) > maxBytes && (total > 0 || !atLeastOne) {
@@ -54,11 +54,15 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 // run collects neighbouring rows, then reads them at once.
 type run struct {
 	set  *segmentSet
+	log  *Log
+	cold Address // reads in front of it are
 	dst  []byte
 	err  error // the first; nothing is read any more
 	seg  *segment
 	rows []row
 }
+
+func (v *view) run(dst []byte) run { return run{set: v.set, log: v.log, cold: v.cold, dst: dst} }
 
 // add takes one more row. It reports false once reading has failed.
 func (u *run) add(r row) bool {
@@ -115,7 +119,11 @@ func (u *run) flush() {
 }
 
 func (u *run) read(b []byte, pos int64) error {
-	if err := readFull(u.seg.file, b, pos); err != nil {
+	read := readFull
+	if u.seg.base+Address(pos) < u.cold {
+		read = u.log.cold.read
+	}
+	if err := read(u.seg.file, b, pos); err != nil {
 		return fmt.Errorf("reading %d bytes at %s of %s: %w", len(b), u.seg.base+Address(pos), u.seg.name(), err)
 	}
 	return nil

@@ -125,7 +125,7 @@ func (l *Log) reindex(list []*segment, i int) error {
 // directory from where the segment begins to where it ends.
 func (s *segment) scanIndex(d directory) (*memIndex, error) {
 	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
-	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
+	scan := newScanner(once{s.file}, s.base, segmentHeaderSize, s.size)
 	for {
 		f, err := scan.next()
 		if err == io.EOF {
