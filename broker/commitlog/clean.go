@@ -73,7 +73,8 @@ type cleaning struct {
 }
 
 // surveyed is a sealed segment and how much of it lives, in bytes. usable is false if
-// its index or a batch in it is damaged: then nothing is touched.
+// its index or a batch in it is damaged, or was: then nothing is touched, as nobody
+// knows what of it lives.
 type surveyed struct {
 	*segment
 	live   int64
@@ -143,7 +144,7 @@ func (c *cleaning) survey(list []*segment) ([]surveyed, error) {
 			return nil, err
 		}
 		suspectIndex(s, err)
-		all = append(all, surveyed{s, live, err == nil && !s.damaged.Load()})
+		all = append(all, surveyed{s, live, err == nil && !s.damaged.Load() && s.index.Load().holes == 0})
 	}
 	return all, nil
 }

@@ -48,7 +48,7 @@ func (c *coldReads) read(f vfs.File, b []byte, pos int64) error {
 	c.reads.Add(1)
 	c.bytes.Add(int64(len(b)))
 	start := time.Now()
-	err := readFull(once{f}, b, pos)
+	err := readOnce(f, b, pos)
 	if start.UnixNano()-c.synced.Load() < int64(coldBusy) {
 		time.Sleep(min(coldPause*time.Since(start), maxColdPause))
 	}
@@ -60,6 +60,9 @@ func (c *coldReads) read(f vfs.File, b []byte, pos int64) error {
 type once struct{ vfs.File }
 
 func (o once) ReadAt(p []byte, off int64) (int, error) { return o.File.ReadOnce(p, off) }
+
+// readOnce is readFull by it.
+func readOnce(f vfs.File, b []byte, pos int64) error { return readFull(once{f}, b, pos) }
 
 // ColdReads counts the reads that were far behind the end since the log was opened.
 type ColdReads struct {

@@ -25,8 +25,9 @@
 //   - Order. Indexes in the log are contiguous; terms and generations never fall.
 //   - Durable. An entry at or below Durable survives a power loss. A frame says up
 //     to where the log was durable when it was written; Open takes bad bytes at or
-//     below the highest such index for damage, and refuses, and bad bytes above it
-//     for a torn tail, and cuts it. Zeros up to the end of the file are neither.
+//     below the highest such index for damage, and bad bytes above it for a torn tail,
+//     and cuts it. Zeros up to the end of the file are neither. Damage behind the
+//     newest good snapshot stops Open; older damage costs the records in it.
 //   - Cut. A suffix that was cut never comes back: the manifest has the higher
 //     generation before the first byte is cut.
 //   - Committed. Only what was passed to Committed can be found by a reader.
@@ -44,7 +45,7 @@
 // at a time, and which segment is open), room.mu (the next segment's file), Log.mu
 // (the segments, the window, the directory; never held over I/O), and as leaves
 // manifest.mu (held over the sync of a record; the appender and the cleaner write
-// some), hardState.mu and blockCache.mu.
+// some), hardState.mu, blockCache.mu and damageList.mu.
 //
 // docs/storage.md draws every file byte by byte.
 package commitlog

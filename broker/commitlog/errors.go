@@ -23,8 +23,8 @@ var (
 	ErrNoEntry = errors.New("entry is not in the log window")
 )
 
-// CorruptionError is bytes that were durable and are not what was written. It
-// never goes away by trying again.
+// CorruptionError is bytes that were durable and are not what was written, or that
+// the disk does not give back.
 type CorruptionError struct {
 	// Segment is the name of the file, without its directory: a segment or, for
 	// damage elsewhere, an index, a snapshot, the manifest or the hard state.

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path"
 	"sync"
@@ -205,4 +206,16 @@ func (h *hardState) set(hs HardState, sync bool, durable record.Index, generatio
 func (h *hardState) mirror() error {
 	_, err := h.file.WriteAt(h.now.encode(), int64(1-h.anchor)*hardStateSlot)
 	return err
+}
+
+// check verifies both slots on the disk and returns how much was read.
+func (h *hardState) check() (int64, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b, err := readAll(h.file, 2*hardStateSlot)
+	if err != nil {
+		return 0, err
+	}
+	_, _, damaged, err := decodeHardState(b)
+	return int64(len(b)), errors.Join(damaged, err)
 }

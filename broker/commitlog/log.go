@@ -17,6 +17,9 @@ type Options struct {
 	// IndexCache is how many bytes of segment indexes stay in memory; 0 means
 	// 16 MiB. Too few cost a few more reads for each find in old segments.
 	IndexCache int
+	// Damaged, if set, is told of every place where damage is found, once: by Open, by
+	// whoever reads, by Scrub. It may be called concurrently, and must not call the log.
+	Damaged func(*CorruptionError)
 
 	// Of the constants' names, in tests; 0 means the constant.
 	roomPiece    int64
@@ -40,6 +43,10 @@ type Log struct {
 
 	coldDistance Address
 	cold         *coldReads
+
+	damage damageList
+	// holed is that an index was made around damage: see segment.holes.
+	holed atomic.Bool
 
 	// fatal is the first error that left the disk in doubt.
 	fatal atomic.Pointer[error]

@@ -495,3 +495,18 @@ func (m *manifest) rewrite(next layout) error {
 	}
 	return nil
 }
+
+// check verifies the file on the disk and returns how much was read.
+func (m *manifest) check() (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, err := readAll(m.file, maxManifestSize)
+	if err != nil {
+		return 0, err
+	}
+	_, n, err := decodeManifest(b)
+	if err == nil && n != m.records {
+		err = &CorruptionError{manifestName, Address(n+1) * manifestRecord, damagef("it ends behind record %d, not %d", n, m.records)}
+	}
+	return int64(len(b)), err
+}
