@@ -9,7 +9,6 @@ import (
 
 	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/commitlog"
-	"github.com/splashdam/splashdam/broker/group"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/partition"
 	"github.com/splashdam/splashdam/broker/record"
@@ -65,7 +64,7 @@ func OpenMachine(id record.ShardID, cfg MachineConfig, wrap func(replica.StateMa
 	settings.SegmentBytes = cfg.SegmentBytes
 	s, err := recoverShard(id, shardConfig{
 		FS: cfg.FS, Dir: cfg.Dir, Replica: cfg.ID, Voters: cfg.Voters, Settings: &settings,
-		Groups: group.DefaultConfig(), Halves: txn.DefaultPolicy(),
+		Groups: groupConfig(&settings), Halves: txn.DefaultPolicy(),
 		RetentionOf: func(record.PartitionID) int64 { return -1 },
 		Now:         cfg.Now,
 		Logger:      cfg.Logger,
@@ -91,6 +90,9 @@ func (m *Machine) Tick(now time.Time) { m.s.Tick(now) }
 
 // Fenced tells the shard that its log can not be written any more.
 func (m *Machine) Fenced(err error) { m.s.Failed(err) }
+
+// NoSpace tells the shard that the disk is full, and when that has passed.
+func (m *Machine) NoSpace(full bool) { m.s.NoSpace(full) }
 
 // Produce queues a batch for a partition. done is called once, when it is written
 // (acks 1), or committed (acks -1), or failed, unless Produce errors.

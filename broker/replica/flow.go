@@ -12,7 +12,7 @@ const (
 	// only. One payload may always go, whatever its size.
 	maxInflightBytes = 16 << 20
 	// maxInflightMessages bounds the messages on their way to one follower.
-	maxInflightMessages = 128
+	maxInflightMessages = 32
 )
 
 // flow is what is on its way to one follower, and what waits until there is room:

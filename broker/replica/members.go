@@ -117,6 +117,10 @@ func (r *Replica) Fence() {
 // HandingOver reports whether a fenced replica still leads.
 func (r *Replica) HandingOver() bool { return r.fenced && r.leader && !r.SoleVoter() }
 
+// Unreachable tells that messages to a peer were lost, as far as the transport knows:
+// Raft then feels its way instead of sending on.
+func (r *Replica) Unreachable(to uint64) { r.node.ReportUnreachable(to) }
+
 // ShipmentEnded tells what became of a Shipment: whether the follower has the
 // snapshot. Raft sends it nothing until then.
 func (r *Replica) ShipmentEnded(to uint64, ok bool) {
