@@ -191,9 +191,13 @@ func (s *Shard) Next(b *record.EntryBuilder, at record.Index) (int64, bool) {
 			s.attach(v.inFlight, it)
 		}
 	}
-	if b.Parts() == 0 {
+	if b.Parts() == 0 && !s.rollDue && !s.entryDue {
 		return 0, false
 	}
+	if s.rollDue {
+		b.Roll()
+	}
+	s.rollDue, s.entryDue = false, false
 	s.gathered = items
 	return e.now, true
 }

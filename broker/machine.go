@@ -103,19 +103,19 @@ func (m *Machine) Produce(p record.PartitionID, b record.Batch, acks int16, done
 // OpenPartition, ClosePartition and MoveLogStart queue a command. done is called
 // once, when it is committed or failed, unless they error.
 func (m *Machine) OpenPartition(p record.PartitionID, done func(error)) error {
-	return m.change(p, partition.OpenCommand([16]byte{byte(p)}, 0), done)
+	return m.change(partitionChange{id: p, command: partition.OpenCommand([16]byte{byte(p)}, 0)}, done)
 }
 
 func (m *Machine) ClosePartition(p record.PartitionID, done func(error)) error {
-	return m.change(p, partition.CloseCommand(), done)
+	return m.change(partitionChange{id: p, command: partition.CloseCommand(), closes: true}, done)
 }
 
 func (m *Machine) MoveLogStart(p record.PartitionID, offset int64, done func(error)) error {
-	return m.change(p, partition.LogStartCommand(offset), done)
+	return m.change(partitionChange{id: p, command: partition.LogStartCommand(offset)}, done)
 }
 
-func (m *Machine) change(p record.PartitionID, c record.Command, done func(error)) error {
-	return m.s.submit(&partitionItem{changes: []partitionChange{{id: p, command: c}}, done: done})
+func (m *Machine) change(c partitionChange, done func(error)) error {
+	return m.s.submit(&partitionItem{changes: []partitionChange{c}, done: done})
 }
 
 // Bounds is where a partition begins and ends, false if it is not open.

@@ -26,11 +26,13 @@ func (s *Shard) Tick(time.Time) {
 	if s.ticks%ticksPerSecond == 0 {
 		s.checkSpace()
 	}
+	s.dueRoom()
 	l := s.leading
 	if l == nil {
 		return
 	}
 	now := s.clock.now()
+	s.rollByAge(now)
 	s.carryOut(l.groups.Tick(now))
 	s.dueHalves(l, now)
 	if s.ticks%ticksPerMinute == 0 {
@@ -53,6 +55,19 @@ func (s *Shard) checkSpace() {
 		} else {
 			s.logger.Info("there is room on the disk again", "dir", s.cfg.Dir, "free_bytes", free)
 		}
+	}
+}
+
+// dueRoom has the log's next segment prepared. With async flush nobody waits for a
+// sync, which is all that prepared room makes faster, and the bytes would be written
+// twice for nothing.
+func (s *Shard) dueRoom() {
+	if s.cfg.Flush != replica.FlushSync || s.status.Load().failed != nil || !s.log.PreparePending() {
+		return
+	}
+	select {
+	case s.roomDue <- struct{}{}:
+	default: // at work
 	}
 }
 

@@ -3,8 +3,11 @@ package broker
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
+
+	"github.com/splashdam/splashdam/broker/commitlog"
 )
 
 // Run serves until the context ends: then it stops taking connections, answers
@@ -20,6 +23,8 @@ func (b *Broker) Run(ctx context.Context) error {
 	case err == nil:
 		ts.start(func() error { b.keepReconciled(running); return nil })
 		ts.start(func() error { b.createTopics(running); return nil })
+		ts.start(func() error { b.scrub(running); return nil })
+		ts.start(func() error { b.keepClean(running); return nil })
 		close(b.ready)
 		err = b.server.Run(ctx)
 	case errors.Is(err, context.Canceled):
@@ -37,6 +42,7 @@ func (s *Shard) run(ctx context.Context) error {
 	ts.start(func() error { return s.host.Run(ctx) })
 	ts.start(func() error { s.writeSnapshots(ctx); return nil })
 	ts.start(func() error { s.workOnHalves(ctx); return nil })
+	ts.start(func() error { s.prepareSegments(ctx); return nil })
 	return ts.wait()
 }
 
@@ -64,6 +70,37 @@ func (s *Shard) workOnHalves(ctx context.Context) {
 			return
 		case actions := <-s.halfWork:
 			s.act(ctx, actions)
+		}
+	}
+}
+
+// roomPause is how long the disk is left alone between two pieces of room. So it is
+// made at up to 100 MB a second: a shard that writes no more than that finds all its
+// segments prepared; one that writes much more, for which the disk's bandwidth counts
+// and not its latency, gives little of it away.
+const roomPause = 10 * time.Millisecond
+
+// prepareSegments makes room for the log's next segment when the loop asks for it.
+func (s *Shard) prepareSegments(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.roomDue:
+		}
+		for s.log.PreparePending() {
+			if err := s.log.Prepare(); err != nil {
+				// The log does without, and a log that is fenced has said so.
+				if !errors.Is(err, commitlog.ErrFenced) && !errors.Is(err, commitlog.ErrClosed) {
+					s.logger.Warn("preparing the next segment", "cause", err)
+				}
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(roomPause):
+			}
 		}
 	}
 }
@@ -99,6 +136,22 @@ func (b *Broker) createTopics(ctx context.Context) {
 		}
 	}
 }
+
+// keepClean carries out retention and cleans the logs, one shard after the other.
+func (b *Broker) keepClean(ctx context.Context) {
+	c := newCleaner(b)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration(min(b.cfg.Settings.CleanerBackoffMs, maxWaitMs)) * time.Millisecond):
+		}
+		c.round(ctx)
+	}
+}
+
+// maxWaitMs is the longest time that a time.Duration holds, in ms.
+const maxWaitMs = int64(math.MaxInt64 / time.Millisecond)
 
 // tasks are goroutines that end together with their owner.
 type tasks struct {

@@ -67,9 +67,16 @@ type Shard struct {
 	since    growth // what was appended since the last snapshot
 	captured chan capture
 	halfWork chan []txn.Action
+	roomDue  chan struct{}
 	// act carries out what is due about half messages.
 	act   func(context.Context, []txn.Action)
 	ticks int
+	// The next entry, be it empty: wanted as such, or to end the segment.
+	entryDue, rollDue bool
+	segmentBegun      int64 // the leader's time in the segment's first entry; 0 before it, ms
+
+	// deaths counts the commands that may have left something for the cleaner.
+	deaths atomic.Uint64
 }
 
 // runner is what runs a shard's replica: a replica.Host or, of a Machine, nobody.
@@ -170,22 +177,24 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 // recoverShard opens or makes the log in cfg.Dir and sets the applied half to its
 // newest snapshot. It lacks what runs it.
 func recoverShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
-	log, err := commitlog.Open(cfg.FS, cfg.Dir, commitlog.Options{})
+	s := &Shard{
+		id: id, cfg: cfg,
+		logger:   cfg.Logger.With("shard", id),
+		clock:    clock{read: cfg.Now},
+		captured: make(chan capture, 1),
+		halfWork: make(chan []txn.Action, 1),
+		roomDue:  make(chan struct{}, 1),
+		waiting:  make(map[group.Token]chan<- kmsg.Response),
+		changed:  func() {},
+	}
+	log, err := commitlog.Open(cfg.FS, cfg.Dir, commitlog.Options{Damaged: s.damaged})
 	if errors.Is(err, commitlog.ErrFutureVersion) {
 		err = fmt.Errorf("%w: start that version: %w", ErrNewerVersion, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of shard %d in %s: %w", id, cfg.Dir, err)
 	}
-	s := &Shard{
-		id: id, cfg: cfg, log: log,
-		logger:   cfg.Logger.With("shard", id),
-		clock:    clock{read: cfg.Now},
-		captured: make(chan capture, 1),
-		halfWork: make(chan []txn.Action, 1),
-		waiting:  make(map[group.Token]chan<- kmsg.Response),
-		changed:  func() {},
-	}
+	s.log = log
 	s.status.Store(&status{})
 	s.queue = newQueue(s.notLeader())
 	if err := s.start(); err != nil {
@@ -305,6 +314,7 @@ func (s *Shard) Apply(e record.Entry) error {
 		s.changed()
 	}
 	s.grown(e)
+	s.follow(e)
 	return nil
 }
 
@@ -347,6 +357,7 @@ func (s *Shard) applyCommand(p record.Part) error {
 			s.log.Forget(p.Partition)
 		}
 		s.touched = append(s.touched, p.Partition)
+		s.deaths.Add(1)
 		return nil
 	case record.OwnerGroup:
 		return s.groups.Apply(c, s.time)
@@ -354,6 +365,7 @@ func (s *Shard) applyCommand(p record.Part) error {
 		if _, open := s.partitions.Bounds(p.Partition); !open {
 			return nil // its topic was deleted while it was on its way
 		}
+		s.deaths.Add(1)
 		return s.halves.Apply(p.Partition, c, s.time)
 	case record.OwnerCluster:
 		v, err := s.cluster.Load().Apply(c, s.time)

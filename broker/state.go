@@ -36,6 +36,7 @@ const (
 type growth struct {
 	bytes, entries, last int64
 	running              bool
+	wanted               bool // with the next entry, by the cleaner
 }
 
 // capture is the state at one moment: views that no longer change.
@@ -53,11 +54,14 @@ type capture struct {
 func (s *Shard) grown(e record.Entry) {
 	s.since.bytes += int64(len(e))
 	s.since.entries++
-	due := s.since.bytes >= max(snapshotMinimum, snapshotGrowth*s.since.last) || s.since.entries >= snapshotEntries
-	if !due || s.since.running {
-		return
+	due := s.since.wanted || s.since.bytes >= max(snapshotMinimum, snapshotGrowth*s.since.last) || s.since.entries >= snapshotEntries
+	if due && !s.since.running {
+		s.takeSnapshot()
 	}
-	s.since.bytes, s.since.entries, s.since.running = 0, 0, true
+}
+
+func (s *Shard) takeSnapshot() {
+	s.since.bytes, s.since.entries, s.since.running, s.since.wanted = 0, 0, true, false
 	s.captured <- s.capture()
 }
 

@@ -87,6 +87,16 @@ func (h *Halves) Get(k Key) (Half, bool) {
 func (h *Halves) Len() int       { return h.known }
 func (h *Halves) Undecided() int { return h.undecided }
 
+// EachHeld calls do with the offset at which a half message is held, in no order, for
+// those that nobody has decided. What is held of the others is of no use any more.
+func (h *Halves) EachHeld(do func(offset int64)) {
+	h.each(func(_ Key, n *Half) {
+		if !n.State.Ended() {
+			do(n.Held)
+		}
+	})
+}
+
 // Close forgets everything about a partition: its topic is deleted, and with it
 // what was held for it.
 func (h *Halves) Close(target record.PartitionID) {

@@ -22,6 +22,12 @@ type BrokerSettings struct {
 	DeleteTopics             bool
 	FlushSync                bool // else async
 	SegmentBytes             int64
+	ScrubBytesPerSecond      int64
+	RollMs                   int64
+	RetentionCheckMs         int64
+	CleanerBackoffMs         int64
+	CleanerKeyMapBytes       int
+	CleanerBytesPerSecond    int64
 	SocketRequestMaxBytes    int
 	MaxConnections           int
 	ConnectionsMaxIdleMs     int64
@@ -138,7 +144,25 @@ var brokerSettings = []brokerSetting{
 			"How long the sender of a half message has to decide before its group is asked, in ms. Counts when the message is prepared."),
 		bind: func(s *BrokerSettings, v string) { s.HalfMessageImmunityMs = toInt32(v) },
 	},
+	{
+		Setting: long("log.cleaner.backoff.ms", 15*secondMs, 1, math.MaxInt64,
+			"How long the cleaner rests between two looks at what there is to delete or compact, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.CleanerBackoffMs = toInt64(v) },
+	},
+	{
+		// Kafka divides it among its cleaner threads; here there is one.
+		Setting: long("log.cleaner.dedupe.buffer.size", 128<<20, 1<<20, math.MaxInt32,
+			"The memory in which the cleaner keeps the keys of topics that it compacts, in bytes. With fewer it takes more passes."),
+		bind: func(s *BrokerSettings, v string) { s.CleanerKeyMapBytes = toInt(v) },
+	},
 	topicDefault("log.cleaner.delete.retention.ms", "delete.retention.ms"),
+	{
+		// Kafka has no limit unless one is set. On one disk a cleaner at full speed is
+		// felt by every producer.
+		Setting: long("log.cleaner.io.max.bytes.per.second", 100<<20, 1<<10, math.MaxInt64,
+			"How much the cleaner reads and writes, together, in bytes per second."),
+		bind: func(s *BrokerSettings, v string) { s.CleanerBytesPerSecond = toInt64(v) },
+	},
 	topicDefault(cleanerMaxLagMs, maxCompactionLagMs),
 	topicDefault("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
 	topicDefault(cleanerMinLagMs, minCompactionLagMs),
@@ -148,16 +172,37 @@ var brokerSettings = []brokerSetting{
 	topicDefault("log.message.timestamp.type", "message.timestamp.type"),
 	topicDefault("log.retention.bytes", "retention.bytes"),
 	{
+		Setting: long("log.retention.check.interval.ms", 5*minuteMs, 1, math.MaxInt64,
+			"How often retention.ms and retention.bytes of all topics are carried out, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.RetentionCheckMs = toInt64(v) },
+	},
+	{
 		Setting: integer("log.retention.hours", 7*24, -1, math.MaxInt32,
-			"retention.ms of topics, in hours, where neither log.retention.ms nor log.retention.minutes is set."+notYetRetention),
+			"retention.ms of topics, in hours, where neither log.retention.ms nor log.retention.minutes is set."),
 	},
 	{
 		Setting: longUnset("log.retention.minutes", -1, math.MaxInt32,
-			"retention.ms of topics, in minutes, where log.retention.ms is not set."+notYetRetention),
+			"retention.ms of topics, in minutes, where log.retention.ms is not set."),
 	},
 	{
 		Setting: longUnset("log.retention.ms", -1, math.MaxInt64,
-			"retention.ms of topics."+notYetRetention),
+			"retention.ms of topics."),
+	},
+	{
+		Setting: integer("log.roll.hours", 7*24, 1, math.MaxInt32,
+			"The age at which a segment of a shard's log ends, in hours, where log.roll.ms is not set."),
+		bind: func(s *BrokerSettings, v string) { s.RollMs = toInt64(v) * hourMs },
+	},
+	{
+		Setting: longUnset("log.roll.ms", 1, math.MaxInt64,
+			"The age at which a segment of a shard's log ends, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.RollMs = toInt64(v) },
+	},
+	{
+		// Ours, named like Kafka's log.cleaner.io.max.bytes.per.second.
+		Setting: long("log.scrub.io.max.bytes.per.second", 16<<20, 1<<10, math.MaxInt64,
+			"How fast what lies on the disk is read to find damage before somebody needs it, in bytes a second. It is read once a day, or without a pause if that takes longer."),
+		bind: func(s *BrokerSettings, v string) { s.ScrubBytesPerSecond = toInt64(v) },
 	},
 	{
 		// Kafka's least is 1 MiB as well; above 2 GiB nothing is gained.

@@ -48,7 +48,6 @@ const (
 	noEffectSharedLog = " Accepted for compatibility; changes nothing: all partitions of a shard share one log, whose files have no settings per topic."
 	noEffectRaft      = " Accepted for compatibility; changes nothing: replication is by Raft, which acknowledges a write once a majority has it and elects only who has it all."
 	noEffectFlush     = " Accepted for compatibility; changes nothing: the broker setting flush decides, for all topics alike."
-	notYetRetention   = " Stored and shown; retention is not carried out yet, nothing is deleted."
 	notYetCompaction  = " Stored and shown; compaction is not carried out yet."
 	notYetTransaction = " Stored and shown; Kafka transactions are not carried out yet."
 )
@@ -94,7 +93,7 @@ type TopicSettings struct {
 var topicSettings = []topicSetting{
 	{
 		Setting: some(cleanupPolicy, policyDelete, []string{policyCompact, policyDelete},
-			"What becomes of old messages: delete removes them by retention.ms and retention.bytes, compact keeps the newest of each key, an empty list keeps all. With compact every message needs a key."+notYetRetention+notYetCompaction),
+			"What becomes of old messages: delete removes them by retention.ms and retention.bytes, compact keeps the newest of each key, an empty list keeps all. With compact every message needs a key."+notYetCompaction),
 		from: from("log.cleanup.policy"),
 		bind: func(t *TopicSettings, v string) {
 			words := splitList(v)
@@ -188,13 +187,13 @@ var topicSettings = []topicSetting{
 	},
 	{
 		Setting: long("retention.bytes", -1, -1, math.MaxInt64,
-			"The size of a partition above which its oldest messages are deleted, in bytes; -1 is no limit."+notYetRetention),
+			"The size of a partition above which its oldest messages are deleted, in bytes; -1 is no limit."),
 		from: from("log.retention.bytes"),
 		bind: func(t *TopicSettings, v string) { t.RetentionBytes = toInt64(v) },
 	},
 	{
 		Setting: long("retention.ms", 7*dayMs, -1, math.MaxInt64,
-			"The age above which messages are deleted, in ms; -1 is no limit."+notYetRetention),
+			"The age above which messages are deleted, in ms; -1 is no limit."),
 		from: []origin{{"log.retention.ms", 1}, {"log.retention.minutes", minuteMs}, {"log.retention.hours", hourMs}},
 		bind: func(t *TopicSettings, v string) { t.RetentionMs = toInt64(v) },
 	},

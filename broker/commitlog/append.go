@@ -5,10 +5,18 @@ import (
 
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/invariant"
+	"github.com/splashdam/splashdam/internal/vfs"
 )
 
-// maxAppendBuffer is how much memory the appender keeps between calls, in bytes.
-const maxAppendBuffer = 8 << 20
+const (
+	// appendBuffer is how many bytes of frames are gathered for one write, but for the
+	// last of them: few enough to be in the processor's cache when the disk's is given
+	// them.
+	appendBuffer = 256 << 10
+	// directBody is the size of an entry from which it is cheaper to write it from where
+	// it lies than to copy it to the others.
+	directBody = 32 << 10
+)
 
 // Append writes entries behind the last one. They are durable after Sync. The
 // first index is Last()+1, and no term is above the hard state's.
@@ -17,10 +25,9 @@ const maxAppendBuffer = 8 << 20
 // the caller calls again with the same entries: those that are there already are
 // skipped. Any other error fences the log.
 //
-// The entries are copied; one write for those that go to one segment. An entry
-// that rolls ends its segment: the segment is synced and the next one is made, so
-// that such a call is slower than others and leaves the log durable up to that
-// entry.
+// Append keeps none of the entries. An entry that rolls ends its segment: the segment
+// is synced and the next one is made, so that such a call is slower than others and
+// leaves the log durable up to that entry.
 func (l *Log) Append(entries []record.Entry) error {
 	if err := l.writable(); err != nil {
 		return err
@@ -67,32 +74,67 @@ func (l *Log) write(entries []record.Entry) error {
 	term, _ := l.win.termOf(last)
 	l.mu.RUnlock()
 	maxTerm := l.hard.get().Term
-	durable, generation := l.Durable(), l.manifest.generation
+	durable, generation := l.Durable(), l.generation
 
-	buf := l.buf[:0]
-	added := make([]placed, 0, len(entries))
+	w := frameWriter{file: s.file, pos: pos, buf: l.buf[:0]}
+	added := l.added[:0]
 	for _, e := range entries {
-		invariant.That(e.Index() == last+1, "append of entry %d, the log ends at %d", e.Index(), last)
-		invariant.That(e.Term() >= term && e.Term() <= maxTerm, "append of entry %d of term %d behind term %d, the hard state has %d", e.Index(), e.Term(), term, maxTerm)
+		if e.Index() != last+1 || e.Term() < term || e.Term() > maxTerm { // the arguments would be allocated for every entry
+			invariant.That(false, "append of entry %d of term %d behind %d of term %d, the hard state has term %d", e.Index(), e.Term(), last, term, maxTerm)
+		}
 		last, term = e.Index(), e.Term()
-		at := s.base + Address(pos) + Address(len(buf))
+		at := s.base + Address(w.end())
 		added = append(added, place(e, at))
-		buf = appendFrame(buf, at, generation, durable, e)
+		w.add(e, at, generation, durable)
 	}
-	_, err := s.file.WriteAt(buf, pos)
-	if l.buf = buf; cap(buf) > maxAppendBuffer {
-		l.buf = nil
-	}
-	if err != nil {
+	w.flush()
+	l.buf, l.added = w.buf[:0], added[:0]
+	if w.err != nil {
 		// What was written lies behind the end, where the next append overwrites it.
-		return l.fail(fmt.Sprintf("appending entries %d to %d to %s", entries[0].Index(), last, s.name()), err)
+		return l.fail(fmt.Sprintf("appending entries %d to %d to %s", entries[0].Index(), last, s.name()), w.err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.win.entries = append(l.win.entries, added...)
-	s.size = pos + int64(len(buf))
+	s.size = w.pos
 	s.full = entries[len(entries)-1].Rolls()
 	return nil
+}
+
+// frameWriter writes frames one behind the other.
+type frameWriter struct {
+	file vfs.File
+	pos  int64 // of buf in the file
+	buf  []byte
+	err  error // the first; nothing is written any more
+}
+
+func (w *frameWriter) end() int64 { return w.pos + int64(len(w.buf)) }
+
+func (w *frameWriter) add(e record.Entry, at Address, generation uint32, durable record.Index) {
+	w.buf = appendFrameHeader(w.buf, at, generation, durable, e)
+	if len(e) >= directBody {
+		w.flush()
+		w.write(e)
+	} else {
+		w.buf = append(w.buf, e...)
+	}
+	w.buf = append(w.buf, framePadding(e)...)
+	if len(w.buf) >= appendBuffer {
+		w.flush()
+	}
+}
+
+func (w *frameWriter) flush() {
+	w.write(w.buf)
+	w.buf = w.buf[:0]
+}
+
+func (w *frameWriter) write(b []byte) {
+	if w.err == nil && len(b) > 0 {
+		_, w.err = w.file.WriteAt(b, w.pos)
+	}
+	w.pos += int64(len(b))
 }
 
 // rollIfFull begins a new segment if the last entry of the open one says so. In
@@ -114,8 +156,8 @@ func (l *Log) rollIfFull() error {
 	if err := l.syncLocked(); err != nil {
 		return err
 	}
-	m := segmentMeta{first: last + 1, generation: l.manifest.generation, base: s.base + Address(s.size)}
-	next, err := createSegment(l.fs, l.dir, m)
+	m := segmentMeta{first: last + 1, generation: l.generation, base: s.base + Address(s.size)}
+	next, err := l.nextSegment(m)
 	if err != nil {
 		return l.fail("creating segment "+m.name(), err)
 	}
@@ -129,7 +171,24 @@ func (l *Log) rollIfFull() error {
 	return nil
 }
 
-// trimFile cuts what a failed append may have left behind the last frame.
+// nextSegment makes the file of a segment, of the room if there is some, and returns
+// when it would survive a crash.
+func (l *Log) nextSegment(m segmentMeta) (*segment, error) {
+	s := l.takeRoom(m)
+	if s == nil {
+		var err error
+		if s, err = createSegment(l.fs, l.dir, m); err != nil {
+			return nil, err
+		}
+	}
+	if err := syncDir(l.fs, l.dir); err != nil {
+		_ = s.file.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// trimFile cuts what is behind the last frame: room, or what a failed append left.
 func (l *Log) trimFile(s *segment) error {
 	size, err := s.file.Size()
 	if err != nil || size == s.size {

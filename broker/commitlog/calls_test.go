@@ -28,7 +28,7 @@ func TestEachOperationMakesTheseCalls(t *testing.T) {
 		fmt.Fprintf(&out, "%s\n", what)
 		must(t, do())
 	}
-	step("open an empty directory", func() (err error) { h.log, err = Open(f, dir, Options{}); return err })
+	step("open an empty directory", func() (err error) { h.log, err = Open(f, dir, pieces); return err })
 	step("set the term", func() error { return h.setHard(1, 1, 0) })
 	step("append two entries", func() error { return h.append(false, false) })
 	step("sync", h.sync)
@@ -48,6 +48,8 @@ func TestEachOperationMakesTheseCalls(t *testing.T) {
 		return err
 	})
 	step("read an entry", func() error { _, err := h.log.Entry(record.Index(4)); return err })
+	step("make room for the next segment", h.prepare)
+	step("append over a roll into the room", func() error { return h.append(true, false) })
 	step("close", h.close)
 	step("open", func() (err error) { h.log, err = Open(f, dir, Options{}); return err })
 

@@ -12,9 +12,25 @@ import (
 // Readers of every kind beside an appender that rolls, seals, cuts and snapshots.
 // The race detector watches; every batch read must be sound and in its place.
 func TestReadersRunBesideEverything(t *testing.T) {
-	h := start(t, vfs.NewMem())
+	h := newHistory()
+	var err error
+	h.log, err = Open(vfs.NewMem(), dir, pieces)
+	must(t, err)
+	must(t, h.setHard(1, 1, 0))
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
+	readers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := h.log.Prepare(); err != nil {
+				t.Errorf("preparing: %v", err)
+			}
+		}
+	})
 	for i := range 3 {
 		readers.Go(func() {
 			p := partitions[i]

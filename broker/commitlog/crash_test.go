@@ -11,9 +11,50 @@ import (
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
+// lives are the scripts that the tests of this file go through: the written one
+// and a random one, or many where tests may take long.
+func lives() []uint64 {
+	n := 2
+	switch {
+	case testing.Short():
+		n = 1
+	case long:
+		n = 25
+	}
+	list := make([]uint64, n)
+	for i := range list {
+		list[i] = uint64(i)
+	}
+	return list
+}
+
+// every is the numbers from 1 to total, or in a random life, unless tests may take
+// long, a sample of them.
+func every(life uint64, total int) []int {
+	stride := 1
+	if life > 0 && !long {
+		stride = 5
+	}
+	var list []int
+	for n := 1 + int(life)%stride; n <= total; n += stride {
+		list = append(list, n)
+	}
+	return list
+}
+
+func newLife(life uint64) *history {
+	h := newHistory()
+	h.life = life
+	return h
+}
+
 // run goes through the script until a step fails.
 func (h *history) run(fsys vfs.FS) error {
-	for i, step := range h.script(fsys) {
+	steps := h.script(fsys)
+	if h.life > 0 {
+		steps = h.randomScript(fsys)
+	}
+	for i, step := range steps {
 		if err := step(); err != nil {
 			return fmt.Errorf("step %d: %w", i, err)
 		}
@@ -21,11 +62,11 @@ func (h *history) run(fsys vfs.FS) error {
 	return nil
 }
 
-// calls is how many I/O calls the script makes.
-func calls(t *testing.T) int {
+// calls is how many I/O calls a life makes.
+func calls(t *testing.T, life uint64) int {
 	t.Helper()
 	f := vfs.NewFault(vfs.NewMem(), nil)
-	must(t, newHistory().run(f))
+	must(t, newLife(life).run(f))
 	return f.Calls()
 }
 
@@ -40,7 +81,7 @@ func (h *history) after(fsys vfs.FS) error {
 			}
 		}
 	}
-	l, err := Open(fsys, dir, Options{})
+	l, err := Open(fsys, dir, pieces)
 	if err != nil {
 		return err
 	}
@@ -81,6 +122,13 @@ func (h *history) after(fsys vfs.FS) error {
 	// it nothing that was never appended.
 	var found []record.Entry
 	for _, s := range l.Segments() {
+		// What was cleaned away, or rewritten, had been synced.
+		for s.First > record.Index(len(found)+1) || s.Edition > 0 && s.Last > record.Index(len(found)) {
+			found = append(found, h.entries[len(found)])
+		}
+		if s.Edition > 0 {
+			continue
+		}
 		f, err := fsys.Open(dir + "/" + s.Name)
 		if err != nil {
 			return err
@@ -92,6 +140,9 @@ func (h *history) after(fsys vfs.FS) error {
 				return err
 			}
 			e := append(record.Entry(nil), fr.entry...)
+			if h.gone[string(e)] {
+				return fmt.Errorf("entry %d was cut, and is back", e.Index())
+			}
 			if e.Index() != record.Index(len(found)+1) || !h.tried[string(e)] {
 				return fmt.Errorf("entry %d behind %d was never appended", e.Index(), len(found))
 			}
@@ -118,6 +169,9 @@ func (h *history) after(fsys vfs.FS) error {
 			return err
 		}
 	}
+	if err := h.prepare(); err != nil {
+		return err
+	}
 	if err := h.append(false, true, false); err != nil {
 		return err
 	}
@@ -128,6 +182,13 @@ func (h *history) after(fsys vfs.FS) error {
 		return err
 	}
 	if err := h.seal(); err != nil {
+		return err
+	}
+	h.kill(1, 1)
+	if err := h.clean(); err != nil {
+		return err
+	}
+	if err := h.check(); err != nil {
 		return err
 	}
 	if err := h.reopen(fsys); err != nil {
@@ -151,78 +212,106 @@ func TestACrashAtAnyCallLosesNothingThatWasSynced(t *testing.T) {
 	if testing.Short() {
 		seeds = 1
 	}
-	for n := 1; n <= calls(t)+1; n++ {
-		for seed := range seeds {
+	for _, life := range lives() {
+		for _, n := range every(life, calls(t, life)+1) {
+			for seed := range seeds {
+				mem := vfs.NewMem()
+				h := newLife(life)
+				if err := h.run(vfs.NewFault(mem, vfs.CrashAt(n))); err != nil && !errors.Is(err, vfs.ErrCrashed) {
+					t.Fatalf("life %d, call %d: %v", life, n, err)
+				}
+				left := mem.CrashClean()
+				if seed > 0 {
+					left = mem.Crash(rand.New(rand.NewPCG(seed, uint64(n))))
+				}
+				if err := h.after(left); err != nil {
+					t.Fatalf("life %d, crash at call %d, seed %d: %v", life, n, seed, err)
+				}
+			}
+		}
+	}
+}
+
+// What was written survives the process, synced or not: that is all that is promised
+// where flushing is asynchronous.
+func TestTheDeathOfTheProcessAtAnyCallLosesNothingThatWasAppended(t *testing.T) {
+	for _, life := range lives() {
+		for _, n := range every(life, calls(t, life)+1) {
 			mem := vfs.NewMem()
-			h := newHistory()
+			h := newLife(life)
 			if err := h.run(vfs.NewFault(mem, vfs.CrashAt(n))); err != nil && !errors.Is(err, vfs.ErrCrashed) {
-				t.Fatalf("call %d: %v", n, err)
+				t.Fatalf("life %d, call %d: %v", life, n, err)
 			}
-			left := mem.CrashClean()
-			if seed > 0 {
-				left = mem.Crash(rand.New(rand.NewPCG(seed, uint64(n))))
-			}
-			if err := h.after(left); err != nil {
-				t.Fatalf("crash at call %d, seed %d: %v", n, seed, err)
+			h.synced = max(h.synced, h.appended)
+			if err := h.after(mem); err != nil {
+				t.Fatalf("life %d, death at call %d: %v", life, n, err)
 			}
 		}
 	}
 }
 
 func TestACrashWhileOpeningAfterACrash(t *testing.T) {
-	total := calls(t)
-	for n := 3; n <= total; n += 5 {
-		mem := vfs.NewMem()
-		h := newHistory()
-		if err := h.run(vfs.NewFault(mem, vfs.CrashAt(n))); err != nil && !errors.Is(err, vfs.ErrCrashed) {
-			t.Fatal(err)
+	for _, life := range lives() {
+		total := calls(t, life)
+		stride := 5
+		if long {
+			stride = 1
 		}
-		for k := 1; ; k++ {
-			rnd := rand.New(rand.NewPCG(uint64(n), uint64(k)))
-			left := mem.Crash(rnd)
-			f := vfs.NewFault(left, vfs.CrashAt(k))
-			l, err := Open(f, dir, Options{})
-			if err == nil {
-				_ = l.Close() // the crash may come here
-				break
+		for n := 3; n <= total; n += stride {
+			mem := vfs.NewMem()
+			h := newLife(life)
+			if err := h.run(vfs.NewFault(mem, vfs.CrashAt(n))); err != nil && !errors.Is(err, vfs.ErrCrashed) {
+				t.Fatal(err)
 			}
-			if !errors.Is(err, vfs.ErrCrashed) {
-				t.Fatalf("crash at call %d, then at %d: %v", n, k, err)
-			}
-			again := *h
-			again.tried = make(map[string]bool)
-			for e := range h.tried {
-				again.tried[e] = true
-			}
-			if err := again.after(left.Crash(rnd)); err != nil {
-				t.Fatalf("crash at call %d, then at call %d of opening: %v", n, k, err)
+			for k := 1; ; k++ {
+				rnd := rand.New(rand.NewPCG(uint64(n), uint64(k)))
+				left := mem.Crash(rnd)
+				f := vfs.NewFault(left, vfs.CrashAt(k))
+				l, err := Open(f, dir, Options{})
+				if err == nil {
+					_ = l.Close() // the crash may come here
+					break
+				}
+				if !errors.Is(err, vfs.ErrCrashed) {
+					t.Fatalf("life %d, crash at call %d, then at %d: %v", life, n, k, err)
+				}
+				if err := h.clone().after(left.Crash(rnd)); err != nil {
+					t.Fatalf("life %d, crash at call %d, then at call %d of opening: %v", life, n, k, err)
+				}
 			}
 		}
 	}
 }
 
 func TestAFullDiskAtAnyCallLosesNothing(t *testing.T) {
-	for n := 1; n <= calls(t); n++ {
-		for _, short := range []bool{false, true} {
-			mem := vfs.NewMem()
-			h := newHistory()
-			h.retry = true
-			f := vfs.NewFault(mem, func(op vfs.Op) error {
-				switch {
-				case op.N != n:
-					return nil
-				case short && op.Kind == vfs.OpWrite:
-					return vfs.ShortWrite(op.Bytes/2, vfs.ErrNoSpace)
-				}
-				return vfs.ErrNoSpace
-			})
-			err := h.run(f)
-			if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
-				t.Fatalf("disk full at call %d: %v", n, err)
+	for _, life := range lives() {
+		for _, n := range every(life, calls(t, life)) {
+			fullDisk(t, life, n)
+		}
+	}
+}
+
+func fullDisk(t *testing.T, life uint64, n int) {
+	t.Helper()
+	for _, short := range []bool{false, true} {
+		mem := vfs.NewMem()
+		h := newLife(life)
+		h.retry = true
+		f := vfs.NewFault(mem, func(op vfs.Op) error {
+			switch {
+			case op.N != n:
+				return nil
+			case short && op.Kind == vfs.OpWrite:
+				return vfs.ShortWrite(op.Bytes/2, vfs.ErrNoSpace)
 			}
-			if err := h.after(mem.Crash(rand.New(rand.NewPCG(1, uint64(n))))); err != nil {
-				t.Fatalf("disk full at call %d (%v), then a crash: %v", n, err, err)
-			}
+			return vfs.ErrNoSpace
+		})
+		err := h.run(f)
+		if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
+			t.Fatalf("disk full at call %d: %v", n, err)
+		}
+		if err := h.after(mem.Crash(rand.New(rand.NewPCG(1, uint64(n))))); err != nil {
+			t.Fatalf("disk full at call %d (%v), then a crash: %v", n, err, err)
 		}
 	}
 }
@@ -279,57 +368,62 @@ func TestAnAppendThatFindsTheDiskFullIsRetried(t *testing.T) {
 func TestAnErrorAtAnyCallFencesTheLogAndLosesNothing(t *testing.T) {
 	errDisk := errors.New("input/output error")
 	fenced := 0
-	for n := 1; n <= calls(t); n++ {
-		mem := vfs.NewMem()
-		h := newHistory()
-		f := vfs.NewFault(mem, func(op vfs.Op) error {
-			if op.N == n {
-				return vfs.ShortWrite(op.Bytes/2, errDisk)
-			}
-			return nil
-		})
-		err := h.run(f)
-		if err != nil && !errors.Is(err, errDisk) {
-			t.Fatalf("error at call %d: %v", n, err)
-		}
-		if errors.Is(err, ErrFenced) && h.log.writable() != ErrClosed {
-			fenced++
-			count := f.Calls()
-			for what, again := range map[string]error{
-				"append":   h.log.Append([]record.Entry{h.next(false)}),
-				"sync":     h.log.Sync(),
-				"truncate": h.log.TruncateSuffix(h.log.Last()),
-				"set":      h.log.SetHardState(HardState{Term: 99}),
-				"seal":     h.log.Seal(),
-			} {
-				if !errors.Is(again, ErrFenced) || !errors.Is(again, errDisk) {
-					t.Errorf("error at call %d, then %s: %v", n, what, again)
-				}
-			}
-			if f.Calls() != count {
-				t.Errorf("error at call %d: the fenced log still reaches for the disk", n)
-			}
-			if _, err := h.log.Read(nil, 1, 0, 1<<62, 1<<20, true); err != nil {
-				t.Errorf("error at call %d: the fenced log cannot be read: %v", n, err)
-			}
-		}
-		// The process ends and starts again; or the power fails too.
-		again := *h
-		again.tried = map[string]bool{}
-		for e := range h.tried {
-			again.tried[e] = true
-		}
-		crashed := mem.Crash(rand.New(rand.NewPCG(2, uint64(n))))
-		if err := h.after(mem); err != nil {
-			t.Fatalf("error at call %d, then a start: %v", n, err)
-		}
-		if err := again.after(crashed); err != nil {
-			t.Fatalf("error at call %d, then a crash: %v", n, err)
+	for _, life := range lives() {
+		for _, n := range every(life, calls(t, life)) {
+			fenced += oneError(t, life, n, errDisk)
 		}
 	}
 	if fenced < 30 {
 		t.Errorf("only %d errors fenced the log", fenced)
 	}
+}
+
+// oneError lets call n fail, and returns 1 if that fenced the log.
+func oneError(t *testing.T, life uint64, n int, errDisk error) (fenced int) {
+	t.Helper()
+	mem := vfs.NewMem()
+	h := newLife(life)
+	f := vfs.NewFault(mem, func(op vfs.Op) error {
+		if op.N == n {
+			return vfs.ShortWrite(op.Bytes/2, errDisk)
+		}
+		return nil
+	})
+	err := h.run(f)
+	if err != nil && !errors.Is(err, errDisk) {
+		t.Fatalf("error at call %d: %v", n, err)
+	}
+	if errors.Is(err, ErrFenced) && h.log.writable() != ErrClosed {
+		fenced++
+		count := f.Calls()
+		for what, again := range map[string]error{
+			"append":   h.log.Append([]record.Entry{h.next(false)}),
+			"sync":     h.log.Sync(),
+			"truncate": h.log.TruncateSuffix(h.log.Last()),
+			"set":      h.log.SetHardState(HardState{Term: 99}),
+			"seal":     h.log.Seal(),
+		} {
+			if !errors.Is(again, ErrFenced) || !errors.Is(again, errDisk) {
+				t.Errorf("error at call %d, then %s: %v", n, what, again)
+			}
+		}
+		if f.Calls() != count {
+			t.Errorf("error at call %d: the fenced log still reaches for the disk", n)
+		}
+		if _, err := h.log.Read(nil, 1, 0, 1<<62, 1<<20, true); err != nil {
+			t.Errorf("error at call %d: the fenced log cannot be read: %v", n, err)
+		}
+	}
+	// The process ends and starts again; or the power fails too.
+	again := h.clone()
+	crashed := mem.Crash(rand.New(rand.NewPCG(2, uint64(n))))
+	if err := h.after(mem); err != nil {
+		t.Fatalf("error at call %d, then a start: %v", n, err)
+	}
+	if err := again.after(crashed); err != nil {
+		t.Fatalf("error at call %d, then a crash: %v", n, err)
+	}
+	return fenced
 }
 
 func TestASyncThatFailedIsNeverTriedAgain(t *testing.T) {

@@ -32,6 +32,9 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 	for _, name := range names {
 		size := len(content(t, mem, name))
 		stride := map[string]int{segmentSuffix: 7, indexSuffix: 211}[name[max(0, len(name)-4):]]
+		if long {
+			stride = 1
+		}
 		for at := 0; at < size; at += max(1, stride) {
 			bad := copyFS(t, mem)
 			edit(t, bad, name, func(b []byte) []byte { b[at] ^= 1 << (at % 8); return b })
@@ -81,6 +84,9 @@ func (h *history) checkServed(t *testing.T, name string, at int) {
 	for _, p := range partitions {
 		list := h.batches(p)
 		for i, b := range list {
+			if !h.judge.lives(p, b) {
+				continue
+			}
 			got, err := h.log.Read(nil, p, b.BaseOffset(), 1<<62, 1<<20, true)
 			var want []byte
 			for _, b := range list[i:] {

@@ -38,7 +38,7 @@ type PartInfo struct {
 
 // Dump calls do for every frame of a segment file, in order. Bytes that are not a
 // frame are one call with Err set, and Dump goes on with the next frame behind
-// them. It reads the file only and needs no log to be open. It returns what do
+// them. Zeros up to the end of the file are room, and no call. It reads the file only and needs no log to be open. It returns what do
 // returns, ErrFutureVersion, a *CorruptionError for a file that does not begin as a
 // segment, or what the disk said.
 func Dump(fsys vfs.FS, name string, do func(FrameInfo) error) error {
@@ -56,6 +56,7 @@ func Dump(fsys vfs.FS, name string, do func(FrameInfo) error) error {
 	}
 	for pos := int64(segmentHeaderSize); pos < size; {
 		scan := newScanner(f, m.base, pos, size)
+		scan.room = true
 		for err = error(nil); err == nil; {
 			var fr frame
 			if fr, err = scan.next(); err == nil {

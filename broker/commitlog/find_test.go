@@ -54,7 +54,7 @@ func (h *history) checkTimes(t interface {
 	t.Helper()
 	list := h.records(p)
 	top := int64(len(list)) + 1
-	for start := int64(0); start <= top; start++ {
+	for start := max(0, h.judge[p]); start <= top; start++ {
 		for end := start; end <= top; end++ {
 			offset, ts, ok, err := h.log.MaxTimestamp(p, start, end)
 			wo, wt, wok := h.maxTimestamp(p, start, end)

@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -58,17 +59,34 @@ func frameChecksum(b []byte, at Address) uint32 {
 
 // appendFrame appends the frame of an entry that will stand at address at.
 func appendFrame(dst []byte, at Address, generation uint32, durable record.Index, e record.Entry) []byte {
-	var h [FrameHeaderSize]byte
+	dst = appendFrameHeader(dst, at, generation, durable, e)
+	dst = append(dst, e...)
+	return append(dst, framePadding(e)...)
+}
+
+func appendFrameHeader(dst []byte, at Address, generation uint32, durable record.Index, e record.Entry) []byte {
+	n := len(dst)
+	dst = append(dst, make([]byte, FrameHeaderSize)...)
+	h := dst[n:]
 	binary.LittleEndian.PutUint32(h[0:], frameMagic)
 	binary.LittleEndian.PutUint16(h[4:], frameVersion)
 	binary.LittleEndian.PutUint32(h[8:], uint32(len(e)))
 	binary.LittleEndian.PutUint32(h[12:], generation)
 	binary.LittleEndian.PutUint64(h[16:], uint64(durable))
-	binary.LittleEndian.PutUint32(h[24:], frameChecksum(h[:], at))
-	dst = append(dst, h[:]...)
-	dst = append(dst, e...)
-	var zero [frameAlign]byte
-	return append(dst, zero[:frameSize(len(e))-FrameHeaderSize-int64(len(e))]...)
+	// The address is not part of the frame: it only passes through, so that nothing is
+	// allocated for it.
+	binary.LittleEndian.PutUint64(h[24:], uint64(at))
+	sum := crc32.Update(crc32.Checksum(h[24:32], castagnoli), castagnoli, h[:24])
+	binary.LittleEndian.PutUint32(h[24:], sum)
+	binary.LittleEndian.PutUint32(h[28:], 0)
+	return dst
+}
+
+var zeros [frameAlign]byte
+
+// framePadding is the zeros behind an entry in its frame.
+func framePadding(e record.Entry) []byte {
+	return zeros[:frameSize(len(e))-FrameHeaderSize-int64(len(e))]
 }
 
 // parseFrameHeader errors with ErrFutureVersion or errDamage.
@@ -107,10 +125,14 @@ func (f frame) end() int64 { return f.pos + frameSize(len(f.entry)) }
 
 // scanner reads the frames of a segment one behind the other.
 type scanner struct {
+	file      io.ReaderAt
 	r         *bufio.Reader
 	base      Address
 	pos, size int64
 	buf       []byte
+	// room says that the file may end in room that was made for frames to come: then
+	// nothing but zeros, which are no frame, up to its end.
+	room bool
 }
 
 const scanBuffer = 256 << 10
@@ -118,15 +140,20 @@ const scanBuffer = 256 << 10
 // newScanner begins at a position where a frame begins; size is the file's.
 func newScanner(file io.ReaderAt, base Address, pos, size int64) *scanner {
 	r := bufio.NewReaderSize(io.NewSectionReader(file, pos, size-pos), int(max(16, min(scanBuffer, size-pos))))
-	return &scanner{r: r, base: base, pos: pos, size: size}
+	return &scanner{file: file, r: r, base: base, pos: pos, size: size}
 }
 
 // next returns the next frame, valid until the call after it; io.EOF where the
-// file ends behind a whole frame. Bytes that are not a frame are errDamage, and
+// file, or what is not room, ends behind a whole frame. Bytes that are not a frame are errDamage, and
 // the scanner stays in front of them. Any other error is the disk's.
 func (s *scanner) next() (frame, error) {
 	if s.pos == s.size {
 		return frame{}, io.EOF
+	}
+	if s.room {
+		if end, err := s.atRoom(); err != nil || end {
+			return frame{}, cmp.Or(err, io.EOF)
+		}
 	}
 	if s.size-s.pos < FrameHeaderSize {
 		return frame{}, damagef("%d bytes are fewer than a frame header", s.size-s.pos)
@@ -164,6 +191,22 @@ func (s *scanner) next() (frame, error) {
 	return f, nil
 }
 
+// atRoom reports whether there are only zeros from here on.
+func (s *scanner) atRoom() (bool, error) {
+	b, err := s.r.Peek(int(min(FrameHeaderSize, s.size-s.pos)))
+	if err == nil && !isZero(b) {
+		return false, nil
+	}
+	empty := false
+	if err == nil {
+		empty, err = zeroFrom(s.file, s.pos, s.size)
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading at %s: %w", s.base+Address(s.pos), noEOF(err))
+	}
+	return empty, nil
+}
+
 // noEOF is for reads inside the known size of a file, where the end is no end but
 // a file that shrank.
 func noEOF(err error) error {
@@ -176,8 +219,13 @@ func noEOF(err error) error {
 // findFrame looks for the first valid frame at or behind pos, which is a multiple
 // of the frame alignment.
 func findFrame(file io.ReaderAt, base Address, pos, size int64) (frame, bool, error) {
+	return searchFrame(file, base, pos, size, size)
+}
+
+// searchFrame is findFrame for a frame that begins in front of limit.
+func searchFrame(file io.ReaderAt, base Address, pos, limit, size int64) (frame, bool, error) {
 	chunk := make([]byte, scanBuffer)
-	for size-pos >= FrameHeaderSize {
+	for pos < limit && size-pos >= FrameHeaderSize {
 		part := chunk[:min(int64(len(chunk)), size-pos)]
 		if _, err := file.ReadAt(part, pos); err != nil && err != io.EOF {
 			return frame{}, false, fmt.Errorf("reading at %s: %w", base+Address(pos), err)

@@ -29,7 +29,12 @@ import (
 //	40  u64  rows
 //	48  u64  directory rows
 //	56  u32  generation of the segment
-//	60       zeros
+//	60  u32  edition of the segment
+//	64  u64  entries in it
+//	72  u64  length of the entries together, without frames
+//	80  u64  CRC-64         of their headers (Digest)
+//	88  u32  holes: runs of damaged bytes around which the index was made
+//	92       zeros
 //
 // Then come the blocks of rows, 85 in each, one row for a batch, sorted by
 // partition and offset:
@@ -51,6 +56,10 @@ import (
 //	 0  u32  partition
 //	 4  i64  next offset
 //	12  i64  max timestamp of all batches so far
+//
+// Where batches were cleaned away the directory stands at least behind what is left,
+// and at most where it stood when the segment was first sealed: it still says where
+// to look for an offset or a time, for both rise with it.
 //
 // A find reads a few blocks; nothing is loaded as a whole. Every block is verified
 // when it is read.
@@ -142,10 +151,16 @@ type indexHead struct {
 	size        int64
 	rows, dirs  int64
 	generation  uint32
+	edition     uint32
+	digest      Digest
+	holes       uint32
 }
 
-func headOf(m segmentMeta, rows, dirs int64) indexHead {
-	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation}
+func headOf(m segmentMeta, rows, dirs int64, d Digest, holes uint32) indexHead {
+	return indexHead{
+		first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs,
+		generation: m.generation, edition: m.edition, digest: d, holes: holes,
+	}
 }
 
 func (h indexHead) rowBlocks() int64 { return (h.rows + rowsPerBlock - 1) / rowsPerBlock }
@@ -172,6 +187,11 @@ func (h indexHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[40:], uint64(h.rows))
 	binary.LittleEndian.PutUint64(b[48:], uint64(h.dirs))
 	binary.LittleEndian.PutUint32(b[56:], h.generation)
+	binary.LittleEndian.PutUint32(b[60:], h.edition)
+	binary.LittleEndian.PutUint64(b[64:], h.digest.Entries)
+	binary.LittleEndian.PutUint64(b[72:], h.digest.Bytes)
+	binary.LittleEndian.PutUint64(b[80:], h.digest.Sum)
+	binary.LittleEndian.PutUint32(b[88:], h.holes)
 	putBlockHeader(b, headBlock, 0)
 	return b
 }
@@ -191,6 +211,13 @@ func decodeIndexHead(b []byte, fileSize int64) (indexHead, error) {
 		rows:       int64(binary.LittleEndian.Uint64(b[40:])),
 		dirs:       int64(binary.LittleEndian.Uint64(b[48:])),
 		generation: binary.LittleEndian.Uint32(b[56:]),
+		edition:    binary.LittleEndian.Uint32(b[60:]),
+		digest: Digest{
+			Entries: binary.LittleEndian.Uint64(b[64:]),
+			Bytes:   binary.LittleEndian.Uint64(b[72:]),
+			Sum:     binary.LittleEndian.Uint64(b[80:]),
+		},
+		holes: binary.LittleEndian.Uint32(b[88:]),
 	}
 	if h.rows < 0 || h.dirs < 0 || h.rows > fileSize || h.dirs > fileSize || h.blocks() > math.MaxUint32 || h.blocks()*blockSize != fileSize {
 		return indexHead{}, damagef("index of %d rows and %d directory rows in %d bytes", h.rows, h.dirs, fileSize)
@@ -198,30 +225,67 @@ func decodeIndexHead(b []byte, fileSize int64) (indexHead, error) {
 	return h, nil
 }
 
-// indexWriter fills blocks and writes them in larger pieces.
+// indexWriter writes an index block by block: all rows, then the directory, each in
+// their order, and last the head. It holds indexWriteBuffer bytes, however long the
+// index is.
 type indexWriter struct {
-	file   vfs.File
-	buf    []byte
-	pos    int64
-	number uint32
+	file       vfs.File
+	buf        []byte // whole blocks; the last one is being filled
+	pos        int64  // of buf in the file
+	number     uint32 // of the last block
+	kind       blockKind
+	filled     int // rows in the last block
+	rows, dirs int64
+	digest     Digest // of the segment's entries, the caller's
+	holes      uint32 // the caller's
 }
 
 const indexWriteBuffer = 64 * blockSize
 
-// put writes a block whose rows begin at blockHeaderSize.
-func (w *indexWriter) put(kind blockKind, fill func(rows []byte)) error {
-	if len(w.buf) == indexWriteBuffer {
-		if err := w.flush(); err != nil {
-			return err
-		}
+func newIndexWriter(f vfs.File) *indexWriter {
+	return &indexWriter{file: f, buf: make([]byte, blockSize, indexWriteBuffer), kind: headBlock}
+}
+
+func (w *indexWriter) addRow(p record.PartitionID, r row) error {
+	b, err := w.room(rowBlock, rowSize, rowsPerBlock)
+	if err == nil {
+		putRow(b, p, r)
+		w.rows++
 	}
-	n := len(w.buf)
-	w.buf = append(w.buf, make([]byte, blockSize)...)
-	b := w.buf[n:]
-	fill(b[blockHeaderSize:])
-	putBlockHeader(b, kind, w.number)
-	w.number++
-	return nil
+	return err
+}
+
+func (w *indexWriter) addDirectoryRow(e directoryRow) error {
+	b, err := w.room(directoryBlock, directoryRowSize, dirRowsPerBlock)
+	if err == nil {
+		putDirectoryRow(b, e)
+		w.dirs++
+	}
+	return err
+}
+
+// room is where the next row goes, in a new block if the last one is full or of
+// another kind.
+func (w *indexWriter) room(kind blockKind, size, most int) ([]byte, error) {
+	if w.kind != kind || w.filled == most {
+		w.closeBlock()
+		if len(w.buf) == indexWriteBuffer {
+			if err := w.flush(); err != nil {
+				return nil, err
+			}
+		}
+		w.buf = append(w.buf, make([]byte, blockSize)...)
+		w.kind, w.filled, w.number = kind, 0, w.number+1
+	}
+	b := w.buf[len(w.buf)-blockSize+blockHeaderSize+w.filled*size:]
+	w.filled++
+	return b, nil
+}
+
+func (w *indexWriter) closeBlock() {
+	if w.kind != headBlock {
+		putBlockHeader(w.buf[len(w.buf)-blockSize:], w.kind, w.number)
+	}
 }
 
 func (w *indexWriter) flush() error {
@@ -231,44 +295,101 @@ func (w *indexWriter) flush() error {
 	return err
 }
 
+// finish writes the head, and all that is not written yet. The caller syncs.
+func (w *indexWriter) finish(m segmentMeta) error {
+	w.closeBlock()
+	head := headOf(m, w.rows, w.dirs, w.digest, w.holes).encode()
+	if w.pos == 0 {
+		copy(w.buf, head)
+		return w.flush()
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	_, err := w.file.WriteAt(head, 0)
+	return err
+}
+
 // writeIndex writes the index file of a full segment and returns when a crash
 // cannot take it away.
 func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []directoryRow) error {
-	partitions := mem.partitions()
-	total := 0
-	for _, p := range partitions {
-		total += len(mem.rows[p])
-	}
 	return replaceFile(fsys, dir, indexName(m.name()), func(f vfs.File) error {
-		w := &indexWriter{file: f, buf: make([]byte, 0, indexWriteBuffer), number: 1}
-		w.buf = append(w.buf, headOf(m, int64(total), int64(len(dirs))).encode()...)
-		which, next := 0, 0
-		for left := total; left > 0; left -= rowsPerBlock {
-			err := w.put(rowBlock, func(b []byte) {
-				for i := range min(left, rowsPerBlock) {
-					for next == len(mem.rows[partitions[which]]) {
-						which, next = which+1, 0
-					}
-					putRow(b[i*rowSize:], partitions[which], mem.rows[partitions[which]][next])
-					next++
+		w := newIndexWriter(f)
+		for _, p := range mem.partitions() {
+			for _, r := range mem.rows[p] {
+				if err := w.addRow(p, r); err != nil {
+					return err
 				}
-			})
-			if err != nil {
+			}
+		}
+		for _, e := range dirs {
+			if err := w.addDirectoryRow(e); err != nil {
 				return err
 			}
 		}
-		for rest := dirs; len(rest) > 0; rest = rest[min(len(rest), dirRowsPerBlock):] {
-			err := w.put(directoryBlock, func(b []byte) {
-				for i := range min(len(rest), dirRowsPerBlock) {
-					putDirectoryRow(b[i*directoryRowSize:], rest[i])
-				}
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return w.flush()
+		w.digest, w.holes = mem.digest, mem.holes
+		return w.finish(m)
 	})
+}
+
+// indexScan reads the rows of an index one behind the other, with a buffer of its own: what
+// is read once must not drive out of the cache what is read often.
+type indexScan struct {
+	x    *indexFile
+	kind blockKind
+	rows int64 // left
+	size int   // of a row
+	most int   // in a block
+	buf  []byte
+	rest []byte // of the block that is being read
+	next uint32 // block to read
+	at   int    // in buf
+	pace func(bytes int) error
+}
+
+// indexScanBuffer is what a scan holds, in bytes.
+const indexScanBuffer = 16 * blockSize
+
+// scanRows begins at the first row.
+func (x *indexFile) scanRows(pace func(int) error) *indexScan {
+	return &indexScan{x: x, kind: rowBlock, rows: x.rows, size: rowSize, most: rowsPerBlock, next: 1, pace: pace}
+}
+
+// scanDirectory begins at the first row of the directory.
+func (x *indexFile) scanDirectory(pace func(int) error) *indexScan {
+	return &indexScan{x: x, kind: directoryBlock, rows: x.dirs, size: directoryRowSize, most: dirRowsPerBlock, next: uint32(1 + x.rowBlocks()), pace: pace}
+}
+
+// read returns the bytes of the next row, valid until the call after it; nil behind the
+// last one.
+func (s *indexScan) read() ([]byte, error) {
+	if s.rows == 0 {
+		return nil, nil
+	}
+	if len(s.rest) < s.size {
+		if s.at == len(s.buf) {
+			left := (s.rows + int64(s.most) - 1) / int64(s.most) * blockSize
+			s.buf = make([]byte, min(left, indexScanBuffer))
+			if err := s.pace(len(s.buf)); err != nil {
+				return nil, err
+			}
+			if err := readFull(s.x.file, s.buf, int64(s.next)*blockSize); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.x.name, err)
+			}
+			s.at = 0
+		}
+		b := s.buf[s.at:][:blockSize]
+		if err := checkBlock(b, s.kind, s.next); err != nil {
+			return nil, &CorruptionError{s.x.name, Address(s.next) * blockSize, err}
+		}
+		s.at += blockSize
+		s.next++
+		s.rest = b[blockHeaderSize:][:s.most*s.size]
+	}
+	b := s.rest[:s.size]
+	s.rest = s.rest[s.size:]
+	s.rows--
+	return b, nil
 }
 
 // indexFile is the index of a sealed segment, read block by block.
@@ -307,7 +428,7 @@ func (x *indexFile) readHead(m segmentMeta) error {
 	if x.indexHead, err = decodeIndexHead(b, size); err != nil {
 		return err
 	}
-	if want := headOf(m, x.rows, x.dirs); x.indexHead != want {
+	if want := headOf(m, x.rows, x.dirs, x.digest, x.holes); x.indexHead != want {
 		return damagef("index of another segment: %+v, want %+v", x.indexHead, want)
 	}
 	return nil

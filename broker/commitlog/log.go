@@ -3,6 +3,7 @@ package commitlog
 import (
 	"fmt"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -16,19 +17,31 @@ type Options struct {
 	// IndexCache is how many bytes of segment indexes stay in memory; 0 means
 	// 16 MiB. Too few cost a few more reads for each find in old segments.
 	IndexCache int
+	// Damaged, if set, is told of every place where damage is found, once: by Open, by
+	// whoever reads, by Scrub. It may be called concurrently, and must not call the log.
+	Damaged func(*CorruptionError)
+
+	roomPiece int64 // in tests; 0 means the constant
 }
 
 // Log is the log of one shard. See the package comment for who may call what.
 type Log struct {
-	fs    vfs.FS
-	dir   string
-	cache *blockCache
-	// warnings of Open.
-	warnings []string
-
-	manifest *manifest // the appender's
+	fs       vfs.FS
+	dir      string
+	cache    *blockCache
+	manifest *manifest
 	hard     *hardState
-	buf      []byte // the appender's, for frames
+	// The appender's: the generation of the log, as the manifest has it, and room
+	// for frames.
+	generation uint32
+	buf        []byte
+	added      []placed
+
+	room room
+
+	damage damageList
+	// holed is that an index was made around damage: see segment.holes.
+	holed atomic.Bool
 
 	// fatal is the first error that left the disk in doubt.
 	fatal atomic.Pointer[error]
@@ -38,16 +51,21 @@ type Log struct {
 	// syncMu is held over every sync of a segment, and over what changes which
 	// segment is open or where it ends.
 	syncMu sync.Mutex
+	// snapMu is held while a snapshot is written or installed.
+	snapMu sync.Mutex
 
-	mu     sync.RWMutex
-	closed bool
-	set    *segmentSet
-	win    window
+	mu       sync.RWMutex
+	closed   bool
+	warnings []string
+	set      *segmentSet
+	win      window
 	// committed is the last index that was passed to Committed or that the newest
 	// snapshot covered when the log was opened; directory is as it stands there.
 	committed record.Index
 	directory directory
 	snapshots []*Snapshot // newest first; of the older one no sections
+	shipments map[*Shipment]struct{}
+	stage     *Stage // the receipt under way, nil if there is none
 }
 
 // SegmentInfo describes a segment.
@@ -58,11 +76,19 @@ type SegmentInfo struct {
 	Base       Address
 	Size       int64 // bytes
 	Generation uint32
+	Edition    uint32 // 0 as it was appended; else rewritten
 	Sealed     bool
+	// Digest of a sealed segment's entries. Sealed segments of two replicas that
+	// cover the same indexes and were not rewritten have the same.
+	Digest Digest
 }
 
-// Warnings is what Open repaired or did without, a sentence each.
-func (l *Log) Warnings() []string { return l.warnings }
+// Warnings is what Open, or Install, repaired or did without, a sentence each.
+func (l *Log) Warnings() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.warnings)
+}
 
 // Durable is the highest index that a power loss cannot take.
 func (l *Log) Durable() record.Index { return record.Index(l.durable.Load()) }
@@ -73,10 +99,13 @@ func (l *Log) Segments() []SegmentInfo {
 	defer l.mu.RUnlock()
 	list := make([]SegmentInfo, 0, len(l.set.list))
 	for i, s := range l.set.list {
-		info := SegmentInfo{Name: s.name(), First: s.first, Base: s.base, Size: s.size, Generation: s.generation, Sealed: s.sealed}
-		if i+1 < len(l.set.list) {
+		info := SegmentInfo{Name: s.name(), First: s.first, Base: s.base, Size: s.size, Generation: s.generation, Edition: s.edition, Sealed: s.sealed}
+		switch {
+		case s.sealed:
+			info.Last, info.Digest = s.last, s.index.Load().digest
+		case i+1 < len(l.set.list):
 			info.Last = l.set.list[i+1].first - 1
-		} else {
+		default:
 			info.Last = l.win.last()
 		}
 		list = append(list, info)
@@ -88,8 +117,11 @@ func (l *Log) Segments() []SegmentInfo {
 func (l *Log) Size() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	open := l.set.open()
-	return int64(open.base-l.set.list[0].base) + open.size
+	var size int64
+	for _, s := range l.set.list {
+		size += s.size
+	}
+	return size
 }
 
 // OpenSegmentSize is the bytes of the segment that is appended to, from which the
@@ -116,7 +148,7 @@ func (l *Log) SetHardState(hs HardState) error {
 		return nil
 	}
 	sync := hs.Term != old.Term || hs.Vote != old.Vote
-	if err := l.hard.set(hs, sync, l.Durable(), l.manifest.generation); err != nil {
+	if err := l.hard.set(hs, sync, l.Durable(), l.generation); err != nil {
 		return l.fail("writing the hard state", err)
 	}
 	return nil
@@ -176,6 +208,7 @@ func (l *Log) fenced() error {
 func (l *Log) fail(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	if retryable(err) {
+		l.giveUpRoom()
 		return err
 	}
 	l.fatal.CompareAndSwap(nil, &err)
@@ -194,7 +227,7 @@ func (l *Log) Close() error {
 		err = l.Sync()
 	}
 	if err == nil {
-		if err = l.hard.set(l.hard.get(), true, l.Durable(), l.manifest.generation); err != nil {
+		if err = l.hard.set(l.hard.get(), true, l.Durable(), l.generation); err != nil {
 			err = l.fail("writing the hard state", err)
 		}
 	}
@@ -204,6 +237,7 @@ func (l *Log) Close() error {
 	l.closed = true
 	l.mu.Unlock()
 	l.closeFiles()
+	l.giveUpRoom()
 	return err
 }
 

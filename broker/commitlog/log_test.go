@@ -33,8 +33,15 @@ type history struct {
 	log *Log
 	// entries is the log as it should be; entries[i] has index i+1.
 	entries []record.Entry
-	// tried is every entry that was ever given to Append, by its bytes.
+	// tried is every entry that was ever given to Append, by its bytes; gone are
+	// those that a call of TruncateSuffix has cut.
 	tried map[string]bool
+	gone  map[string]bool
+	// life is which script it goes through: 0 is the written one, any other number
+	// seeds a random one.
+	life uint64
+	// appended: up to which index a call of Append has returned.
+	appended record.Index
 	// synced, committed: up to which index a call has returned.
 	synced    record.Index
 	committed record.Index
@@ -44,9 +51,56 @@ type history struct {
 	snapTried record.Index
 	// retry a call that found the disk full.
 	retry bool
+	// judge is what was said to be dead, and may be gone.
+	judge starts
 }
 
-func newHistory() *history { return &history{tried: map[string]bool{}} }
+// starts is a judge: where each partition's log begins; -1 is a closed one.
+type starts map[record.PartitionID]int64
+
+func (j starts) Judge(p record.PartitionID) Verdict {
+	return Verdict{Start: j[p], Closed: j[p] < 0}
+}
+
+func (j starts) lives(p record.PartitionID, b record.Batch) bool {
+	v := j.Judge(p)
+	return v.lives(rowOf(b, 0))
+}
+
+func atOnce(int) error { return nil }
+
+func (h *history) clean() error {
+	return h.do(func() error {
+		_, err := h.log.Clean(h.judge, CleanOptions{SegmentSize: 1 << 20, Pace: atOnce})
+		if errors.Is(err, errNoGain) {
+			return nil
+		}
+		return err
+	})
+}
+
+// kill moves the start of a partition's log, over n of its batches.
+func (h *history) kill(p record.PartitionID, n int) {
+	for _, b := range h.batches(p) {
+		if h.judge.lives(p, b) && n > 0 {
+			h.judge[p] = b.NextOffset()
+			n--
+		}
+	}
+}
+
+func newHistory() *history {
+	return &history{tried: map[string]bool{}, gone: map[string]bool{}, judge: starts{}}
+}
+
+// clone is a history that can go on alone; the log stays the same.
+func (h *history) clone() *history {
+	c := *h
+	c.tried, c.gone = maps.Clone(h.tried), maps.Clone(h.gone)
+	c.judge = maps.Clone(h.judge)
+	c.entries = slices.Clone(h.entries)
+	return &c
+}
 
 // standings is the next offsets and highest times behind the first n entries.
 func (h *history) standings(n record.Index) directory {
@@ -103,8 +157,13 @@ func (h *history) append(rolls ...bool) error {
 		e := slices.Clone(h.next(roll))
 		h.entries = append(h.entries, e)
 		h.tried[string(e)] = true
+		delete(h.gone, string(e))
 	}
-	return h.do(func() error { return h.log.Append(h.entries[begin:]) })
+	if err := h.do(func() error { return h.log.Append(h.entries[begin:]) }); err != nil {
+		return err
+	}
+	h.appended = record.Index(len(h.entries))
+	return nil
 }
 
 func (h *history) sync() error {
@@ -124,9 +183,16 @@ func (h *history) commit(to record.Index) error {
 }
 
 func (h *history) truncate(last record.Index) error {
+	cut := h.entries[last:]
 	h.entries = h.entries[:last]
-	h.synced = min(h.synced, last)
-	return h.do(func() error { return h.log.TruncateSuffix(last) })
+	h.synced, h.appended = min(h.synced, last), min(h.appended, last)
+	if err := h.do(func() error { return h.log.TruncateSuffix(last) }); err != nil {
+		return err
+	}
+	for _, e := range cut {
+		h.gone[string(e)] = true
+	}
+	return nil
 }
 
 func (h *history) setHard(term record.Term, vote uint64, commit record.Index) error {
@@ -136,6 +202,19 @@ func (h *history) setHard(term record.Term, vote uint64, commit record.Index) er
 		return err
 	}
 	h.hard = hs
+	return nil
+}
+
+// pieces makes room in pieces that suit the segments of a test.
+var pieces = Options{roomPiece: 256}
+
+// prepare makes all the room that is wanted now.
+func (h *history) prepare() error {
+	for h.log.PreparePending() {
+		if err := h.log.Prepare(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -164,7 +243,7 @@ func (h *history) reopen(fsys vfs.FS) error {
 		return err
 	}
 	h.synced = record.Index(len(h.entries))
-	l, err := Open(fsys, dir, Options{})
+	l, err := Open(fsys, dir, pieces)
 	if err != nil {
 		return err
 	}
@@ -224,33 +303,46 @@ func (h *history) check() error {
 		}
 	}
 	for _, p := range partitions {
-		var want []byte
-		list := h.batches(p)
-		for _, b := range list {
-			want = append(want, b...)
-		}
-		got, err := l.Read(nil, p, 0, 1<<62, 1<<30, false)
-		if err != nil {
-			return fmt.Errorf("reading %v: %w", p, err)
-		}
-		if !bytes.Equal(got, want) {
-			return fmt.Errorf("%v holds %d bytes, want %d", p, len(got), len(want))
-		}
-		for _, b := range list {
-			for o := b.BaseOffset(); o < b.NextOffset(); o++ {
-				if got, err := l.Read(nil, p, o, 1<<62, 1, true); err != nil || !bytes.Equal(got, b) {
-					return fmt.Errorf("reading %v at %d: %d bytes, want %d, %v", p, o, len(got), len(b), err)
-				}
-			}
+		if err := h.checkBatches(p); err != nil {
+			return err
 		}
 	}
 	return l.checkIndexes()
+}
+
+// checkBatches reads all of a partition: what lives is there, as it was appended, and of
+// what is dead perhaps some, and nothing else.
+func (h *history) checkBatches(p record.PartitionID) error {
+	l, list := h.log, h.batches(p)
+	got, err := l.Read(nil, p, 0, 1<<62, 1<<30, false)
+	if err != nil {
+		return fmt.Errorf("reading %v: %w", p, err)
+	}
+	for _, b := range list {
+		if bytes.HasPrefix(got, b) {
+			got = got[len(b):]
+		} else if h.judge.lives(p, b) {
+			return fmt.Errorf("%v: the batch at %d is not there", p, b.BaseOffset())
+		}
+	}
+	if len(got) > 0 {
+		return fmt.Errorf("%v holds %d bytes that it should not", p, len(got))
+	}
+	for _, b := range list {
+		for o := b.BaseOffset(); o < b.NextOffset() && h.judge.lives(p, b); o++ {
+			if got, err := l.Read(nil, p, o, 1<<62, 1, true); err != nil || !bytes.Equal(got, b) {
+				return fmt.Errorf("reading %v at %d: %d bytes, want %d, %v", p, o, len(got), len(b), err)
+			}
+		}
+	}
+	return nil
 }
 
 // checkIndexes compares every index, in memory and on disk, with one made from the
 // frames of its segment, and the directory with all that was committed.
 func (l *Log) checkIndexes() error {
 	d := directory{}
+	cleaned := l.manifest.cleaned() > 0
 	for _, s := range l.set.list {
 		mem := newMemIndex()
 		scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
@@ -268,10 +360,10 @@ func (l *Log) checkIndexes() error {
 			}
 		}
 		if x := s.index.Load(); x != nil {
-			if err := x.compare(mem, d); err != nil {
+			if err := x.compare(mem, d, cleaned); err != nil {
 				return fmt.Errorf("%s: %w", x.name, err)
 			}
-			if dirs := int64(len(d)); x.dirs != dirs {
+			if dirs := int64(len(d)); !cleaned && x.dirs != dirs {
 				return fmt.Errorf("%s: %d directory rows, want %d", x.name, x.dirs, dirs)
 			}
 			continue
@@ -280,13 +372,18 @@ func (l *Log) checkIndexes() error {
 			return fmt.Errorf("the index of %s in memory is %v, from scratch it is %v", s.name(), s.mem.rows, mem.rows)
 		}
 	}
-	if !maps.Equal(l.directory, d) {
+	for p, e := range d {
+		if have, ok := l.directory[p]; cleaned && ok && (have.next < e.next || have.maxTime < e.maxTime) {
+			return fmt.Errorf("%v stands at %+v, its batches at %+v", p, have, e)
+		}
+	}
+	if !cleaned && !maps.Equal(l.directory, d) {
 		return fmt.Errorf("the directory is %v, from scratch it is %v", l.directory, d)
 	}
 	return nil
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -311,9 +408,11 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	appendEntries := func(rolls ...bool) { add(func() error { return h.append(rolls...) }) }
 	commit := func(i record.Index) { add(func() error { return h.commit(i) }) }
 	snap := func(i record.Index) { add(func() error { return h.snap(i) }) }
-	add(func() (err error) { h.log, err = Open(fsys, dir, Options{}); return err })
+	prepare := func() { add(h.prepare) }
+	add(func() (err error) { h.log, err = Open(fsys, dir, pieces); return err })
 	add(func() error { return h.setHard(1, 1, 0) })
 	appendEntries(false, false, false)
+	prepare()
 	add(h.sync)
 	commit(2)
 	add(func() error { return h.setHard(1, 1, 2) })
@@ -321,6 +420,7 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	commit(5)
 	add(h.seal)
 	appendEntries(false, false)
+	prepare()
 	add(h.sync)
 	commit(7)
 	snap(6)
@@ -341,9 +441,17 @@ func (h *history) script(fsys vfs.FS) []func() error {
 	commit(14) // by the others; here it is not yet durable
 	snap(14)
 	add(h.sync)
+	add(func() error { h.kill(1, 3); h.kill(2, 2); h.kill(7, 2); return h.clean() })
 	add(func() error { return h.reopen(fsys) })
+	prepare()
 	appendEntries(true)
 	appendEntries(false)
+	add(func() error {
+		for _, p := range partitions {
+			h.kill(p, 2)
+		}
+		return h.clean()
+	})
 	add(h.sync)
 	commit(15)
 	add(h.seal)
@@ -381,7 +489,7 @@ func TestALogKeepsWhatItIsGiven(t *testing.T) {
 	}
 	r, err := Verify(mem, dir)
 	must(t, err)
-	if len(r.Problems) > 0 || r.Last != 16 || r.Indexes != 4 || r.Snapshots != 2 {
+	if len(r.Problems) > 0 || r.Last != 16 || r.Indexes != 3 || r.Snapshots != 2 {
 		t.Errorf("verify: %+v", r)
 	}
 }

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
+	"sync"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/invariant"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -14,27 +17,37 @@ import (
 // durable before what it tells of is relied upon:
 //
 //	 0  u32  CRC-32C     over bytes 4 to 63
-//	 4  u16  kind        1 segment added, 2 segment sealed, 3 suffix cut
+//	 4  u16  kind        1 segment added, 2 segment sealed, 3 suffix cut,
+//	                     4 segments replaced by one, 5 segments removed,
+//	                     6 receipt begun, 7 shipment installed
 //	 6  u16  zero
 //	 8  u64  sequence    the record's number in the file, from 1
-//	16  u32  generation  1: of the segment; 2: of the segment; 3: of the log from now on
-//	20  u32  zero
-//	24  u64  first       1, 2: the segment's first index
-//	32  u64  last        2: the segment's last index; 3: the last index that stays
+//	16  u32  generation  1, 2, 4: of the segment; 3: of the log from now on;
+//	                     6, 7: of the files that were received
+//	20  u32  edition     1, 2, 4: of the segment
+//	24  u64  first       1, 2: the segment's first index; 4, 5: of the first of them
+//	32  u64  last        2: the segment's last index; 3: the last index that stays;
+//	                     4, 5: the last index of the last of them; 7: the snapshot's
 //	40  u64  base        1: the segment's base address
-//	48  u64  size        2: the length of the segment's file
+//	48  u64  size        2, 4: the length of the segment's file
 //	56  u64  zero
 //
 // behind a header of the same size: magic u32 "SDMF", version u16, zeros, and at
 // 60 a CRC-32C over bytes 0 to 59. A cut drops the segments that begin behind the
-// index after the last one that stays.
+// index after the last one that stays. Only sealed segments are replaced or
+// removed. The new one takes the place, the base address and the generation of the
+// first that it replaces, and is sealed. A receipt reserves a generation for files
+// that are no part of the log yet; the installation of what was received replaces the
+// manifest by one that names them, and says from which snapshot on the log counts.
 //
 // Records are as long as each other so that what follows a bad one can still be
 // read: a bad record with another behind it is damage. A bad one at the end is
 // taken for a write that a crash interrupted. Were it damage, then either nothing
 // had followed from the record, and nothing is lost with it, or frames tell:
-// those of a segment that is not in the manifest though its name has the
-// manifest's generation, and those of a generation above the manifest's.
+// those of a segment that is not in the manifest though it lies behind all that are
+// and its name has the manifest's generation, and those of a generation above the
+// manifest's. A lost replacement or removal is made again; if the old files were
+// deleted already, they are missed.
 const (
 	manifestName    = "manifest"
 	manifestMagic   = 0x464d4453 // "SDMF"
@@ -48,12 +61,17 @@ const (
 	segmentAdded  changeKind = 1
 	segmentSealed changeKind = 2
 	suffixCut     changeKind = 3
+	replaced      changeKind = 4
+	removed       changeKind = 5
+	receiptBegun  changeKind = 6
+	installed     changeKind = 7
 )
 
 // change is one record of the manifest.
 type change struct {
 	kind       changeKind
 	generation uint32
+	edition    uint32
 	first      record.Index
 	last       record.Index
 	base       Address
@@ -65,6 +83,7 @@ func (c change) encode(sequence uint64) []byte {
 	binary.LittleEndian.PutUint16(b[4:], uint16(c.kind))
 	binary.LittleEndian.PutUint64(b[8:], sequence)
 	binary.LittleEndian.PutUint32(b[16:], c.generation)
+	binary.LittleEndian.PutUint32(b[20:], c.edition)
 	binary.LittleEndian.PutUint64(b[24:], uint64(c.first))
 	binary.LittleEndian.PutUint64(b[32:], uint64(c.last))
 	binary.LittleEndian.PutUint64(b[40:], uint64(c.base))
@@ -83,6 +102,7 @@ func decodeChange(b []byte, sequence uint64) (change, error) {
 	return change{
 		kind:       changeKind(binary.LittleEndian.Uint16(b[4:])),
 		generation: binary.LittleEndian.Uint32(b[16:]),
+		edition:    binary.LittleEndian.Uint32(b[20:]),
 		first:      record.Index(binary.LittleEndian.Uint64(b[24:])),
 		last:       record.Index(binary.LittleEndian.Uint64(b[32:])),
 		base:       Address(binary.LittleEndian.Uint64(b[40:])),
@@ -96,8 +116,15 @@ type layout struct {
 	generation uint32
 	// cutLast is the last index that the last cut left. A frame behind it belongs
 	// to the log only if it has the generation.
-	cutLast  record.Index
-	segments []segmentMeta // oldest first, the sealed ones before the others
+	cutLast record.Index
+	// staged is the generation of the files of a receipt, 0 if there never was one
+	// or it was installed.
+	staged uint32
+	// installed is the snapshot that came with the last shipment, and the generation
+	// of what came with it: older snapshots count no more. 0 if there was none.
+	installed           record.Index
+	installedGeneration uint32
+	segments            []segmentMeta // oldest first, the sealed ones before the others
 }
 
 // apply errors with errDamage for a record that cannot follow the ones before.
@@ -108,18 +135,19 @@ func (l *layout) apply(c change) error {
 			return damagef("segment of generation %d in generation %d", c.generation, l.generation)
 		}
 		if n := len(l.segments); n > 0 {
-			if prev := l.segments[n-1]; c.first <= prev.first || c.base < prev.base+segmentHeaderSize {
+			prev := l.segments[n-1]
+			if c.first <= max(prev.first, prev.last) || c.base < prev.base+Address(max(prev.size, segmentHeaderSize)) {
 				return damagef("segment %d at %s added behind segment %d at %s", c.first, c.base, prev.first, prev.base)
 			}
 		}
-		l.segments = append(l.segments, segmentMeta{first: c.first, generation: c.generation, base: c.base})
+		l.segments = append(l.segments, segmentMeta{first: c.first, generation: c.generation, edition: c.edition, base: c.base})
 	case segmentSealed:
 		for i := range l.segments {
 			s := &l.segments[i]
-			if s.first != c.first || s.generation != c.generation {
+			if !s.same(c.segment()) {
 				continue
 			}
-			if s.sealed || i > 0 && !l.segments[i-1].sealed || c.last < c.first || c.size <= segmentHeaderSize {
+			if s.sealed || i > 0 && !l.segments[i-1].sealed || c.last < c.first || c.size < segmentHeaderSize {
 				return damagef("segment %d sealed at %d out of turn", c.first, c.last)
 			}
 			if i+1 < len(l.segments) {
@@ -131,6 +159,38 @@ func (l *layout) apply(c change) error {
 			return nil
 		}
 		return damagef("segment %d sealed, which is not there", c.first)
+	case replaced:
+		from, to, err := l.sealedRange(c.first, c.last)
+		if err != nil {
+			return fmt.Errorf("replacing: %w", err)
+		}
+		old, end := l.segments[from], l.segments[to-1].base+Address(l.segments[to-1].size)
+		if c.generation != old.generation || c.edition <= old.edition || c.size < segmentHeaderSize || Address(c.size) > end-old.base {
+			return damagef("segment %d to %d of generation %d, edition %d, %d bytes replaces generation %d, edition %d, %d bytes",
+				c.first, c.last, c.generation, c.edition, c.size, old.generation, old.edition, end-old.base)
+		}
+		m := c.segment()
+		m.base, m.sealed, m.last, m.size = old.base, true, c.last, c.size
+		l.segments = slices.Replace(l.segments, from, to, m)
+	case removed:
+		from, to, err := l.sealedRange(c.first, c.last)
+		if err != nil {
+			return fmt.Errorf("removing: %w", err)
+		}
+		if to == len(l.segments) {
+			return damagef("removing the segments up to %d, which are the last", c.last)
+		}
+		l.segments = slices.Delete(l.segments, from, to)
+	case receiptBegun:
+		if c.generation == 0 || c.generation == l.generation {
+			return damagef("receipt of generation %d in generation %d", c.generation, l.generation)
+		}
+		l.staged = c.generation
+	case installed:
+		if c.generation == 0 || c.generation >= l.generation || c.last < l.installed {
+			return damagef("snapshot %d of generation %d installed in generation %d", c.last, c.generation, l.generation)
+		}
+		l.installed, l.installedGeneration = c.last, c.generation
 	case suffixCut:
 		if c.generation <= l.generation {
 			return damagef("cut of generation %d in generation %d", c.generation, l.generation)
@@ -153,18 +213,46 @@ func (l *layout) apply(c change) error {
 	return nil
 }
 
-// changes is the shortest list of records that adds up to the layout.
+// nextGeneration is one that nothing has had yet.
+func (l *layout) nextGeneration() uint32 { return max(l.generation, l.staged) + 1 }
+
+// segment is the one that a record of kind 1, 2 or 4 is about.
+func (c change) segment() segmentMeta {
+	return segmentMeta{first: c.first, generation: c.generation, edition: c.edition}
+}
+
+// sealedRange finds the sealed segments, from..to-1, that begin with an index and
+// end with another. It errors with errDamage if there are none that do.
+func (l *layout) sealedRange(first, last record.Index) (from, to int, err error) {
+	from = slices.IndexFunc(l.segments, func(m segmentMeta) bool { return m.first == first })
+	for to = from; from >= 0 && to < len(l.segments) && l.segments[to].sealed; to++ {
+		if l.segments[to].last == last {
+			return from, to + 1, nil
+		}
+	}
+	return 0, 0, damagef("no sealed segments from entry %d to %d", first, last)
+}
+
+// changes is the shortest list of records that adds up to the layout. A segment is
+// sealed before the next is added: a gap that a removal left is none to be missed.
 func (l *layout) changes() []change {
 	var list []change
 	if l.generation > 1 {
 		list = append(list, change{kind: suffixCut, generation: l.generation, last: l.cutLast})
 	}
-	for _, s := range l.segments {
-		list = append(list, change{kind: segmentAdded, generation: s.generation, first: s.first, base: s.base})
+	if l.installed > 0 {
+		list = append(list, change{kind: installed, generation: l.installedGeneration, last: l.installed})
+	}
+	if l.staged > 0 {
+		list = append(list, change{kind: receiptBegun, generation: l.staged})
 	}
 	for _, s := range l.segments {
+		c := change{generation: s.generation, edition: s.edition, first: s.first}
+		c.kind, c.base = segmentAdded, s.base
+		list = append(list, c)
 		if s.sealed {
-			list = append(list, change{kind: segmentSealed, generation: s.generation, first: s.first, last: s.last, size: s.size})
+			c.kind, c.base, c.last, c.size = segmentSealed, 0, s.last, s.size
+			list = append(list, c)
 		}
 	}
 	return list
@@ -223,13 +311,17 @@ func decodeManifest(b []byte) (layout, uint64, error) {
 	return l, n, nil
 }
 
-// manifest is the open file. Only the appender uses it.
+// manifest is the open file. The appender and the cleaner write records; whoever
+// does holds mu, also over the sync. Nothing else is locked inside of it.
 type manifest struct {
+	mu sync.Mutex
 	layout
 	fs      vfs.FS
 	dir     string
 	file    vfs.File
 	records uint64
+	// failed is the first error after which nobody knows what is in the file.
+	failed error
 }
 
 func createManifest(fsys vfs.FS, dir string, l layout) error {
@@ -293,10 +385,23 @@ func readAll(f vfs.File, limit int64) ([]byte, error) {
 // record makes a change durable. If the disk is full nothing has changed, and it
 // may be tried again; after any other error the log must be fenced.
 func (m *manifest) record(c change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failed != nil {
+		return m.failed
+	}
+	err := m.write(c)
+	if err != nil && !retryable(err) {
+		m.failed = err
+	}
+	return err
+}
+
+func (m *manifest) write(c change) error {
 	next := m.layout
 	next.segments = append([]segmentMeta(nil), m.segments...)
 	if err := next.apply(c); err != nil {
-		return err
+		invariant.That(false, "%v", err)
 	}
 	if m.records >= uint64(4*len(m.segments)+64) {
 		if err := m.rewrite(next); err != nil {
@@ -315,6 +420,64 @@ func (m *manifest) record(c change) error {
 	return nil
 }
 
+// next is nextGeneration of the manifest as it stands.
+func (m *manifest) next() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.nextGeneration()
+}
+
+// installedIndex is that of the snapshot that was installed last, 0 if none was.
+func (m *manifest) installedIndex() record.Index {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.installed
+}
+
+// now is the log's generation.
+func (m *manifest) now() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.generation
+}
+
+// stagedGeneration is that of the files of a receipt, 0 if there are none.
+func (m *manifest) stagedGeneration() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.staged
+}
+
+// reserve returns the generation of the files of a receipt, which is the same until
+// one is installed.
+func (m *manifest) reserve() (uint32, error) {
+	m.mu.Lock()
+	staged, next := m.staged, m.nextGeneration()
+	m.mu.Unlock()
+	if staged > 0 {
+		return staged, nil
+	}
+	return next, m.record(change{kind: receiptBegun, generation: next})
+}
+
+// install makes the log one of the given segments: those that it had, which must
+// still be its own, and those of the receipt. In the same step the snapshot up to
+// which they go becomes the oldest that counts, and the generation rises.
+func (m *manifest) install(kept, received []segmentMeta, index record.Index) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range kept {
+		if !slices.Contains(m.segments, k) {
+			return fmt.Errorf("%w: segment %s has gone meanwhile", ErrStale, k.name())
+		}
+	}
+	return m.rewrite(layout{
+		generation: m.nextGeneration(), cutLast: index,
+		installed: index, installedGeneration: m.staged,
+		segments: slices.Concat(kept, received),
+	})
+}
+
 // rewrite replaces the file by the shortest one that says the same.
 func (m *manifest) rewrite(next layout) error {
 	if err := createManifest(m.fs, m.dir, next); err != nil {
@@ -331,4 +494,19 @@ func (m *manifest) rewrite(next layout) error {
 		return err
 	}
 	return nil
+}
+
+// check verifies the file on the disk and returns how much was read.
+func (m *manifest) check() (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, err := readAll(m.file, maxManifestSize)
+	if err != nil {
+		return 0, err
+	}
+	_, n, err := decodeManifest(b)
+	if err == nil && n != m.records {
+		err = &CorruptionError{manifestName, Address(n+1) * manifestRecord, damagef("it ends behind record %d, not %d", n, m.records)}
+	}
+	return int64(len(b)), err
 }

@@ -17,7 +17,7 @@ func TestALogDoesWhatAListOfEntriesWouldDo(t *testing.T) {
 		mem := vfs.NewMem()
 		h := newHistory()
 		var err error
-		if h.log, err = Open(mem, dir, Options{IndexCache: blockSize}); err != nil {
+		if h.log, err = Open(mem, dir, Options{IndexCache: blockSize, roomPiece: 256}); err != nil {
 			t.Fatal(err)
 		}
 		ok := func(err error) {
@@ -48,7 +48,8 @@ func TestALogDoesWhatAListOfEntriesWouldDo(t *testing.T) {
 			"cut": func(t *rapid.T) {
 				ok(h.truncate(h.committed + record.Index(rapid.IntRange(0, int(last()-h.committed)).Draw(t, "keep"))))
 			},
-			"term": func(t *rapid.T) { ok(h.setHard(h.hard.Term+1, 2, h.committed)) },
+			"term":    func(t *rapid.T) { ok(h.setHard(h.hard.Term+1, 2, h.committed)) },
+			"prepare": func(t *rapid.T) { ok(h.prepare()) },
 			"seal": func(t *rapid.T) {
 				ok(h.seal())
 				if h.log.SealPending() {

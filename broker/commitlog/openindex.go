@@ -82,7 +82,10 @@ func directoryOf(rows []directoryRow) directory {
 // memIndex is the index of a segment that is not sealed. Rows are only ever added,
 // so a slice of them stays good without the lock.
 type memIndex struct {
-	rows map[record.PartitionID][]row
+	rows   map[record.PartitionID][]row
+	digest Digest
+	// holes is how many runs of damaged bytes it was made around.
+	holes uint32
 }
 
 func newMemIndex() *memIndex { return &memIndex{rows: make(map[record.PartitionID][]row)} }

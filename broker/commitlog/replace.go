@@ -11,13 +11,7 @@ import (
 // nothing between: a temporary name, sync, rename, sync of the directory.
 func replaceFile(fsys vfs.FS, dir, name string, write func(vfs.File) error) error {
 	tmp := path.Join(dir, name+tmpSuffix)
-	f, err := fsys.Create(tmp)
-	if errors.Is(err, vfs.ErrExist) {
-		if err := fsys.Remove(tmp); err != nil {
-			return err
-		}
-		f, err = fsys.Create(tmp)
-	}
+	f, err := createOver(fsys, tmp)
 	if err != nil {
 		return err
 	}
@@ -37,4 +31,16 @@ func replaceFile(fsys vfs.FS, dir, name string, write func(vfs.File) error) erro
 		return err
 	}
 	return syncDir(fsys, dir)
+}
+
+// createOver makes an empty file in the place of one that an earlier attempt left.
+func createOver(fsys vfs.FS, name string) (vfs.File, error) {
+	f, err := fsys.Create(name)
+	if errors.Is(err, vfs.ErrExist) {
+		if err := fsys.Remove(name); err != nil {
+			return nil, err
+		}
+		f, err = fsys.Create(name)
+	}
+	return f, err
 }

@@ -22,15 +22,23 @@ import (
 //	 6  u16  zero
 //	 8  u64  first index
 //	16  u64  base address   of the file's first byte
-//	24  u32  generation     of the log when the file was made
+//	24  u32  generation     of the log when the segment was begun
 //	28  u32  CRC-32C        over bytes 0 to 27 and 32 to 63
-//	32       zeros
+//	32  u32  edition        0 as it was appended; else rewritten, one more each time
+//	36       zeros
 //	64       frames
 //
-// Its name is the first index in 20 digits and the generation in 8 hex digits. No
-// two segments of a log ever have the same name and different content: the same
-// index begins a segment twice only if a suffix was cut, which raises the
-// generation.
+// Its name is the first index in 20 digits, the generation in 8 hex digits and,
+// unless it is 0, the edition in 8 more. No two segments of a log ever have the
+// same name and different content: the same index begins a segment twice only if a
+// suffix was cut, which raises the generation, or if the segment was rewritten,
+// which raises the edition.
+//
+// A rewritten segment holds what lives of the entries from its first index to its
+// last, and stands for one or several that were neighbours: it has the first one's
+// first index, generation and base address, and is no longer than all of them
+// together. Its frames hold batches only, in entries that are marked as rewritten,
+// all with the index of the range's last entry; they are no Raft entries any more.
 const (
 	segmentMagic      = 0x47534453 // "SDSG"
 	segmentVersion    = 1
@@ -41,29 +49,39 @@ const (
 	tmpSuffix         = ".tmp"
 )
 
-func segmentName(first record.Index, generation uint32) string {
-	return fmt.Sprintf("%020d-%08x%s", uint64(first), generation, segmentSuffix)
+func segmentName(first record.Index, generation, edition uint32) string {
+	if edition == 0 {
+		return fmt.Sprintf("%020d-%08x%s", uint64(first), generation, segmentSuffix)
+	}
+	return fmt.Sprintf("%020d-%08x-%08x%s", uint64(first), generation, edition, segmentSuffix)
 }
 
 func indexName(segment string) string {
 	return strings.TrimSuffix(segment, segmentSuffix) + indexSuffix
 }
 
-// parseSegmentName is segmentName the other way.
-func parseSegmentName(name string) (first record.Index, generation uint32, ok bool) {
-	if len(name) != 20+1+8+len(segmentSuffix) || name[20] != '-' || !strings.HasSuffix(name, segmentSuffix) {
-		return 0, 0, false
+// parseSegmentName is segmentName the other way; ok is false for another name.
+func parseSegmentName(name string) (m segmentMeta, ok bool) {
+	parts := strings.Split(strings.TrimSuffix(name, segmentSuffix), "-")
+	if len(parts) < 2 || len(parts) > 3 {
+		return segmentMeta{}, false
 	}
-	i, err1 := strconv.ParseUint(name[:20], 10, 64)
-	g, err2 := strconv.ParseUint(name[21:29], 16, 32)
-	first, generation = record.Index(i), uint32(g)
-	return first, generation, err1 == nil && err2 == nil && segmentName(first, generation) == name
+	first, err := strconv.ParseUint(parts[0], 10, 64)
+	var numbers [2]uint64
+	for i, p := range parts[1:] {
+		var e error
+		numbers[i], e = strconv.ParseUint(p, 16, 32)
+		err = errors.Join(err, e)
+	}
+	m = segmentMeta{first: record.Index(first), generation: uint32(numbers[0]), edition: uint32(numbers[1])}
+	return m, err == nil && m.name() == name
 }
 
 // segmentMeta is what the manifest knows of a segment.
 type segmentMeta struct {
 	first      record.Index
 	generation uint32
+	edition    uint32 // 0 as it was appended
 	base       Address
 	// sealed segments only: the last index and the length of the file.
 	sealed bool
@@ -71,7 +89,12 @@ type segmentMeta struct {
 	size   int64
 }
 
-func (m segmentMeta) name() string { return segmentName(m.first, m.generation) }
+func (m segmentMeta) name() string { return segmentName(m.first, m.generation, m.edition) }
+
+// same reports whether two are the same segment: a name has one content.
+func (m segmentMeta) same(o segmentMeta) bool {
+	return m.first == o.first && m.generation == o.generation && m.edition == o.edition
+}
 
 func (m segmentMeta) header() []byte {
 	b := make([]byte, segmentHeaderSize)
@@ -80,6 +103,7 @@ func (m segmentMeta) header() []byte {
 	binary.LittleEndian.PutUint64(b[8:], uint64(m.first))
 	binary.LittleEndian.PutUint64(b[16:], uint64(m.base))
 	binary.LittleEndian.PutUint32(b[24:], m.generation)
+	binary.LittleEndian.PutUint32(b[32:], m.edition)
 	binary.LittleEndian.PutUint32(b[28:], checksumAround(b, 28))
 	return b
 }
@@ -115,6 +139,7 @@ func readSegmentHeader(f vfs.File, name string) (segmentMeta, int64, error) {
 		first:      record.Index(binary.LittleEndian.Uint64(b[8:])),
 		base:       Address(binary.LittleEndian.Uint64(b[16:])),
 		generation: binary.LittleEndian.Uint32(b[24:]),
+		edition:    binary.LittleEndian.Uint32(b[32:]),
 	}, size, nil
 }
 
@@ -145,7 +170,25 @@ type segment struct {
 	directory []directoryRow
 	// badIndex is that a reader found a damaged block: Seal makes the index anew.
 	badIndex atomic.Bool
-	retired  []*indexFile // replaced, and perhaps still in use by readers
+	// damaged is that the cleaner met a damaged batch: it leaves the segment as it is.
+	damaged atomic.Bool
+	retired []*indexFile // replaced, and perhaps still in use by readers
+}
+
+// extent is up to where the file holds what belongs to the segment: less than size
+// if it was cut off.
+func (s *segment) extent() (int64, error) {
+	there, err := s.file.Size()
+	return max(segmentHeaderSize, min(there, s.size)), err
+}
+
+// read reads len(b) bytes at pos. What the disk does not give is damage: the error
+// is a *CorruptionError.
+func (s *segment) read(b []byte, pos int64) error {
+	if err := readFull(s.file, b, pos); err != nil {
+		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("reading %d bytes: %w", len(b), err)}
+	}
+	return nil
 }
 
 func (s *segment) release() {
@@ -204,9 +247,9 @@ func (t *segmentSet) sealedPrefix() int {
 	return n
 }
 
-// createSegment makes the file and returns when it would survive a crash. A file
-// of the same name can only be what an earlier attempt left, with the same header
-// and nothing else in it.
+// createSegment makes the file; it survives a crash once the directory is synced. A
+// file of the same name can only be what an earlier attempt left, with the same header
+// and nothing but room behind it.
 func createSegment(fsys vfs.FS, dir string, m segmentMeta) (*segment, error) {
 	name := path.Join(dir, m.name())
 	f, err := fsys.Create(name)
@@ -221,9 +264,6 @@ func createSegment(fsys vfs.FS, dir string, m segmentMeta) (*segment, error) {
 	}
 	if err == nil {
 		err = syncFile(f)
-	}
-	if err == nil {
-		err = syncDir(fsys, dir)
 	}
 	if err != nil {
 		_ = f.Close()

@@ -31,10 +31,11 @@ func (l *Log) TruncateSuffix(last record.Index) error {
 	if last == end {
 		return nil
 	}
-	cut := change{kind: suffixCut, generation: l.manifest.generation + 1, last: last}
+	cut := change{kind: suffixCut, generation: l.manifest.next(), last: last}
 	if err := l.manifest.record(cut); err != nil {
 		return l.fail(fmt.Sprintf("cutting at %d", last), err)
 	}
+	l.generation = cut.generation
 	if last < l.Durable() {
 		l.durable.Store(uint64(last))
 	}

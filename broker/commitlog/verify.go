@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
@@ -85,7 +84,8 @@ func (v *verifier) run() error {
 	}
 	v.verifyHardState()
 	v.verifySnapshots()
-	v.chain = chain{layout: &v.layout, maxTerm: v.hard.Term, index: v.layout.segments[0].first - 1}
+	first := v.layout.segments[0].first
+	v.chain = chain{layout: &v.layout, maxTerm: v.hard.Term, index: first - 1, gaps: first > 1}
 	v.First = v.layout.segments[0].first
 	for i, m := range v.layout.segments {
 		v.Segments++
@@ -124,11 +124,10 @@ func (v *verifier) verifyManifest() bool {
 		v.problem(manifestName, fmt.Sprintf("record %d", n+1), doNothing, damagef("not whole, as a crash leaves it"))
 	}
 	for _, name := range v.names {
-		_, generation, ok := parseSegmentName(name)
-		if !ok || generation < v.layout.generation || slices.ContainsFunc(v.layout.segments, func(m segmentMeta) bool { return m.name() == name }) {
+		if !v.layout.mayHaveLost(name) {
 			continue
 		}
-		if size, err := fileSize(v.fs, path.Join(v.dir, name)); err != nil || size > segmentHeaderSize {
+		if frames, err := holdsFrames(v.fs, path.Join(v.dir, name)); err != nil || frames {
 			v.problem(manifestName, "the end", doRestore, damagef("%s holds frames and is not named", name))
 		}
 	}
@@ -179,7 +178,7 @@ func (v *verifier) verifySegment(i int, m segmentMeta) bool {
 	}
 	defer f.Close()
 	head, size, err := readSegmentHeader(f, m.name())
-	if err == nil && (head.first != m.first || head.base != m.base || head.generation != m.generation) {
+	if err == nil && (head.base != m.base || head.name() != m.name()) {
 		err = damagef("it is not the segment that the manifest names")
 	}
 	if err != nil {
@@ -189,6 +188,11 @@ func (v *verifier) verifySegment(i int, m segmentMeta) bool {
 	v.Bytes += size
 	s := &segment{segmentMeta: m, file: f, mem: newMemIndex()}
 	s.size = size
+	if m.sealed && size != m.size {
+		v.problem(m.name(), "the end", doRestore, damagef("%d bytes, not %d", size, m.size))
+		return false
+	}
+	v.chain.skip(m)
 	if pos, err := v.verifyFrames(s); err != nil {
 		do := doRestore
 		if last && v.tornTail(s, pos) {
@@ -197,8 +201,12 @@ func (v *verifier) verifySegment(i int, m segmentMeta) bool {
 		v.problem(m.name(), (m.base + Address(pos)).String(), do, err)
 		return false
 	}
-	if !last && v.chain.index != v.layout.segments[i+1].first-1 {
-		v.problem(m.name(), "the end", doRestore, damagef("it ends at entry %d, the next segment begins at %d", v.chain.index, v.layout.segments[i+1].first))
+	end := m.last
+	if !m.sealed && !last {
+		end = v.layout.segments[i+1].first - 1
+	}
+	if end > 0 && v.chain.index != end {
+		v.problem(m.name(), "the end", doRestore, damagef("it ends at entry %d, not %d", v.chain.index, end))
 		return false
 	}
 	if m.sealed {
@@ -210,13 +218,16 @@ func (v *verifier) verifySegment(i int, m segmentMeta) bool {
 // verifyFrames returns the position of the first frame that is not sound.
 func (v *verifier) verifyFrames(s *segment) (int64, error) {
 	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
+	scan.room = !s.sealed && s.first == v.layout.segments[len(v.layout.segments)-1].first
 	for {
 		pos := scan.pos
 		f, err := scan.next()
 		if err == io.EOF {
 			return pos, nil
 		}
-		if err == nil {
+		if err == nil && s.edition > 0 {
+			err = s.admitRewritten(f)
+		} else if err == nil {
 			err = v.chain.admit(f)
 		}
 		if err == nil {
@@ -264,14 +275,18 @@ func (v *verifier) verifyIndex(s *segment) {
 	}
 	defer x.file.Close()
 	v.Indexes++
-	if err := x.compare(s.mem, v.directory); err != nil {
+	if err := x.compare(s.mem, v.directory, v.chain.gaps); err != nil {
 		v.problem(x.name, "the file", do, err)
 	}
 }
 
 // compare errors with errDamage if the index does not say the same as one made from
-// the frames. A partition that was closed may be missing in its directory.
-func (x *indexFile) compare(mem *memIndex, d directory) error {
+// the frames. A partition that was closed may be missing in its directory; where
+// something was cleaned away, the directory may stand further than the frames tell.
+func (x *indexFile) compare(mem *memIndex, d directory, cleaned bool) error {
+	if x.digest != mem.digest {
+		return damagef("entries %+v, not %+v", x.digest, mem.digest)
+	}
 	i := int64(0)
 	for _, p := range mem.partitions() {
 		for _, want := range mem.rows[p] {
@@ -296,7 +311,8 @@ func (x *indexFile) compare(mem *memIndex, d directory) error {
 		if err != nil {
 			return err
 		}
-		if want := d[got.partition]; got != want {
+		want, ok := d[got.partition]
+		if got != want && !(cleaned && (!ok || got.next >= want.next && got.maxTime >= want.maxTime)) {
 			return damagef("directory row %d is %+v, not %+v", i, got, want)
 		}
 	}

@@ -212,6 +212,10 @@ type Partitions interface {
 	// behind the given one, or what a special timestamp (-1 latest, -2 earliest,
 	// -3 max timestamp) means. Offset -1 means there is none.
 	OffsetFor(topic string, partition int32, timestamp int64, readCommitted bool, leaderEpoch int32) (offset, ts int64, epoch int32, err error)
+	// DeleteRecords moves the beginning of a partition's log up to an offset, or to
+	// the high watermark for -1, and returns where it is then. It returns when that
+	// is committed.
+	DeleteRecords(ctx context.Context, topic string, partition int32, before int64) (logStart int64, err error)
 	// EpochEnd answers OffsetForLeaderEpoch (KIP-320).
 	EpochEnd(topic string, partition int32, currentEpoch, epoch int32) (endEpoch int32, endOffset int64, err error)
 }

@@ -64,7 +64,7 @@ func newAPITable() apiTable {
 		offsetCommitAPI(), offsetFetchAPI(), findCoordinatorAPI(),
 		joinGroupAPI(), heartbeatAPI(), leaveGroupAPI(), syncGroupAPI(),
 		describeGroupsAPI(), listGroupsAPI(), apiVersionsAPI(),
-		createTopicsAPI(), deleteTopicsAPI(), initProducerIDAPI(),
+		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
 	} {

@@ -319,6 +319,23 @@ func (f *fake) Fetch(req FetchRequest, dst []byte) Fetched {
 	return out
 }
 
+func (f *fake) DeleteRecords(_ context.Context, topic string, partition int32, before int64) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l, err := f.log(topic, partition)
+	if err != nil {
+		return -1, err
+	}
+	if before == -1 {
+		before = l.end
+	}
+	if before < 0 || before > l.end {
+		return -1, kerr.OffsetOutOfRange
+	}
+	l.start = max(l.start, before)
+	return l.start, nil
+}
+
 func (f *fake) Watch(ps []TopicPartition, wake chan<- struct{}) func() {
 	if f.watching != nil {
 		f.watching()

@@ -175,3 +175,34 @@ func TestTheAssignmentOfNewPartitionsIsPassedOn(t *testing.T) {
 		t.Errorf("assigned %v", f.assigned)
 	}
 }
+
+func TestRecordsAreDeletedUpToAnOffset(t *testing.T) {
+	for v := int16(0); v <= 2; v++ {
+		f := newFake()
+		for p, log := range f.add("a", 4).logs {
+			log.end = int64(10 + p)
+		}
+		req := at(kmsg.NewPtrDeleteRecordsRequest(), v)
+		topic := kmsg.NewDeleteRecordsRequestTopic()
+		topic.Topic = "a"
+		for _, p := range []struct {
+			number int32
+			offset int64
+		}{{0, 4}, {1, -1}, {2, 13}, {3, 1}, {3, 2}, {9, 1}} {
+			d := kmsg.NewDeleteRecordsRequestTopicPartition()
+			d.Partition, d.Offset = p.number, p.offset
+			topic.Partitions = append(topic.Partitions, d)
+		}
+		req.Topics = append(req.Topics, topic)
+		resp := ask[*kmsg.DeleteRecordsResponse](to(t, f), req)
+		want := []struct {
+			low  int64
+			code int16
+		}{{4, 0}, {11, 0}, {-1, kerr.OffsetOutOfRange.Code}, {-1, kerr.InvalidRequest.Code}, {-1, kerr.InvalidRequest.Code}, {-1, kerr.UnknownTopicOrPartition.Code}}
+		for i, p := range resp.Topics[0].Partitions {
+			if p.LowWatermark != want[i].low || p.ErrorCode != want[i].code {
+				t.Errorf("v%d, partition %d: low watermark %d, error %d, want %+v", v, p.Partition, p.LowWatermark, p.ErrorCode, want[i])
+			}
+		}
+	}
+}

@@ -16,8 +16,12 @@ import (
 //	24  u32  length     of the whole entry, this header included
 //	28  u32  parts
 //	32  u32  flags      bit 0: the segment ends behind this entry
+//	                    bit 1: rewritten
 //	36  u32  CRC-32C    over the whole entry with this field zero
 //	40       parts x { u8 kind, u8[3] zero, u32 partition, u32 length, bytes }
+//
+// A rewritten entry is what one node's cleaner has kept of a range of entries, and no
+// part of Raft's log: its index is the last one of the range, its term and time are 0.
 //
 // All numbers are little-endian. An Entry that came from a disk or a peer is
 // trusted only after Check.
@@ -34,7 +38,10 @@ const (
 // allow.
 const MaxEntrySize = 1 << 30
 
-const flagRoll = 1
+const (
+	flagRoll      = 1
+	flagRewritten = 2
+)
 
 // Kind says what the bytes of a part are.
 type Kind uint8
@@ -75,6 +82,10 @@ func (e Entry) Checksum() uint32 { return binary.LittleEndian.Uint32(e[36:]) }
 // Rolls reports whether the leader ends the segment behind this entry. Since it
 // says so in the log, the segments of all replicas cover the same indexes.
 func (e Entry) Rolls() bool { return e.flags()&flagRoll != 0 }
+
+// Rewritten reports whether this is what lives of a range of entries, made by
+// FinishRewritten.
+func (e Entry) Rewritten() bool { return e.flags()&flagRewritten != 0 }
 
 // IsConfChange reports whether the entry is a change of the Raft group's members,
 // which is an entry of its own.
@@ -140,10 +151,17 @@ func (e Entry) Each(do func(at int, p Part) bool) {
 type EntryBuilder struct {
 	buf   []byte
 	parts uint32
+	rolls bool
 }
 
 // Reset forgets the parts. The bytes of an entry that Finish returned are reused.
-func (b *EntryBuilder) Reset() { b.buf, b.parts = b.buf[:0], 0 }
+func (b *EntryBuilder) Reset() { b.buf, b.parts, b.rolls = b.buf[:0], 0, false }
+
+// Roll makes the entry end its segment, whatever Finish is told.
+func (b *EntryBuilder) Roll() { b.rolls = true }
+
+// Rolls reports whether Roll was called.
+func (b *EntryBuilder) Rolls() bool { return b.rolls }
 
 // Size is the length in bytes of the entry as it stands.
 func (b *EntryBuilder) Size() int { return max(len(b.buf), EntryHeaderSize) }
@@ -181,6 +199,18 @@ func (b *EntryBuilder) Truncate(n, size int) {
 
 // Finish seals the entry. It shares the builder's memory until Reset.
 func (b *EntryBuilder) Finish(index Index, term Term, now int64, roll bool) Entry {
+	var flags uint32
+	if roll || b.rolls {
+		flags |= flagRoll
+	}
+	return b.finish(index, term, now, flags)
+}
+
+// FinishRewritten seals the entry as what lives of a range of entries that ends with
+// last. It shares the builder's memory until Reset.
+func (b *EntryBuilder) FinishRewritten(last Index) Entry { return b.finish(last, 0, 0, flagRewritten) }
+
+func (b *EntryBuilder) finish(index Index, term Term, now int64, flags uint32) Entry {
 	if len(b.buf) == 0 {
 		b.buf = append(b.buf, make([]byte, EntryHeaderSize)...)
 	}
@@ -190,10 +220,6 @@ func (b *EntryBuilder) Finish(index Index, term Term, now int64, roll bool) Entr
 	binary.LittleEndian.PutUint64(e[16:], uint64(now))
 	binary.LittleEndian.PutUint32(e[24:], uint32(len(e)))
 	binary.LittleEndian.PutUint32(e[28:], b.parts)
-	var flags uint32
-	if roll {
-		flags |= flagRoll
-	}
 	binary.LittleEndian.PutUint32(e[32:], flags)
 	binary.LittleEndian.PutUint32(e[36:], e.checksum())
 	return e

@@ -24,8 +24,8 @@ const (
 // one at a time.
 type StateMachine interface {
 	// Next fills b with the next entry to propose, to be index at of the term, and
-	// returns the leader's time for it; false if nothing waits. Called only while
-	// leading.
+	// returns the leader's time for it; false if nothing waits. The entry may be
+	// empty; b.Roll ends the segment with it. Called only while leading.
 	Next(b *record.EntryBuilder, at record.Index) (now int64, more bool)
 	// Proposed tells what became of the entry that Next filled: in Raft's log as
 	// index at, or dropped, and then everything decided for it is undone.
@@ -74,11 +74,13 @@ type Replica struct {
 // frameOverhead bounds what the log adds to an entry.
 const frameOverhead = 40
 
-// Bootstrap makes an empty log one that a group of the given voters may start
-// from: a snapshot at index 0 that names them.
+// Bootstrap makes a log without a snapshot one that a group of the given voters may
+// start from: a snapshot at index 0 that names them. The log is empty, or all of it
+// is there and its snapshots were damaged; then the voters are those of the first
+// time.
 func Bootstrap(log *commitlog.Log, voters []uint64, level uint32) error {
-	if log.Snapshot() != nil || log.Last() != 0 {
-		return errors.New("bootstrapping a shard that already has a log")
+	if log.Snapshot() != nil || log.First() != 1 {
+		return errors.New("bootstrapping a shard that has a snapshot already")
 	}
 	cs, err := proto.Marshal(&raftpb.ConfState{Voters: voters, AutoLeave: new(false)})
 	if err != nil {
@@ -205,7 +207,7 @@ func (r *Replica) propose() bool {
 		return false
 	}
 	size := int64(r.builder.Size() + frameOverhead)
-	roll := r.openBytes+size >= r.segmentSize
+	roll := r.openBytes+size >= r.segmentSize || r.builder.Rolls()
 	e := append(record.Entry(nil), r.builder.Finish(at, r.term, now, roll)...)
 	r.staging.put(e)
 	err := r.node.Propose(handle(uint32(len(e)), e.Checksum()))

@@ -79,7 +79,6 @@ func (t *network) send(from *node, messages []replica.Message) {
 
 func (t *network) carry(m replica.Message) {
 	w, at := t.w, line2{m.Raft.GetFrom(), m.Raft.GetTo()}
-	if dbg != nil { dbg(t.w, m.Raft.GetType().String(), m.Raft.GetFrom(), m.Raft.GetTo(), m.Raft.GetIndex(), m.Raft.GetReject(), len(m.Raft.GetEntries())) }
 	if t.cut[at] || t.loss > 0 && w.chance(t.loss) {
 		t.lose(at)
 		return
@@ -150,4 +149,3 @@ func (d described) String() string {
 }
 
 func entryName(i record.Index, t record.Term) string { return num(uint64(i)) + "/" + num(uint64(t)) }
-

@@ -133,7 +133,9 @@ func (n *node) start() {
 			n.restartIn(n.w.between(100*time.Millisecond, time.Second))
 			return
 		}
-		n.w.fail("what a crash leaves can be opened", "node %d: %v", n.id, err)
+		n.w.oracle.fail(opensAgain, "node %d: %v", n.id, err)
+		n.gone = true // nobody looks, and it does not come back
+		return
 	}
 	n.m = m
 	n.appender = replica.NewAppender(m.Log, replica.FlushSync)

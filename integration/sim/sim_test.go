@@ -19,7 +19,7 @@ func seeds(t *testing.T) int {
 	if os.Getenv("SPLASHDAM_TEST_LONG") != "" {
 		return 100
 	}
-	return 20
+	return 15
 }
 
 // duration is how long things break in a world.
@@ -64,4 +64,19 @@ func (r *Result) add(o Result) {
 	r.Terms += o.Terms
 	r.Messages += o.Messages
 	r.Cuts += o.Cuts
+}
+
+// BenchmarkWorld runs a world of 60 virtual seconds for each operation and says how
+// much faster than the real time that is.
+func BenchmarkWorld(b *testing.B) {
+	var total Result
+	for i := range b.N {
+		result, err := Run(Config{Seed: uint64(i), Duration: duration})
+		if err != nil {
+			b.Fatal(err)
+		}
+		total.add(result)
+	}
+	b.ReportMetric(total.Virtual.Seconds()/b.Elapsed().Seconds(), "virtual-s/s")
+	b.ReportMetric(float64(total.Events)/float64(b.N), "events/op")
 }

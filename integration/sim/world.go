@@ -137,7 +137,17 @@ func (s seeded) Read(p []byte) (int, error) { return s.ChaCha8.Read(p) }
 var oneWorld sync.Mutex
 
 // Run runs a world to its end. The error is a *Violation.
-func Run(cfg Config) (result Result, err error) {
+func Run(cfg Config) (Result, error) {
+	return play(cfg, func(w *World) {
+		w.startClients()
+		w.startTrouble()
+		w.runUntil(cfg.Duration)
+		w.rest()
+	})
+}
+
+// play makes a world and lets a script play in it.
+func play(cfg Config, script func(*World)) (result Result, err error) {
 	oneWorld.Lock()
 	defer oneWorld.Unlock()
 	defer func(real io.Reader) { rand.Reader = real }(rand.Reader)
@@ -150,31 +160,35 @@ func Run(cfg Config) (result Result, err error) {
 	w := &World{cfg: cfg, rnd: mathrand.New(mathrand.NewPCG(cfg.Seed, 1)), logger: slog.New(slog.DiscardHandler)}
 	defer func() {
 		result = w.result
+		result.Virtual = w.now
 		switch p := recover().(type) {
 		case nil:
 		case *Violation:
 			err = p
 		default:
 			// A broken invariant of the product, or Raft's own.
-			err = &Violation{"no panic", cfg.Seed, w.now, fmt.Sprintf("%v\n%s", p, debug.Stack()), w.trace.lines()}
+			err = &Violation{noPanic, cfg.Seed, w.now, fmt.Sprintf("%v\n%s", p, debug.Stack()), w.trace.lines()}
 		}
 	}()
 	w.begin()
-	w.runUntil(cfg.Duration)
-	w.rest()
-	w.result.Virtual = w.now
-	return w.result, nil
+	script(w)
+	return result, nil
 }
 
 // runUntil lets happen what happens up to a moment.
 func (w *World) runUntil(end time.Duration) {
 	for len(w.queue) > 0 && w.queue[0].at <= end {
-		e := heap.Pop(&w.queue).(event)
-		w.now = e.at
-		w.result.Events++
-		e.do()
+		w.step()
 	}
 	w.now = max(w.now, end)
+}
+
+// step lets the next thing happen.
+func (w *World) step() {
+	e := heap.Pop(&w.queue).(event)
+	w.now = e.at
+	w.result.Events++
+	e.do()
 }
 
 // begin makes the group.
@@ -192,8 +206,6 @@ func (w *World) begin() {
 	for _, id := range voters {
 		w.addNode(id, voters)
 	}
-	w.startClients()
-	w.startTrouble()
 }
 
 // rest makes everything whole, and demands that the group comes to rest.
@@ -217,7 +229,7 @@ func (w *World) rest() {
 			return
 		}
 	}
-	w.fail("the group comes to rest", "not %v after everything was made whole: %s", patience, w.oracle.state())
+	w.fail(comesToRest, "not %v after everything was made whole: %s", patience, w.oracle.state())
 }
 
 func (w *World) clients() []*client { return append([]*client{w.admin}, w.people...) }

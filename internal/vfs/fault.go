@@ -31,6 +31,7 @@ const (
 	OpWrite
 	OpSize
 	OpTruncate
+	OpAllocate
 	OpSync
 )
 
@@ -38,7 +39,7 @@ var opNames = [...]string{
 	OpCreate: "create", OpOpen: "open", OpOpenWrite: "openwrite", OpRemove: "remove", OpRename: "rename",
 	OpLink: "link", OpMkdirAll: "mkdirall", OpList: "list", OpExists: "exists", OpSyncDir: "syncdir",
 	OpLock: "lock", OpFree: "free", OpRead: "read", OpWrite: "write", OpSize: "size",
-	OpTruncate: "truncate", OpSync: "sync",
+	OpTruncate: "truncate", OpAllocate: "allocate", OpSync: "sync",
 }
 
 func (k OpKind) String() string {
@@ -54,6 +55,7 @@ type Op struct {
 	Name    string // as the caller gave it; of a File, the name it was opened by
 	NewName string // of a Rename or a Link
 	Bytes   int    // of a Read or a Write
+	Offset  int64  // of a Read or a Write
 	N       int    // running number of the call in this Fault, from 1
 }
 
@@ -246,14 +248,14 @@ type faultFile struct {
 }
 
 func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.fault.ask(Op{Kind: OpRead, Name: f.name, Bytes: len(p)}); err != nil {
+	if err := f.fault.ask(Op{Kind: OpRead, Name: f.name, Bytes: len(p), Offset: off}); err != nil {
 		return 0, err
 	}
 	return f.inner.ReadAt(p, off)
 }
 
 func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
-	err := f.fault.ask(Op{Kind: OpWrite, Name: f.name, Bytes: len(p)})
+	err := f.fault.ask(Op{Kind: OpWrite, Name: f.name, Bytes: len(p), Offset: off})
 	if err == nil {
 		return f.inner.WriteAt(p, off)
 	}
@@ -280,6 +282,13 @@ func (f *faultFile) Truncate(size int64) error {
 		return err
 	}
 	return f.inner.Truncate(size)
+}
+
+func (f *faultFile) Allocate(size int64) error {
+	if err := f.fault.ask(Op{Kind: OpAllocate, Name: f.name}); err != nil {
+		return err
+	}
+	return f.inner.Allocate(size)
 }
 
 func (f *faultFile) Sync() error {

@@ -113,6 +113,7 @@ func TestTheFailedCallFailsAndHasNoEffect(t *testing.T) {
 	_, err = f.WriteAt([]byte("x"), 0)
 	wantErr(t, err, errBroken)
 	wantErr(t, f.Truncate(0), errBroken)
+	wantErr(t, f.Allocate(9), errBroken)
 	wantErr(t, f.Sync(), errBroken)
 	wantErr(t, broken.Remove("f"), errBroken)
 	wantErr(t, broken.Rename("f", "g"), errBroken)

@@ -523,18 +523,25 @@ func (f *memFile) Size() (int64, error) {
 	return int64(len(f.inode.data)), nil
 }
 
-func (f *memFile) Truncate(size int64) error {
+func (f *memFile) Truncate(size int64) error { return f.resize("truncate", size, true) }
+
+func (f *memFile) Allocate(size int64) error { return f.resize("allocate", size, false) }
+
+func (f *memFile) resize(op string, size int64, shrink bool) error {
 	f.mem.mu.Lock()
 	defer f.mem.mu.Unlock()
 	if err := f.checkLocked(true); err != nil {
-		return f.failed("truncate", err)
-	}
-	if size < 0 {
-		return f.failed("truncate", errNegative)
+		return f.failed(op, err)
 	}
 	grown := size - int64(len(f.inode.data))
+	if grown <= 0 && !shrink {
+		return nil
+	}
+	if size < 0 {
+		return f.failed(op, errNegative)
+	}
 	if grown > f.mem.freeLocked() {
-		return f.failed("truncate", fmt.Errorf("%w: capacity of %d bytes", ErrNoSpace, f.mem.capacity))
+		return f.failed(op, fmt.Errorf("%w: capacity of %d bytes", ErrNoSpace, f.mem.capacity))
 	}
 	f.inode.change(fileChange{at: size})
 	f.mem.used += grown

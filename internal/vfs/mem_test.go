@@ -28,6 +28,7 @@ func TestAWriteFillsTheDiskAndThenFails(t *testing.T) {
 		t.Fatalf("%d bytes were written far behind the end", n)
 	}
 	wantErr(t, f.Truncate(11), ErrNoSpace)
+	wantErr(t, f.Allocate(11), ErrNoSpace)
 	write(t, f, 0, "over") // takes no room
 	wantContent(t, m, "f", "over5678ab")
 

@@ -119,6 +119,14 @@ func (f *osFile) Size() (int64, error) {
 
 func (f *osFile) Truncate(size int64) error { return mapNoSpace(f.f.Truncate(size)) }
 
+func (f *osFile) Allocate(size int64) error {
+	old, err := f.Size()
+	if err != nil || size <= old {
+		return err
+	}
+	return mapNoSpace(allocate(f.f, old, size))
+}
+
 func (f *osFile) Sync() error { return mapNoSpace(syncData(f.f)) }
 
 // noSpaceError is ErrNoSpace that keeps what the system said, path and all.

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 
@@ -29,6 +30,33 @@ func syncData(f *os.File) error {
 	}
 	if syncErr != nil {
 		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: syncErr}
+	}
+	return nil
+}
+
+// allocate grows a file by extents that are not yet written, or by a hole where the
+// file system has no such thing.
+func allocate(f *os.File, old, size int64) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+	var callErr error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if callErr = unix.Fallocate(int(fd), 0, old, size-old); callErr != unix.EINTR {
+				return
+			}
+		}
+	})
+	if err != nil {
+		callErr = fs.ErrClosed
+	}
+	if errors.Is(callErr, unix.EOPNOTSUPP) {
+		return f.Truncate(size)
+	}
+	if callErr != nil {
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: callErr}
 	}
 	return nil
 }

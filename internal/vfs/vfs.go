@@ -72,6 +72,11 @@ type File interface {
 	Size() (int64, error)
 	// Truncate sets the length; new bytes are zero.
 	Truncate(size int64) error
+	// Allocate makes the file at least size bytes long; new bytes are zero and, where
+	// the file system can, have their place on the disk, in one piece as far as
+	// possible. If there is no room for all it fails with ErrNoSpace, and the length
+	// is anything between the old and the new.
+	Allocate(size int64) error
 	// Sync makes content and length durable (fdatasync: enough metadata to read
 	// the content back). After an error nothing may be assumed of any write since
 	// the last good Sync, and the file must not be synced again.

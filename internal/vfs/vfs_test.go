@@ -134,6 +134,17 @@ func TestTruncateCutsAndExtendsWithZeros(t *testing.T) {
 	})
 }
 
+func TestAllocateGrowsWithZerosAndNeverShrinks(t *testing.T) {
+	implementations(t, func(t *testing.T, fsys FS, dir string) {
+		f := create(t, fsys, path.Join(dir, "f"), "abc")
+		must(t, f.Allocate(5))
+		must(t, f.Allocate(2))
+		must(t, f.Allocate(-1))
+		must(t, f.Sync())
+		wantContent(t, fsys, path.Join(dir, "f"), "abc\x00\x00")
+	})
+}
+
 func TestCreateNeedsAFreeNameAndADirectory(t *testing.T) {
 	implementations(t, func(t *testing.T, fsys FS, dir string) {
 		create(t, fsys, path.Join(dir, "f"), "first")
@@ -181,6 +192,7 @@ func TestAClosedFileIsNotUsed(t *testing.T) {
 		_, err = f.Size()
 		wantErr(t, err, fs.ErrClosed)
 		wantErr(t, f.Truncate(0), fs.ErrClosed)
+		wantErr(t, f.Allocate(9), fs.ErrClosed)
 		wantErr(t, f.Sync(), fs.ErrClosed)
 		wantErr(t, f.Close(), fs.ErrClosed)
 	})

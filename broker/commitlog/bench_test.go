@@ -1,0 +1,305 @@
+package commitlog
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// The benchmarks of this package measure rounds: in each, the log does its work and a
+// plain loop does the same bytes, one after the other, so that whatever else the
+// machine does meets both. SPLASHDAM_BENCH_MIB is how many MiB a round moves.
+
+// roundBytes is the size of a round.
+func roundBytes(b *testing.B) int {
+	n, err := strconv.Atoi(os.Getenv("SPLASHDAM_BENCH_MIB"))
+	if err != nil {
+		n = 128
+	}
+	return n << 20
+}
+
+// ratios gathers rounds and reports the medians.
+type ratios struct {
+	bytes       int
+	ours, plain []float64 // seconds
+}
+
+func (r *ratios) report(b *testing.B) {
+	slices.Sort(r.ours)
+	slices.Sort(r.plain)
+	ours, plain := r.ours[len(r.ours)/2], r.plain[len(r.plain)/2]
+	b.ReportMetric(float64(r.bytes)/1e6/ours, "log-MB/s")
+	b.ReportMetric(float64(r.bytes)/1e6/plain, "plain-MB/s")
+	b.ReportMetric(plain/ours, "log/plain")
+	b.ReportMetric(0, "ns/op")
+}
+
+func seconds(f func()) float64 {
+	start := time.Now()
+	f()
+	return time.Since(start).Seconds()
+}
+
+// benchEntries makes entries of about size bytes each, with batches of one record of
+// batchSize bytes, over partitions in turn.
+func benchEntries(count, size, batchSize, partitions int) []record.Entry {
+	rnd := rand.NewChaCha8([32]byte{1})
+	value := make([]byte, batchSize-record.BatchHeaderSize-16)
+	_, _ = rnd.Read(value)
+	next := make([]int64, partitions)
+	entries := make([]record.Entry, count)
+	template := record.Build(record.BuildOptions{BaseTimestamp: 1, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}, []record.Record{{Value: value}})
+	turn := 0
+	for i := range entries {
+		var builder record.EntryBuilder
+		for builder.Size()+len(template) <= size || builder.Parts() == 0 {
+			p := turn % partitions
+			turn++
+			record.Batch(template).SetBaseOffset(next[p])
+			next[p]++
+			builder.Add(record.KindBatch, record.PartitionID(p+1), template)
+		}
+		entries[i] = builder.Finish(record.Index(i+1), 1, 1, false)
+	}
+	return entries
+}
+
+// benchLog opens a new log on the disk.
+func benchLog(b testing.TB, dir string) *Log {
+	b.Helper()
+	l, err := Open(vfs.OS(), dir, Options{})
+	must(b, err)
+	must(b, l.SetHardState(HardState{Term: 1, Vote: 1}))
+	return l
+}
+
+// plainFile is the ceiling: a new file on the same disk.
+func plainFile(b testing.TB, name string) *os.File {
+	b.Helper()
+	f, err := os.Create(name)
+	must(b, err)
+	return f
+}
+
+// gone removes what a round left, and with it what the disk would still have to write.
+func gone(b testing.TB, dir string) {
+	b.Helper()
+	must(b, os.RemoveAll(dir))
+}
+
+var benchSizes = []struct {
+	name string
+	size int
+}{{"64KiB", 64 << 10}, {"1MiB", 1 << 20}}
+
+// BenchmarkAppend appends entries without a sync, against writes of the same bytes.
+func BenchmarkAppend(b *testing.B) {
+	for _, s := range benchSizes {
+		b.Run(s.name, func(b *testing.B) {
+			b.ReportAllocs()
+			r := ratios{bytes: roundBytes(b)}
+			entries := benchEntries(r.bytes/s.size, s.size, s.size-1024, 1)
+			for b.Loop() {
+				dir := b.TempDir()
+				l := benchLog(b, filepath.Join(dir, "log"))
+				r.ours = append(r.ours, seconds(func() {
+					for i := range entries {
+						must(b, l.Append(entries[i:i+1]))
+					}
+				}))
+				must(b, l.Close())
+				f := plainFile(b, filepath.Join(dir, "plain"))
+				r.plain = append(r.plain, seconds(func() {
+					for _, e := range entries {
+						_, err := f.Write(e)
+						must(b, err)
+					}
+				}))
+				must(b, f.Close())
+				gone(b, dir)
+			}
+			r.report(b)
+		})
+	}
+}
+
+// BenchmarkAppendSync has 64 producers that each wait until their entry is durable,
+// before an appender that writes all that waits and syncs once, against the plain loop
+// with one sync for each entry.
+func BenchmarkAppendSync(b *testing.B) {
+	const producers = 64
+	for _, s := range benchSizes {
+		b.Run(s.name, func(b *testing.B) {
+			r := ratios{bytes: roundBytes(b)}
+			entries := benchEntries(r.bytes/s.size, s.size, s.size-1024, 1)
+			for b.Loop() {
+				dir := b.TempDir()
+				l := benchLog(b, filepath.Join(dir, "log"))
+				r.ours = append(r.ours, seconds(func() { appendDurably(b, l, entries, producers) }))
+				must(b, l.Close())
+				f := plainFile(b, filepath.Join(dir, "plain"))
+				r.plain = append(r.plain, seconds(func() {
+					for _, e := range entries {
+						_, err := f.Write(e)
+						must(b, err)
+						must(b, syscall.Fdatasync(int(f.Fd())))
+					}
+				}))
+				must(b, f.Close())
+				gone(b, dir)
+			}
+			r.report(b)
+		})
+	}
+}
+
+// appendDurably is the appender's loop with producers in front of it, each with one
+// entry in flight.
+func appendDurably(b testing.TB, l *Log, entries []record.Entry, producers int) {
+	work := make(chan struct{}, producers)
+	acks := make(chan struct{}, producers)
+	var wg sync.WaitGroup
+	for i := range producers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for n := i; n < len(entries); n += producers {
+				work <- struct{}{}
+				<-acks
+			}
+		}()
+	}
+	for at := 0; at < len(entries); {
+		<-work
+		n := 1
+		for n < len(entries)-at {
+			select {
+			case <-work:
+				n++
+				continue
+			default:
+			}
+			break
+		}
+		must(b, l.Append(entries[at:at+n]))
+		must(b, l.Sync())
+		at += n
+		for range n {
+			acks <- struct{}{}
+		}
+	}
+	wg.Wait()
+}
+
+// BenchmarkFetch reads hot data in pieces of a fetch and writes them to a socket,
+// against sendfile of the same file to the same socket. The CPU time is the process's,
+// the receiver's included.
+func BenchmarkFetch(b *testing.B) {
+	for _, c := range []struct {
+		name              string
+		batch, partitions int
+	}{{"64KiB", 64 << 10, 1}, {"1MiB", 1<<20 - 1024, 1}, {"16KiB-of-16-partitions", 16 << 10, 16}} {
+		b.Run(c.name, func(b *testing.B) {
+			dir := b.TempDir()
+			size := roundBytes(b)
+			l := benchLog(b, filepath.Join(dir, "log"))
+			for _, e := range benchEntries(size>>20, 1<<20, c.batch, c.partitions) {
+				must(b, l.Append([]record.Entry{e}))
+				l.Committed(e)
+			}
+			must(b, l.Sync())
+			conn := drain(b)
+			r := ratios{bytes: size}
+			var cpu, plainCPU time.Duration
+			var buf []byte
+			for b.Loop() {
+				used := cpuTime()
+				r.ours = append(r.ours, seconds(func() {
+					for p := range c.partitions {
+						for offset := int64(0); ; {
+							got, err := l.Read(buf[:0], record.PartitionID(p+1), offset, 1<<62, 1<<20, true)
+							must(b, err)
+							if len(got) == 0 {
+								break
+							}
+							buf = got
+							_, err = conn.Write(got)
+							must(b, err)
+							for rest := got; len(rest) > 0; {
+								first, tail, err := record.SplitBatch(rest)
+								must(b, err)
+								offset, rest = first.NextOffset(), tail
+							}
+						}
+					}
+				}))
+				cpu += cpuTime() - used
+				f, err := os.Open(filepath.Join(dir, "log", l.Segments()[0].Name))
+				must(b, err)
+				used = cpuTime()
+				r.plain = append(r.plain, seconds(func() {
+					_, err := io.CopyN(conn, f, l.OpenSegmentSize())
+					must(b, err)
+				}))
+				plainCPU += cpuTime() - used
+				must(b, f.Close())
+			}
+			r.report(b)
+			gb := float64(size) / 1e9 * float64(b.N)
+			b.ReportMetric(cpu.Seconds()/gb, "log-CPU-s/GB")
+			b.ReportMetric(plainCPU.Seconds()/gb, "sendfile-CPU-s/GB")
+			must(b, l.Close())
+		})
+	}
+}
+
+// drain returns a connection over loopback whose other end reads and forgets.
+func drain(b testing.TB) *net.TCPConn {
+	b.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(b, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		buf := make([]byte, 1<<20)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+		}
+	}()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	must(b, err)
+	b.Cleanup(func() {
+		conn.Close()
+		ln.Close()
+		<-done
+	})
+	return conn.(*net.TCPConn)
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(fmt.Sprintf("reading the CPU time: %v", err))
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

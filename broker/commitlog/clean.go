@@ -1,0 +1,325 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// CleanOptions say how Clean goes about it. All fields but Urgent are required.
+type CleanOptions struct {
+	// SegmentSize is what segments that are merged may come to together, in bytes.
+	SegmentSize int64
+	// Pace is told of bytes that are about to be read or written and returns when
+	// it is their turn. An error ends the cleaning, and Clean returns it.
+	Pace func(bytes int) error
+	// Urgent asks to rewrite also where little is gained: the disk is nearly full.
+	Urgent bool
+}
+
+// Cleaned is what Clean did and what it had to leave.
+type Cleaned struct {
+	Removed   int   // segments of which nothing lived
+	Rewritten int   // segments that were replaced by shorter ones
+	Freed     int64 // bytes of segment files
+	// SealedWaste are the dead bytes of full segments that the older snapshot does
+	// not cover yet, OpenWaste those of the segment that is appended to.
+	SealedWaste, OpenWaste int64
+}
+
+const (
+	// A segment is rewritten when 1/wasteShare of it is dead; urgently, when
+	// 1/urgentShare is.
+	wasteShare  = 2
+	urgentShare = 10
+	// mergeCount small neighbours are merged, small being 1/mergeCount of a segment.
+	mergeCount = 8
+)
+
+// Clean deletes what the judge calls dead, as far as it lies in sealed segments at
+// or below the older snapshot: Raft needs nothing of those any more, and their
+// commands are in both snapshots. Segments without anything alive are removed;
+// those that are mostly dead are rewritten with what lives, neighbours as one.
+// Offsets never change, and readers that are at it go on with what they have.
+//
+// One call at a time, from any goroutine, not beside Close. Appending goes on
+// meanwhile. Damage, a full disk, a failed write or sync of a new file end the
+// attempt and leave the segments as they were: the error tells. Only a failure of
+// the manifest fences the log.
+func (l *Log) Clean(j Judge, o CleanOptions) (Cleaned, error) {
+	if err := l.writable(); err != nil {
+		return Cleaned{}, err
+	}
+	installed := l.manifest.installedIndex()
+	set, err := l.pin()
+	if err != nil {
+		return Cleaned{}, err
+	}
+	defer set.release()
+	c := cleaning{Log: l, judge: j, installed: installed, CleanOptions: o}
+	return c.Cleaned, errors.Join(c.run(set), c.waste(set))
+}
+
+// cleaning is one call of Clean.
+type cleaning struct {
+	*Log
+	CleanOptions
+	Cleaned
+	judge Judge
+	// installed is the last installation when the segments were looked at.
+	installed record.Index
+}
+
+// surveyed is a sealed segment and how much of it lives, in bytes. usable is false if
+// its index or a batch in it is damaged, or was: then nothing is touched, as nobody
+// knows what of it lives.
+type surveyed struct {
+	*segment
+	live   int64
+	usable bool
+}
+
+func (s surveyed) waste() int64 { return s.size - segmentHeaderSize - s.live }
+
+func (c *cleaning) run(set *segmentSet) error {
+	list, err := c.survey(c.cleanable(set))
+	if err != nil {
+		return err
+	}
+	var rest []surveyed
+	for len(list) > 0 {
+		n := 0
+		for n < len(list) && list[n].usable && list[n].live == 0 {
+			n++
+		}
+		if n > 0 {
+			if err := c.remove(list[:n]); err != nil {
+				return err
+			}
+			list = list[n:]
+			continue
+		}
+		rest, list = append(rest, list[0]), list[1:]
+	}
+	var failed error
+	for _, group := range groups(rest, c.SegmentSize, c.Urgent) {
+		err := c.rewrite(group)
+		var corrupt *CorruptionError
+		switch {
+		case errors.As(err, &corrupt), errors.Is(err, errNoGain):
+			failed = errors.Join(failed, err)
+		case err != nil:
+			return errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// cleanable is the segments that may be cleaned: those in front of the Raft window,
+// as it is and as a start would have it; none while a shipment is received, which
+// counts on them.
+func (l *Log) cleanable(set *segmentSet) []*segment {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(l.snapshots) < keptSnapshots || l.stage != nil {
+		return nil
+	}
+	older := min(l.snapshots[keptSnapshots-1].Index, l.win.first-1)
+	n := 0
+	for n < len(set.list) && set.list[n].sealed && set.list[n].last <= older {
+		n++
+	}
+	return set.list[:n]
+}
+
+// survey reads the indexes. The judge is asked about every partition in them.
+func (c *cleaning) survey(list []*segment) ([]surveyed, error) {
+	all := make([]surveyed, 0, len(list))
+	for _, s := range list {
+		live, err := c.liveBytes(s)
+		var corrupt *CorruptionError
+		if err != nil && !errors.As(err, &corrupt) {
+			return nil, err
+		}
+		suspectIndex(s, err)
+		all = append(all, surveyed{s, live, err == nil && !s.damaged.Load() && s.index.Load().holes == 0})
+	}
+	return all, nil
+}
+
+// liveBytes is what the living batches of a sealed segment take in an entry.
+func (c *cleaning) liveBytes(s *segment) (int64, error) {
+	var live int64
+	rows := c.living([]*segment{s})
+	for {
+		_, ok, err := rows.next()
+		if err != nil || !ok {
+			return live, err
+		}
+		live += record.PartHeaderSize + int64(rows.row.size)
+	}
+}
+
+// waste counts what could be cleaned if it were sealed and behind two snapshots.
+func (c *cleaning) waste(set *segmentSet) error {
+	old := len(c.cleanable(set))
+	for i, s := range set.list[old:] {
+		var live int64
+		var err error
+		if s.index.Load() != nil {
+			live, err = c.liveBytes(s)
+		} else {
+			live = c.liveInMemory(s)
+		}
+		if err != nil {
+			return err
+		}
+		c.mu.RLock()
+		waste := s.size - segmentHeaderSize - live
+		c.mu.RUnlock()
+		if old+i == len(set.list)-1 {
+			c.OpenWaste = waste
+		} else {
+			c.SealedWaste += waste
+		}
+	}
+	return nil
+}
+
+// liveInMemory is liveBytes of a segment that is not sealed. What is not yet committed
+// has not been judged, and counts as dead for a moment.
+func (c *cleaning) liveInMemory(s *segment) int64 {
+	c.mu.RLock()
+	var rows map[record.PartitionID][]row
+	if s.mem != nil {
+		rows = make(map[record.PartitionID][]row, len(s.mem.rows))
+		for p, r := range s.mem.rows {
+			rows[p] = r
+		}
+	}
+	c.mu.RUnlock()
+	var live int64
+	for p, list := range rows {
+		v := c.judge.Judge(p)
+		for _, r := range list {
+			if v.lives(r) {
+				live += record.PartHeaderSize + int64(r.size)
+			}
+		}
+	}
+	return live
+}
+
+// groups chooses neighbours that are to become one segment: those that are mostly
+// dead, and many small ones.
+func groups(list []surveyed, size int64, urgent bool) [][]surveyed {
+	share := int64(wasteShare)
+	if urgent {
+		share = urgentShare
+	}
+	wasteful := func(s surveyed) bool { return s.waste()*share >= s.size-segmentHeaderSize && s.waste() > 0 }
+	small := func(s surveyed) bool { return s.live <= size/mergeCount }
+	chosen := runs(list, size, 1, wasteful)
+	for _, group := range runs(list, size, mergeCount, small) {
+		overlaps := false
+		for _, other := range chosen {
+			overlaps = overlaps || group[0].first <= other[len(other)-1].last && other[0].first <= group[len(group)-1].last
+		}
+		if !overlaps {
+			chosen = append(chosen, group)
+		}
+	}
+	return chosen
+}
+
+// runs finds at least least neighbours of a kind, of which no more lives than size
+// together.
+func runs(list []surveyed, size int64, least int, kind func(surveyed) bool) [][]surveyed {
+	var found [][]surveyed
+	for i := 0; i < len(list); {
+		n, live := 0, int64(0)
+		for i+n < len(list) && list[i+n].usable && kind(list[i+n]) && (n == 0 || live+list[i+n].live <= size) {
+			live += list[i+n].live
+			n++
+		}
+		if n >= least {
+			found = append(found, list[i:i+n])
+		}
+		i += max(n, 1)
+	}
+	return found
+}
+
+// settle makes durable what the verdicts so far rest on.
+func (l *Log) settle() error {
+	l.mu.RLock()
+	committed := l.committed
+	l.mu.RUnlock()
+	if l.Durable() >= committed {
+		return nil
+	}
+	return l.Sync()
+}
+
+// remove takes segments out of the log: from the manifest first, then from the disk
+// (rule F6).
+func (c *cleaning) remove(list []surveyed) error {
+	n := change{kind: removed, first: list[0].first, last: list[len(list)-1].last}
+	if err := c.replace(n, list, nil); err != nil {
+		return fmt.Errorf("removing segments %s to %s: %w", list[0].name(), list[len(list)-1].name(), err)
+	}
+	c.Removed += len(list)
+	return nil
+}
+
+// replace makes a change of sealed neighbours durable, then puts by, if there is
+// one, into their place, then deletes their files.
+func (c *cleaning) replace(n change, old []surveyed, by *segment) error {
+	if err := c.settle(); err != nil {
+		return err
+	}
+	if err := c.writable(); err != nil {
+		return err
+	}
+	c.snapMu.Lock() // no installation comes between
+	defer c.snapMu.Unlock()
+	if c.manifest.installedIndex() != c.installed {
+		return fmt.Errorf("what was looked at is not the log any more: %w", ErrStale)
+	}
+	if err := c.manifest.record(n); err != nil {
+		return c.fail("changing the manifest", err)
+	}
+	c.mu.Lock()
+	var list []*segment
+	for _, s := range c.set.list {
+		switch {
+		case s.first > n.last || s.sealed && s.last < n.first || !s.sealed:
+			list = append(list, s)
+		case s.first == n.first && by != nil:
+			list = append(list, by)
+		}
+	}
+	c.setSegments(list)
+	c.mu.Unlock()
+	var failed error
+	for _, s := range old {
+		c.Freed += s.size
+		if x := s.index.Load(); x != nil {
+			c.cache.drop(x)
+		}
+		failed = errors.Join(failed, c.discard(s.segmentMeta))
+	}
+	if by != nil {
+		c.Freed -= by.size
+	}
+	return failed
+}
+
+// discard deletes the files of a segment that is not, or not yet, part of the log.
+// Those that a crash brings back are deleted by the next start.
+func (l *Log) discard(m segmentMeta) error {
+	name := path.Join(l.dir, m.name())
+	return errors.Join(removeIfThere(l.fs, name), removeIfThere(l.fs, path.Join(l.dir, indexName(m.name()))))
+}

@@ -1,0 +1,288 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// errNoGain is a rewritten segment that would be longer than what it replaces.
+var errNoGain = errors.New("it would be no shorter")
+
+// rewrittenEntry is the size at which an entry of a rewritten segment ends, in bytes.
+const rewrittenEntry = 1 << 20
+
+// rewrite replaces neighbours by one segment with what lives. In this order: the new
+// file and its index are durable, and so are their names; the manifest names it; it
+// is used; the old files are deleted.
+func (c *cleaning) rewrite(old []surveyed) error {
+	if err := c.tryRewrite(old); err != nil {
+		return fmt.Errorf("rewriting segments %s to %s: %w", old[0].name(), old[len(old)-1].name(), err)
+	}
+	c.Rewritten += len(old)
+	return nil
+}
+
+func (c *cleaning) tryRewrite(old []surveyed) error {
+	m := old[0].segmentMeta
+	m.edition++
+	m.last = old[len(old)-1].last
+	s, err := c.write(m, old)
+	if err != nil {
+		var syncing *syncError
+		if errors.As(err, &syncing) { // of the directory, on which others rely
+			return c.fail("writing "+m.name(), err)
+		}
+		return errors.Join(err, c.discard(m))
+	}
+	err = c.replace(change{kind: replaced, generation: s.generation, edition: s.edition, first: s.first, last: s.last, size: s.size}, old, s)
+	if err != nil && s.refs.Load() == 0 { // not in use
+		s.refs.Store(1)
+		s.release()
+		if c.fenced() == nil { // else the manifest may name it
+			err = errors.Join(err, c.discard(m))
+		}
+	}
+	return err
+}
+
+// write makes the files of a segment with what lives of old ones, and opens it.
+func (c *cleaning) write(m segmentMeta, old []surveyed) (_ *segment, err error) {
+	name := path.Join(c.dir, m.name())
+	if err := removeIfThere(c.fs, name); err != nil {
+		return nil, err
+	}
+	f, err := c.fs.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	var segments []*segment
+	for _, s := range old {
+		segments = append(segments, s.segment)
+	}
+	last := segments[len(segments)-1]
+	w := &segmentWriter{file: f, pace: c.Pace, meta: m, room: int64(last.base-m.base) + last.size}
+	err = replaceFile(c.fs, c.dir, indexName(m.name()), func(index vfs.File) error {
+		w.index = newIndexWriter(index)
+		if err := c.copyLiving(w, segments); err != nil {
+			return err
+		}
+		return w.finish()
+	})
+	if err != nil {
+		return nil, err
+	}
+	x, err := openIndex(c.fs, c.dir, w.meta, c.cache)
+	if err != nil {
+		return nil, err
+	}
+	s := &segment{segmentMeta: w.meta, file: f}
+	s.index.Store(x)
+	return s, nil
+}
+
+// copyLiving writes the living batches by partition and offset, so that reading a
+// partition later is reading on, and then where every partition stands.
+func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
+	rows := c.living(segments)
+	var buf []byte
+	for {
+		s, ok, err := rows.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		r := rows.row
+		if err := c.Pace(2 * int(r.size)); err != nil {
+			return err
+		}
+		buf = slices.Grow(buf[:0], int(r.size))[:r.size]
+		if err := s.readBatch(buf, r); err != nil {
+			var corrupt *CorruptionError
+			s.damaged.Store(s.damaged.Load() || errors.As(err, &corrupt))
+			return err
+		}
+		if err := w.add(rows.partition, buf); err != nil {
+			return err
+		}
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	scan := segments[len(segments)-1].index.Load().scanDirectory(c.Pace)
+	for {
+		b, err := scan.read()
+		if err != nil || b == nil {
+			return err
+		}
+		e := getDirectoryRow(b)
+		if v := c.judge.Judge(e.partition); v.Closed {
+			continue // its id is never given to another
+		}
+		if err := w.index.addDirectoryRow(e); err != nil {
+			return err
+		}
+	}
+}
+
+// readBatch reads a whole batch and verifies it against its row.
+func (s *segment) readBatch(b []byte, r row) error {
+	if err := s.read(b, int64(r.at-s.base)); err != nil {
+		return err
+	}
+	return s.verify(b, r)
+}
+
+// segmentWriter writes a rewritten segment and its index.
+type segmentWriter struct {
+	file    vfs.File
+	index   *indexWriter
+	pace    func(int) error
+	meta    segmentMeta
+	room    int64 // for the file, in bytes
+	pos     int64 // written so far
+	builder record.EntryBuilder
+	frame   []byte
+}
+
+// add takes one more batch, whose bytes are copied.
+func (w *segmentWriter) add(p record.PartitionID, b record.Batch) error {
+	if w.builder.Parts() > 0 && w.builder.Size()+record.PartHeaderSize+len(b) > rewrittenEntry {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	at := max(w.pos, segmentHeaderSize) + FrameHeaderSize + int64(w.builder.Size()) + record.PartHeaderSize
+	w.builder.Add(record.KindBatch, p, b)
+	return w.index.addRow(p, rowOf(b, w.meta.base+Address(at)))
+}
+
+// flush writes the entry that was begun.
+func (w *segmentWriter) flush() error {
+	if w.pos == 0 {
+		if _, err := w.file.WriteAt(w.meta.header(), 0); err != nil {
+			return err
+		}
+		w.pos = segmentHeaderSize
+	}
+	if w.builder.Parts() == 0 {
+		return nil
+	}
+	e := w.builder.FinishRewritten(w.meta.last)
+	w.frame = appendFrame(w.frame[:0], w.meta.base+Address(w.pos), w.meta.generation, 0, e)
+	if w.pos+int64(len(w.frame)) > w.room {
+		return errNoGain
+	}
+	if _, err := w.file.WriteAt(w.frame, w.pos); err != nil {
+		return err
+	}
+	w.pos += int64(len(w.frame))
+	w.index.digest.add(e)
+	w.builder.Reset()
+	return nil
+}
+
+// finish makes the segment's file durable and ends the index, which its caller does.
+func (w *segmentWriter) finish() error {
+	w.meta.size = w.pos
+	if err := w.file.Sync(); err != nil {
+		return err
+	}
+	return w.index.finish(w.meta)
+}
+
+// livingRows goes through the living batches of neighbouring segments, by partition
+// and offset.
+type livingRows struct {
+	judge    Judge
+	segments []*segment
+	scans    []*indexScan
+	heads    []rowHead
+	current  int // which of the scans
+
+	partition record.PartitionID
+	verdict   Verdict
+	row       row
+}
+
+// rowHead is the next row of a scan.
+type rowHead struct {
+	partition record.PartitionID
+	row       row
+	ok        bool
+}
+
+func (c *cleaning) living(segments []*segment) *livingRows {
+	l := &livingRows{judge: c.judge, segments: segments, current: -1}
+	for _, s := range segments {
+		l.scans = append(l.scans, s.index.Load().scanRows(c.Pace))
+	}
+	return l
+}
+
+// next goes to the next living batch and returns its segment; false behind the last.
+func (l *livingRows) next() (*segment, bool, error) {
+	if l.heads == nil {
+		l.heads = make([]rowHead, len(l.scans))
+		for i := range l.scans {
+			if err := l.advance(i); err != nil {
+				return nil, false, err
+			}
+		}
+	}
+	for {
+		at := -1
+		for i, h := range l.heads {
+			if h.ok && (at < 0 || h.partition < l.heads[at].partition) {
+				at = i
+			}
+		}
+		if at < 0 {
+			return nil, false, nil
+		}
+		h := l.heads[at]
+		if l.current < 0 || h.partition != l.partition {
+			l.partition, l.verdict = h.partition, l.judge.Judge(h.partition)
+		}
+		l.current, l.row = at, h.row
+		if err := l.advance(at); err != nil {
+			return nil, false, err
+		}
+		if l.verdict.lives(l.row) {
+			return l.segments[at], true, nil
+		}
+	}
+}
+
+func (l *livingRows) advance(i int) error {
+	b, err := l.scans[i].read()
+	if err != nil {
+		suspectIndex(l.segments[i], err)
+		return err
+	}
+	l.heads[i] = rowHead{}
+	if b != nil {
+		p, r := getRow(b)
+		l.heads[i] = rowHead{p, r, true}
+	}
+	return nil
+}
+
+// removeIfThere deletes a file, which may be gone already.
+func removeIfThere(fsys vfs.FS, name string) error {
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, vfs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
