@@ -3,6 +3,7 @@ package partition
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -26,6 +27,7 @@ type Leading struct {
 	// refused remembers where a producer unknown to the table stood before a
 	// batch that was undone, so that the next one cannot take its place.
 	refused map[producerKey]standing
+	closing map[record.PartitionID]record.Index // in flight
 	idle    idleHeap
 	crowd   crowd
 }
@@ -86,6 +88,7 @@ func Lead(t *Table, term record.Term) *Leading {
 		tails:   make(map[record.PartitionID]tail),
 		newest:  make(map[producerKey]int),
 		refused: make(map[producerKey]standing),
+		closing: make(map[record.PartitionID]record.Index),
 		idle:    newIdleHeap(t),
 		crowd:   newCrowd(t, MaxProducers),
 	}
@@ -134,6 +137,10 @@ func (l *Leading) Sequence(p record.PartitionID, producer int64, epoch int16, fi
 	}
 	return l.reserve(p, producer, epoch, appended{first: first, count: count, offset: -1, timestamp: now}, at)
 }
+
+// Close says that entry at closes a partition: nothing is accepted for it any more,
+// so that nothing of it lies behind its end in the log.
+func (l *Leading) Close(p record.PartitionID, at record.Index) { l.closing[p] = at }
 
 func unknown(p record.PartitionID) error {
 	return fmt.Errorf("partition %v is not open: %w", p, kerr.UnknownTopicOrPartition)
@@ -247,7 +254,7 @@ func (l *Leading) first(k producerKey, epoch int16, first int32) standing {
 // the partition is not open. A hidden partition that is not begins at 0.
 func (l *Leading) NextOffset(p record.PartitionID) int64 {
 	q := l.table.partitions[p]
-	if q == nil && !p.Hidden() {
+	if _, closing := l.closing[p]; closing || q == nil && !p.Hidden() {
 		return -1
 	}
 	if t, ok := l.tails[p]; ok {
@@ -278,6 +285,7 @@ func (l *Leading) Applied(at record.Index) {
 	}
 	l.settled += n
 	l.flights = slices.Delete(l.flights, 0, n)
+	maps.DeleteFunc(l.closing, func(_ record.PartitionID, closed record.Index) bool { return closed <= at })
 }
 
 // met notes a producer that the table has come to know by a reservation.
@@ -293,6 +301,7 @@ func (l *Leading) met(r *reservation, k producerKey) {
 // Dropped says that entry at, the newest one, will never be: what was reserved
 // for it is undone.
 func (l *Leading) Dropped(at record.Index) {
+	maps.DeleteFunc(l.closing, func(_ record.PartitionID, closed record.Index) bool { return closed == at })
 	for len(l.flights) > 0 {
 		newest := l.flights[len(l.flights)-1].at
 		invariant.That(newest <= at, "entry %d dropped before entry %d", at, newest)
