@@ -207,7 +207,9 @@ func (v *verifier) verifyHardState() {
 
 func (v *verifier) verifySnapshots() {
 	for _, name := range v.names {
-		if _, ok := parseSnapshotName(name); !ok {
+		// That of an installation which a crash interrupted still has its staged name.
+		i, ok := parseSnapshotName(name)
+		if ok = ok && i >= v.layout.installed; !ok && (v.layout.installed == 0 || name != stagedSnapshotName(v.layout.installed, v.layout.installedGeneration)) {
 			continue
 		}
 		s, err := v.verifySnapshot(name)
@@ -231,7 +233,7 @@ func (v *verifier) verifySnapshot(name string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if snapshotName(s.Index) != name {
+	if snapshotName(s.Index) != name && stagedSnapshotName(s.Index, v.layout.installedGeneration) != name {
 		return nil, damagef("snapshot of index %d under the name of another", s.Index)
 	}
 	return s, nil
