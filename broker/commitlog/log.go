@@ -38,6 +38,9 @@ type Log struct {
 
 	room room
 
+	// compacted is the cleaner's: how far each compacted partition is.
+	compacted map[record.PartitionID]compactedTo
+
 	// fatal is the first error that left the disk in doubt.
 	fatal atomic.Pointer[error]
 	// durable never falls but by TruncateSuffix. Written under syncMu.

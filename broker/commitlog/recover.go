@@ -27,7 +27,7 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	if o.IndexCache > 0 {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
-	l := &Log{fs: fsys, dir: dir, cache: newBlockCache(blocks)}
+	l := &Log{fs: fsys, dir: dir, compacted: make(map[record.PartitionID]compactedTo), cache: newBlockCache(blocks)}
 	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
 	r := recovery{Log: l}
 	if err := r.run(); err != nil {
