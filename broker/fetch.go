@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/splashdam/splashdam/broker/commitlog"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/partition"
 	"github.com/splashdam/splashdam/broker/record"
@@ -94,9 +96,18 @@ func (s *Shard) fetch(p record.PartitionID, req kafka.FetchRequest, f *kafka.Fet
 	}
 	f.Records, err = s.log.Read(f.Records, p, req.Offset, end, req.MaxBytes, req.AtLeastOne)
 	if err != nil {
-		return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+		return fmt.Errorf("%w: %w", readError(err), err)
 	}
 	return nil
+}
+
+// readError is what Kafka calls an error of reading the log. On CORRUPT_MESSAGE
+// consumers stop and say where, and whoever runs them seeks past the place.
+func readError(err error) *kerr.Error {
+	if _, ok := errors.AsType[*commitlog.CorruptionError](err); ok {
+		return kerr.CorruptMessage
+	}
+	return kerr.KafkaStorageError
 }
 
 // Watch implements kafka.Partitions.
@@ -159,7 +170,7 @@ func (s *Shard) offsetFor(p record.PartitionID, timestamp int64, readCommitted b
 	}
 	switch {
 	case err != nil:
-		return -1, -1, -1, fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+		return -1, -1, -1, fmt.Errorf("%w: %w", readError(err), err)
 	case !ok:
 		return none()
 	}

@@ -23,6 +23,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	case err == nil:
 		ts.start(func() error { b.keepReconciled(running); return nil })
 		ts.start(func() error { b.createTopics(running); return nil })
+		ts.start(func() error { b.scrub(running); return nil })
 		ts.start(func() error { b.keepClean(running); return nil })
 		close(b.ready)
 		err = b.server.Run(ctx)

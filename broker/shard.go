@@ -140,15 +140,8 @@ func (l *leading) dropped(at record.Index) {
 
 // openShard recovers the shard in cfg.Dir, or makes it.
 func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
-	log, err := commitlog.Open(cfg.FS, cfg.Dir, commitlog.Options{})
-	if errors.Is(err, commitlog.ErrFutureVersion) {
-		err = fmt.Errorf("%w: start that version: %w", ErrNewerVersion, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening the log of shard %d in %s: %w", id, cfg.Dir, err)
-	}
 	s := &Shard{
-		id: id, cfg: cfg, log: log,
+		id: id, cfg: cfg,
 		logger:   cfg.Logger.With("shard", id),
 		captured: make(chan capture, 1),
 		halfWork: make(chan []txn.Action, 1),
@@ -156,6 +149,14 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		waiting:  make(map[group.Token]chan<- kmsg.Response),
 		changed:  func() {},
 	}
+	log, err := commitlog.Open(cfg.FS, cfg.Dir, commitlog.Options{Damaged: s.damaged})
+	if errors.Is(err, commitlog.ErrFutureVersion) {
+		err = fmt.Errorf("%w: start that version: %w", ErrNewerVersion, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the log of shard %d in %s: %w", id, cfg.Dir, err)
+	}
+	s.log = log
 	s.status.Store(&status{})
 	s.queue = newQueue(s.notLeader())
 	if err := s.start(); err != nil {

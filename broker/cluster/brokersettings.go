@@ -22,6 +22,7 @@ type BrokerSettings struct {
 	DeleteTopics             bool
 	FlushSync                bool // else async
 	SegmentBytes             int64
+	ScrubBytesPerSecond      int64
 	RollMs                   int64
 	RetentionCheckMs         int64
 	CleanerBackoffMs         int64
@@ -196,6 +197,12 @@ var brokerSettings = []brokerSetting{
 		Setting: longUnset("log.roll.ms", 1, math.MaxInt64,
 			"The age at which a segment of a shard's log ends, in ms."),
 		bind: func(s *BrokerSettings, v string) { s.RollMs = toInt64(v) },
+	},
+	{
+		// Ours, named like Kafka's log.cleaner.io.max.bytes.per.second.
+		Setting: long("log.scrub.io.max.bytes.per.second", 16<<20, 1<<10, math.MaxInt64,
+			"How fast what lies on the disk is read to find damage before somebody needs it, in bytes a second. It is read once a day, or without a pause if that takes longer."),
+		bind: func(s *BrokerSettings, v string) { s.ScrubBytesPerSecond = toInt64(v) },
 	},
 	{
 		// Kafka's least is 1 MiB as well; above 2 GiB nothing is gained.

@@ -62,7 +62,7 @@ func (l *Log) Clean(j Judge, o CleanOptions) (Cleaned, error) {
 	if err := l.writable(); err != nil {
 		return Cleaned{}, err
 	}
-	c := cleaning{Log: l, judge: j, CleanOptions: o}
+	c := cleaning{Log: l, judge: j, installed: l.manifest.installedIndex(), CleanOptions: o}
 	err := c.pinned(c.run)
 	if err == nil || isCorrupt(err) || errors.Is(err, errNoGain) {
 		err = errors.Join(err, c.compact(), c.pinned(c.waste))
@@ -88,10 +88,13 @@ type cleaning struct {
 	judge Judge
 	// filters are those of the compaction that is going on.
 	filters map[record.PartitionID]*compacting
+	// installed is the last installation when the segments were looked at.
+	installed record.Index
 }
 
 // surveyed is a sealed segment and how much of it lives, in bytes. usable is false if
-// its index or a batch in it is damaged: then nothing is touched.
+// its index or a batch in it is damaged, or was: then nothing is touched, as nobody
+// knows what of it lives.
 type surveyed struct {
 	*segment
 	live   int64
@@ -134,14 +137,16 @@ func (c *cleaning) run(set *segmentSet) error {
 	return failed
 }
 
-// cleanable is the segments that may be cleaned.
+// cleanable is the segments that may be cleaned: those in front of the Raft window,
+// as it is and as a start would have it; none while a shipment is received, which
+// counts on them.
 func (l *Log) cleanable(set *segmentSet) []*segment {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.snapshots) < keptSnapshots {
+	if len(l.snapshots) < keptSnapshots || l.stage != nil {
 		return nil
 	}
-	older := l.snapshots[keptSnapshots-1].Index
+	older := min(l.snapshots[keptSnapshots-1].Index, l.win.first-1)
 	n := 0
 	for n < len(set.list) && set.list[n].sealed && set.list[n].last <= older {
 		n++
@@ -159,7 +164,7 @@ func (c *cleaning) survey(list []*segment) ([]surveyed, error) {
 			return nil, err
 		}
 		suspectIndex(s, err)
-		all = append(all, surveyed{s, live, err == nil && !s.damaged.Load()})
+		all = append(all, surveyed{s, live, err == nil && !s.damaged.Load() && s.index.Load().holes == 0})
 	}
 	return all, nil
 }
@@ -319,6 +324,11 @@ func (c *cleaning) replace(n change, old []surveyed, by *segment) error {
 	}
 	if err := c.writable(); err != nil {
 		return err
+	}
+	c.snapMu.Lock() // no installation comes between
+	defer c.snapMu.Unlock()
+	if c.manifest.installedIndex() != c.installed {
+		return fmt.Errorf("what was looked at is not the log any more: %w", ErrStale)
 	}
 	if err := c.manifest.record(n); err != nil {
 		return c.fail("changing the manifest", err)

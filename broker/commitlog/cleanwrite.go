@@ -154,8 +154,8 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 
 // readBatch reads a whole batch and verifies it against its row.
 func (s *segment) readBatch(b []byte, r row) error {
-	if err := readFull(s.file, b, int64(r.at-s.base)); err != nil {
-		return fmt.Errorf("reading %d bytes at %s of %s: %w", len(b), r.at, s.name(), err)
+	if err := s.read(b, int64(r.at-s.base)); err != nil {
+		return err
 	}
 	return s.verify(b, r)
 }

@@ -575,3 +575,31 @@ func errAt(op vfs.Op, n int, err error) error {
 	}
 	return nil
 }
+
+func TestNoDeleteMarkerGoesBehindASegmentThatCannotBeCompacted(t *testing.T) {
+	mem := vfs.NewMem()
+	s, err := newShelf(mem)
+	must(t, err)
+	s.compact(1, nil)
+	must(t, s.produce(1, 10, "a=1 b=1", record.BuildOptions{}))
+	must(t, s.cover())
+	must(t, s.produce(1, 20, "a", record.BuildOptions{}))
+	must(t, s.produce(1, 30, "c=1", record.BuildOptions{}))
+	must(t, s.cover())
+	old := s.log.set.list[0]
+	_, r, err := old.index.Load().row(0)
+	must(t, err)
+	must(t, s.log.Close())
+	edit(t, mem, old.name(), func(b []byte) []byte { b[int(r.at-old.base)+65] ^= 1; return b })
+	must(t, s.restart())
+	for _, now := range []int64{100, 1100, 5000} {
+		if err := s.clean(now, 1<<20); err != nil && !isCorrupt(err) {
+			t.Fatal(err)
+		}
+	}
+	data, err := s.log.Read(nil, 1, 2, math.MaxInt64, 1<<20, false)
+	must(t, err)
+	if b := record.Batch(data); b.BaseOffset() != 2 || b.Records() != 1 {
+		t.Errorf("the marker is gone, and a=1 would be back: there is a batch of %d records at %d", b.Records(), b.BaseOffset())
+	}
+}

@@ -18,6 +18,10 @@ type compactedTo struct {
 // compact does what the partitions that are due need, in as many passes as the keys take
 // memory.
 func (c *cleaning) compact() error {
+	if c.compactedIn != c.installed {
+		clear(c.compacted) // other segments came with a shipment
+		c.compactedIn = c.installed
+	}
 	due, err := c.due()
 	if err != nil {
 		return err
@@ -86,7 +90,7 @@ func (c *cleaning) isDue(set *segmentSet, segments []*segment, p record.Partitio
 	d := duePartition{partition: p, Compaction: *v.Compaction, start: v.Start, from: max(v.Start, known.end)}
 	d.end = d.from
 	var clean, dirty, oldest int64
-	err := walkSealed(set, segments, p, v.Start, func(r row) bool {
+	err := walkIn(set, segments, p, v.Start, func(r row) bool {
 		if r.next() > d.Stable || d.MinLag > 0 && r.maxTime > c.Now-d.MinLag {
 			return false
 		}
@@ -107,9 +111,9 @@ func (c *cleaning) isDue(set *segmentSet, segments []*segment, p record.Partitio
 	return d, due || clean > 0 && c.Now >= known.horizon, err
 }
 
-// walkSealed calls do with the rows of a partition in some of the oldest segments, from
+// walkIn calls do with the rows of a partition in some of the oldest segments, from
 // an offset on, until it returns false.
-func walkSealed(set *segmentSet, segments []*segment, p record.PartitionID, from int64, do func(row) bool) error {
+func walkIn(set *segmentSet, segments []*segment, p record.PartitionID, from int64, do func(row) bool) error {
 	v := view{set: set, partition: p, sealed: segments}
 	return v.walk(from, do)
 }
@@ -159,7 +163,7 @@ func (c *cleaning) readTransactions(set *segmentSet, segments []*segment, d *due
 	p.txns = newTransactions()
 	var failed error
 	var buf []byte
-	err := walkSealed(set, segments, d.partition, d.start, func(r row) bool {
+	err := walkIn(set, segments, d.partition, d.start, func(r row) bool {
 		if r.next() > p.end {
 			return false
 		}
@@ -189,7 +193,7 @@ func (c *cleaning) readKeys(set *segmentSet, segments []*segment, d *duePartitio
 	whole = true
 	var failed error
 	var buf []byte
-	err = walkSealed(set, segments, d.partition, d.from, func(r row) bool {
+	err = walkIn(set, segments, d.partition, d.from, func(r row) bool {
 		if r.next() > p.end {
 			return false
 		}
@@ -260,7 +264,7 @@ func (c *cleaning) rewriteCompacted(parts []*compacting) error {
 		for _, s := range c.cleanable(set) {
 			changes := false
 			var err error
-			if s.damaged.Load() {
+			if s.damaged.Load() || s.index.Load().holes > 0 {
 				keepDeletes(parts)
 			} else if changes, err = c.changes(set, s, parts); isCorrupt(err) {
 				keepDeletes(parts)
@@ -313,7 +317,7 @@ func (c *cleaning) changes(set *segmentSet, s *segment, parts []*compacting) (ch
 	var buf []byte
 	for _, p := range parts {
 		var failed error
-		err := walkSealed(set, []*segment{s}, p.partition, c.judge.Judge(p.partition).Start, func(r row) bool {
+		err := walkIn(set, []*segment{s}, p.partition, c.judge.Judge(p.partition).Start, func(r row) bool {
 			if r.next() > p.end {
 				return false
 			}

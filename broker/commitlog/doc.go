@@ -11,8 +11,10 @@
 //
 //	next segment's file ──Prepare, a piece at a time──▶ room ──roll──▶ open segment
 //
-// One goroutine, the appender, calls Append, Sync, TruncateSuffix, Seal and
-// SetHardState. One goroutine, the Raft loop, calls Committed and Forget in the
+//	Ship ──Shipment, read from any place──▶ Stage, beside the log ──Install──▶ the log
+//
+// One goroutine, the appender, calls Append, Sync, TruncateSuffix, Seal, SetHardState
+// and Install. One goroutine, the Raft loop, calls Committed and Forget in the
 // order of the log. WriteSnapshot runs in a background goroutine of the caller,
 // one at a time; so does Clean, and so does Prepare. Everything else may be called by
 // anyone at any time. The package starts no goroutine: what is done beside the appender
@@ -23,8 +25,9 @@
 //   - Order. Indexes in the log are contiguous; terms and generations never fall.
 //   - Durable. An entry at or below Durable survives a power loss. A frame says up
 //     to where the log was durable when it was written; Open takes bad bytes at or
-//     below the highest such index for damage, and refuses, and bad bytes above it
-//     for a torn tail, and cuts it. Zeros up to the end of the file are neither.
+//     below the highest such index for damage, and bad bytes above it for a torn tail,
+//     and cuts it. Zeros up to the end of the file are neither. Damage behind the
+//     newest good snapshot stops Open; older damage costs the records in it.
 //   - Cut. A suffix that was cut never comes back: the manifest has the higher
 //     generation before the first byte is cut.
 //   - Committed. Only what was passed to Committed can be found by a reader.
@@ -33,14 +36,16 @@
 //   - Cleaned. Only sealed segments at or below the older snapshot are cleaned, whose
 //     entries nobody asks for any more; what lives of their batches stays as it is,
 //     and no offset changes.
+//   - Installed. What a shipment brought becomes the log in one step or not at all.
 //   - Fenced. After an error that leaves the disk in doubt nothing is written any
 //     more; reading goes on. Only a write that found the disk full may be retried.
 //
-// Locks, in the order in which they are taken: Log.syncMu (one fsync of a segment
+// Locks, in the order in which they are taken: Log.snapMu (writing and installing
+// snapshots, changes of the segments by the cleaner), Log.syncMu (one fsync of a segment
 // at a time, and which segment is open), room.mu (the next segment's file), Log.mu
 // (the segments, the window, the directory; never held over I/O), and as leaves
 // manifest.mu (held over the sync of a record; the appender and the cleaner write
-// some), hardState.mu and blockCache.mu.
+// some), hardState.mu, blockCache.mu and damageList.mu.
 //
 // docs/storage.md draws every file byte by byte.
 package commitlog

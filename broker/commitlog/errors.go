@@ -17,12 +17,14 @@ var (
 	// ErrFutureVersion is a file of a newer version of this program. Nothing is
 	// wrong with it; this binary is too old.
 	ErrFutureVersion = errors.New("format of a future version")
+	// ErrStale is a snapshot, or a shipment with one, which the log has overtaken.
+	ErrStale = errors.New("overtaken by the log")
 	// ErrNoEntry is an index outside of the Raft window.
 	ErrNoEntry = errors.New("entry is not in the log window")
 )
 
-// CorruptionError is bytes that were durable and are not what was written. It
-// never goes away by trying again.
+// CorruptionError is bytes that were durable and are not what was written, or that
+// the disk does not give back.
 type CorruptionError struct {
 	// Segment is the name of the file, without its directory: a segment or, for
 	// damage elsewhere, an index, a snapshot, the manifest or the hard state.

@@ -15,6 +15,8 @@ type view struct {
 	sealed    []*segment
 	open      [][]row // of the other segments that have rows of the partition
 	standing  directoryRow
+	// holed is that some index was made around damage, openHoled that one in memory was.
+	holed, openHoled bool
 }
 
 func (l *Log) view(p record.PartitionID) (view, error) {
@@ -25,8 +27,9 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	}
 	l.set.refs.Add(1)
 	n := l.set.sealedPrefix()
-	v := view{set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p]}
+	v := view{set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p], holed: l.holed.Load()}
 	for _, s := range l.set.list[n:] {
+		v.openHoled = v.openHoled || s.mem.holes > 0
 		if rows := s.mem.rows[p]; len(rows) > 0 {
 			v.open = append(v.open, rows)
 		}
@@ -35,6 +38,28 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 }
 
 func (v *view) release() { v.set.release() }
+
+// lost errors with a *CorruptionError if the offsets from next on up to base, which
+// no row has, may be those of batches in damaged bytes. at is where the batch at
+// base is, or any address behind all that it may be.
+func (v *view) lost(next, base int64, at Address) error {
+	_, before, err := v.firstSealed(func(e directoryRow) bool { return e.next > next })
+	if err != nil {
+		return err
+	}
+	// Where the partition came to stand as it did before the gap.
+	from, _, err := v.firstSealed(func(e directoryRow) bool { return e.next >= before.next })
+	if err != nil {
+		return err
+	}
+	for i := from; i < len(v.set.list) && v.set.list[i].base <= at; i++ {
+		s := v.set.list[i]
+		if i < len(v.sealed) && s.index.Load().holes > 0 || i >= len(v.sealed) && v.openHoled {
+			return &CorruptionError{s.name(), s.base, damagef("offsets %d to %d of %v may have been in bytes that are damaged", next, base-1, v.partition)}
+		}
+	}
+	return nil
+}
 
 // firstSealed is the number of the first sealed segment behind which the partition
 // stands so that ok is true; ok must stay true from there on. It is len(v.sealed)

@@ -219,8 +219,13 @@ func noEOF(err error) error {
 // findFrame looks for the first valid frame at or behind pos, which is a multiple
 // of the frame alignment.
 func findFrame(file io.ReaderAt, base Address, pos, size int64) (frame, bool, error) {
+	return searchFrame(file, base, pos, size, size)
+}
+
+// searchFrame is findFrame for a frame that begins in front of limit.
+func searchFrame(file io.ReaderAt, base Address, pos, limit, size int64) (frame, bool, error) {
 	chunk := make([]byte, scanBuffer)
-	for size-pos >= FrameHeaderSize {
+	for pos < limit && size-pos >= FrameHeaderSize {
 		part := chunk[:min(int64(len(chunk)), size-pos)]
 		if _, err := file.ReadAt(part, pos); err != nil && err != io.EOF {
 			return frame{}, false, fmt.Errorf("reading at %s: %w", base+Address(pos), err)

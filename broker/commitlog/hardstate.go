@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path"
 	"sync"
@@ -170,6 +171,13 @@ func (h *hardState) get() HardState {
 	return h.now.HardState
 }
 
+// limitCommit takes back a commit index that the log does not reach.
+func (h *hardState) limitCommit(last record.Index) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now.Commit = min(h.now.Commit, last)
+}
+
 // set writes the state; with sync it returns when that is durable, together with
 // what is known of the log.
 func (h *hardState) set(hs HardState, sync bool, durable record.Index, generation uint32) error {
@@ -198,4 +206,16 @@ func (h *hardState) set(hs HardState, sync bool, durable record.Index, generatio
 func (h *hardState) mirror() error {
 	_, err := h.file.WriteAt(h.now.encode(), int64(1-h.anchor)*hardStateSlot)
 	return err
+}
+
+// check verifies both slots on the disk and returns how much was read.
+func (h *hardState) check() (int64, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b, err := readAll(h.file, 2*hardStateSlot)
+	if err != nil {
+		return 0, err
+	}
+	_, _, damaged, err := decodeHardState(b)
+	return int64(len(b)), errors.Join(damaged, err)
 }

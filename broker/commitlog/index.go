@@ -33,7 +33,8 @@ import (
 //	64  u64  entries in it
 //	72  u64  length of the entries together, without frames
 //	80  u64  CRC-64         of their headers (Digest)
-//	88       zeros
+//	88  u32  holes: runs of damaged bytes around which the index was made
+//	92       zeros
 //
 // Then come the blocks of rows, 85 in each, one row for a batch, sorted by
 // partition and offset:
@@ -152,10 +153,14 @@ type indexHead struct {
 	generation  uint32
 	edition     uint32
 	digest      Digest
+	holes       uint32
 }
 
-func headOf(m segmentMeta, rows, dirs int64, d Digest) indexHead {
-	return indexHead{first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs, generation: m.generation, edition: m.edition, digest: d}
+func headOf(m segmentMeta, rows, dirs int64, d Digest, holes uint32) indexHead {
+	return indexHead{
+		first: m.first, last: m.last, size: m.size, rows: rows, dirs: dirs,
+		generation: m.generation, edition: m.edition, digest: d, holes: holes,
+	}
 }
 
 func (h indexHead) rowBlocks() int64 { return (h.rows + rowsPerBlock - 1) / rowsPerBlock }
@@ -186,6 +191,7 @@ func (h indexHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[64:], h.digest.Entries)
 	binary.LittleEndian.PutUint64(b[72:], h.digest.Bytes)
 	binary.LittleEndian.PutUint64(b[80:], h.digest.Sum)
+	binary.LittleEndian.PutUint32(b[88:], h.holes)
 	putBlockHeader(b, headBlock, 0)
 	return b
 }
@@ -211,6 +217,7 @@ func decodeIndexHead(b []byte, fileSize int64) (indexHead, error) {
 			Bytes:   binary.LittleEndian.Uint64(b[72:]),
 			Sum:     binary.LittleEndian.Uint64(b[80:]),
 		},
+		holes: binary.LittleEndian.Uint32(b[88:]),
 	}
 	if h.rows < 0 || h.dirs < 0 || h.rows > fileSize || h.dirs > fileSize || h.blocks() > math.MaxUint32 || h.blocks()*blockSize != fileSize {
 		return indexHead{}, damagef("index of %d rows and %d directory rows in %d bytes", h.rows, h.dirs, fileSize)
@@ -230,6 +237,7 @@ type indexWriter struct {
 	filled     int // rows in the last block
 	rows, dirs int64
 	digest     Digest // of the segment's entries, the caller's
+	holes      uint32 // the caller's
 }
 
 const indexWriteBuffer = 64 * blockSize
@@ -290,7 +298,7 @@ func (w *indexWriter) flush() error {
 // finish writes the head, and all that is not written yet. The caller syncs.
 func (w *indexWriter) finish(m segmentMeta) error {
 	w.closeBlock()
-	head := headOf(m, w.rows, w.dirs, w.digest).encode()
+	head := headOf(m, w.rows, w.dirs, w.digest, w.holes).encode()
 	if w.pos == 0 {
 		copy(w.buf, head)
 		return w.flush()
@@ -319,7 +327,7 @@ func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []di
 				return err
 			}
 		}
-		w.digest = mem.digest
+		w.digest, w.holes = mem.digest, mem.holes
 		return w.finish(m)
 	})
 }
@@ -420,7 +428,7 @@ func (x *indexFile) readHead(m segmentMeta) error {
 	if x.indexHead, err = decodeIndexHead(b, size); err != nil {
 		return err
 	}
-	if want := headOf(m, x.rows, x.dirs, x.digest); x.indexHead != want {
+	if want := headOf(m, x.rows, x.dirs, x.digest, x.holes); x.indexHead != want {
 		return damagef("index of another segment: %+v, want %+v", x.indexHead, want)
 	}
 	return nil

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"fmt"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -16,18 +17,18 @@ type Options struct {
 	// IndexCache is how many bytes of segment indexes stay in memory; 0 means
 	// 16 MiB. Too few cost a few more reads for each find in old segments.
 	IndexCache int
+	// Damaged, if set, is told of every place where damage is found, once: by Open, by
+	// whoever reads, by Scrub. It may be called concurrently, and must not call the log.
+	Damaged func(*CorruptionError)
 
 	roomPiece int64 // in tests; 0 means the constant
 }
 
 // Log is the log of one shard. See the package comment for who may call what.
 type Log struct {
-	fs    vfs.FS
-	dir   string
-	cache *blockCache
-	// warnings of Open.
-	warnings []string
-
+	fs       vfs.FS
+	dir      string
+	cache    *blockCache
 	manifest *manifest
 	hard     *hardState
 	// The appender's: the generation of the log, as the manifest has it, and room
@@ -38,8 +39,13 @@ type Log struct {
 
 	room room
 
-	// compacted is the cleaner's: how far each compacted partition is.
-	compacted map[record.PartitionID]compactedTo
+	// The cleaner's: how far each compacted partition is, as it was found out behind
+	// the last installation.
+	compacted   map[record.PartitionID]compactedTo
+	compactedIn record.Index
+	damage      damageList
+	// holed is that an index was made around damage: see segment.holes.
+	holed atomic.Bool
 
 	// fatal is the first error that left the disk in doubt.
 	fatal atomic.Pointer[error]
@@ -49,16 +55,21 @@ type Log struct {
 	// syncMu is held over every sync of a segment, and over what changes which
 	// segment is open or where it ends.
 	syncMu sync.Mutex
+	// snapMu is held while a snapshot is written or installed.
+	snapMu sync.Mutex
 
-	mu     sync.RWMutex
-	closed bool
-	set    *segmentSet
-	win    window
+	mu       sync.RWMutex
+	closed   bool
+	warnings []string
+	set      *segmentSet
+	win      window
 	// committed is the last index that was passed to Committed or that the newest
 	// snapshot covered when the log was opened; directory is as it stands there.
 	committed record.Index
 	directory directory
 	snapshots []*Snapshot // newest first; of the older one no sections
+	shipments map[*Shipment]struct{}
+	stage     *Stage // the receipt under way, nil if there is none
 }
 
 // SegmentInfo describes a segment.
@@ -76,8 +87,12 @@ type SegmentInfo struct {
 	Digest Digest
 }
 
-// Warnings is what Open repaired or did without, a sentence each.
-func (l *Log) Warnings() []string { return l.warnings }
+// Warnings is what Open, or Install, repaired or did without, a sentence each.
+func (l *Log) Warnings() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.warnings)
+}
 
 // Durable is the highest index that a power loss cannot take.
 func (l *Log) Durable() record.Index { return record.Index(l.durable.Load()) }

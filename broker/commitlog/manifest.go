@@ -18,14 +18,16 @@ import (
 //
 //	 0  u32  CRC-32C     over bytes 4 to 63
 //	 4  u16  kind        1 segment added, 2 segment sealed, 3 suffix cut,
-//	                     4 segments replaced by one, 5 segments removed
+//	                     4 segments replaced by one, 5 segments removed,
+//	                     6 receipt begun, 7 shipment installed
 //	 6  u16  zero
 //	 8  u64  sequence    the record's number in the file, from 1
-//	16  u32  generation  1, 2, 4: of the segment; 3: of the log from now on
+//	16  u32  generation  1, 2, 4: of the segment; 3: of the log from now on;
+//	                     6, 7: of the files that were received
 //	20  u32  edition     1, 2, 4: of the segment
 //	24  u64  first       1, 2: the segment's first index; 4, 5: of the first of them
 //	32  u64  last        2: the segment's last index; 3: the last index that stays;
-//	                     4, 5: the last index of the last of them
+//	                     4, 5: the last index of the last of them; 7: the snapshot's
 //	40  u64  base        1: the segment's base address
 //	48  u64  size        2, 4: the length of the segment's file
 //	56  u64  zero
@@ -34,7 +36,9 @@ import (
 // 60 a CRC-32C over bytes 0 to 59. A cut drops the segments that begin behind the
 // index after the last one that stays. Only sealed segments are replaced or
 // removed. The new one takes the place, the base address and the generation of the
-// first that it replaces, and is sealed.
+// first that it replaces, and is sealed. A receipt reserves a generation for files
+// that are no part of the log yet; the installation of what was received replaces the
+// manifest by one that names them, and says from which snapshot on the log counts.
 //
 // Records are as long as each other so that what follows a bad one can still be
 // read: a bad record with another behind it is damage. A bad one at the end is
@@ -59,6 +63,8 @@ const (
 	suffixCut     changeKind = 3
 	replaced      changeKind = 4
 	removed       changeKind = 5
+	receiptBegun  changeKind = 6
+	installed     changeKind = 7
 )
 
 // change is one record of the manifest.
@@ -110,8 +116,15 @@ type layout struct {
 	generation uint32
 	// cutLast is the last index that the last cut left. A frame behind it belongs
 	// to the log only if it has the generation.
-	cutLast  record.Index
-	segments []segmentMeta // oldest first, the sealed ones before the others
+	cutLast record.Index
+	// staged is the generation of the files of a receipt, 0 if there never was one
+	// or it was installed.
+	staged uint32
+	// installed is the snapshot that came with the last shipment, and the generation
+	// of what came with it: older snapshots count no more. 0 if there was none.
+	installed           record.Index
+	installedGeneration uint32
+	segments            []segmentMeta // oldest first, the sealed ones before the others
 }
 
 // apply errors with errDamage for a record that cannot follow the ones before.
@@ -171,6 +184,16 @@ func (l *layout) apply(c change) error {
 			return damagef("removing the segments up to %d, which are the last", c.last)
 		}
 		l.segments = slices.Delete(l.segments, from, to)
+	case receiptBegun:
+		if c.generation == 0 || c.generation == l.generation {
+			return damagef("receipt of generation %d in generation %d", c.generation, l.generation)
+		}
+		l.staged = c.generation
+	case installed:
+		if c.generation == 0 || c.generation >= l.generation || c.last < l.installed {
+			return damagef("snapshot %d of generation %d installed in generation %d", c.last, c.generation, l.generation)
+		}
+		l.installed, l.installedGeneration = c.last, c.generation
 	case suffixCut:
 		if c.generation <= l.generation {
 			return damagef("cut of generation %d in generation %d", c.generation, l.generation)
@@ -192,6 +215,9 @@ func (l *layout) apply(c change) error {
 	}
 	return nil
 }
+
+// nextGeneration is one that nothing has had yet.
+func (l *layout) nextGeneration() uint32 { return max(l.generation, l.staged) + 1 }
 
 // segment is the one that a record of kind 1, 2 or 4 is about.
 func (c change) segment() segmentMeta {
@@ -216,6 +242,12 @@ func (l *layout) changes() []change {
 	var list []change
 	if l.generation > 1 {
 		list = append(list, change{kind: suffixCut, generation: l.generation, last: l.cutLast})
+	}
+	if l.installed > 0 {
+		list = append(list, change{kind: installed, generation: l.installedGeneration, last: l.installed})
+	}
+	if l.staged > 0 {
+		list = append(list, change{kind: receiptBegun, generation: l.staged})
 	}
 	for _, s := range l.segments {
 		c := change{generation: s.generation, edition: s.edition, first: s.first}
@@ -391,6 +423,64 @@ func (m *manifest) write(c change) error {
 	return nil
 }
 
+// next is nextGeneration of the manifest as it stands.
+func (m *manifest) next() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.nextGeneration()
+}
+
+// installedIndex is that of the snapshot that was installed last, 0 if none was.
+func (m *manifest) installedIndex() record.Index {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.installed
+}
+
+// now is the log's generation.
+func (m *manifest) now() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.generation
+}
+
+// stagedGeneration is that of the files of a receipt, 0 if there are none.
+func (m *manifest) stagedGeneration() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.staged
+}
+
+// reserve returns the generation of the files of a receipt, which is the same until
+// one is installed.
+func (m *manifest) reserve() (uint32, error) {
+	m.mu.Lock()
+	staged, next := m.staged, m.nextGeneration()
+	m.mu.Unlock()
+	if staged > 0 {
+		return staged, nil
+	}
+	return next, m.record(change{kind: receiptBegun, generation: next})
+}
+
+// install makes the log one of the given segments: those that it had, which must
+// still be its own, and those of the receipt. In the same step the snapshot up to
+// which they go becomes the oldest that counts, and the generation rises.
+func (m *manifest) install(kept, received []segmentMeta, index record.Index) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range kept {
+		if !slices.Contains(m.segments, k) {
+			return fmt.Errorf("%w: segment %s has gone meanwhile", ErrStale, k.name())
+		}
+	}
+	return m.rewrite(layout{
+		generation: m.nextGeneration(), cutLast: index,
+		installed: index, installedGeneration: m.staged,
+		segments: slices.Concat(kept, received),
+	})
+}
+
 // rewrite replaces the file by the shortest one that says the same.
 func (m *manifest) rewrite(next layout) error {
 	if err := createManifest(m.fs, m.dir, next); err != nil {
@@ -407,4 +497,19 @@ func (m *manifest) rewrite(next layout) error {
 		return err
 	}
 	return nil
+}
+
+// check verifies the file on the disk and returns how much was read.
+func (m *manifest) check() (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, err := readAll(m.file, maxManifestSize)
+	if err != nil {
+		return 0, err
+	}
+	_, n, err := decodeManifest(b)
+	if err == nil && n != m.records {
+		err = &CorruptionError{manifestName, Address(n+1) * manifestRecord, damagef("it ends behind record %d, not %d", n, m.records)}
+	}
+	return int64(len(b)), err
 }

@@ -84,6 +84,8 @@ func directoryOf(rows []directoryRow) directory {
 type memIndex struct {
 	rows   map[record.PartitionID][]row
 	digest Digest
+	// holes is how many runs of damaged bytes it was made around.
+	holes uint32
 }
 
 func newMemIndex() *memIndex { return &memIndex{rows: make(map[record.PartitionID][]row)} }

@@ -24,8 +24,10 @@ var spans = sync.Pool{New: func() any { return new([]byte) }}
 // whatever its size (KIP-74). Nothing to read is no error.
 //
 // Every batch is verified, all its bytes. The error is a *CorruptionError for one
-// that is not what was appended; batches in front of it are returned without error
-// first. On error dst is returned as it was.
+// that is not what was appended, or where one may have been in bytes that are
+// damaged; batches in front of it are returned without error first, and those
+// behind it can be read from their own offsets. The partition holds offsets up to
+// end. On error dst is returned as it was.
 func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes int, atLeastOne bool) ([]byte, error) {
 	v, err := l.view(p)
 	if err != nil {
@@ -33,17 +35,32 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 	}
 	defer v.release()
 	run := run{set: v.set, dst: dst}
-	total := 0
+	total, next := 0, max(offset, 0)
+	full := false
+	var lost error
 	err = v.walk(offset, func(r row) bool {
-		if r.next() > end || total+int(r.size) > maxBytes && (total > 0 || !atLeastOne) {
+		if r.base > next && v.holed {
+			if lost = v.lost(next, r.base, r.at); lost != nil {
+				return false
+			}
+		}
+		if full = r.next() > end || total+int(r.size) > maxBytes && (total > 0 || !atLeastOne); full {
 			return false
 		}
-		total += int(r.size)
+		total, next = total+int(r.size), r.next()
 		return run.add(r) && total < maxBytes
 	})
 	run.flush()
-	if run.err != nil {
+	switch {
+	case run.err != nil:
 		err = run.err
+	case err == nil && lost == nil && v.holed && total == 0 && !full && next < end:
+		err = v.lost(next, end, v.set.open().base)
+	case err == nil:
+		err = lost
+	}
+	if err != nil {
+		l.noteDamage(err, 1)
 	}
 	if len(run.dst) > len(dst) {
 		return run.dst, nil
@@ -102,7 +119,13 @@ func (u *run) flush() {
 	defer spans.Put(pooled)
 	span := int(last.at - first.at + Address(last.size))
 	*pooled = slices.Grow((*pooled)[:0], span)[:span]
-	if u.err = u.read(*pooled, pos); u.err != nil {
+	if u.read(*pooled, pos) != nil {
+		// One bad sector must not cost its neighbours.
+		for i := 0; i < len(u.rows) && u.err == nil; i++ {
+			one := run{set: u.set, dst: u.dst, seg: u.seg, rows: u.rows[i : i+1]}
+			one.flush()
+			u.dst, u.err = one.dst, one.err
+		}
 		return
 	}
 	for _, r := range u.rows {
@@ -115,10 +138,7 @@ func (u *run) flush() {
 }
 
 func (u *run) read(b []byte, pos int64) error {
-	if err := readFull(u.seg.file, b, pos); err != nil {
-		return fmt.Errorf("reading %d bytes at %s of %s: %w", len(b), u.seg.base+Address(pos), u.seg.name(), err)
-	}
-	return nil
+	return u.seg.read(b, pos)
 }
 
 // verify checks a batch against its row. The batch's checksum covers the bytes from
@@ -169,13 +189,14 @@ func (l *Log) Entry(i record.Index) (record.Entry, error) {
 	if !still || now != p {
 		return nil, fmt.Errorf("%w: %d was cut", ErrNoEntry, i)
 	}
+	l.noteDamage(err, int64(p.length()))
 	return nil, err
 }
 
 func (s *segment) readEntry(i record.Index, p placed) (record.Entry, error) {
 	e := make(record.Entry, p.length())
-	if err := readFull(s.file, e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
-		return nil, fmt.Errorf("reading entry %d at %s of %s: %w", i, p.at, s.name(), err)
+	if err := s.read(e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
+		return nil, fmt.Errorf("reading entry %d: %w", i, err)
 	}
 	err := e.Check()
 	if err == nil && (e.Index() != i || e.Term() != p.term || e.Checksum() != p.checksum) {

@@ -15,8 +15,10 @@ import (
 
 // Open opens the log in a directory, or makes one if there is none. After a crash
 // it finds everything that was durable, and may find more of what was appended. It
-// errors with a *CorruptionError if something durable is not there, and then has
-// touched no segment; with ErrFutureVersion if a newer binary wrote it.
+// errors with a *CorruptionError if something durable that is needed to go on is not
+// there, and then has touched no segment; with ErrFutureVersion if a newer binary
+// wrote it. What is damaged at or below the newest good snapshot is not needed: it
+// is told (Options.Damaged, Warnings), and readers of that place get the error.
 //
 // What is there when Open returns is durable. The entries above the newest
 // snapshot are not yet visible to readers: the caller passes them to Committed as
@@ -27,8 +29,12 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	if o.IndexCache > 0 {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
-	l := &Log{fs: fsys, dir: dir, compacted: make(map[record.PartitionID]compactedTo), cache: newBlockCache(blocks)}
+	l := &Log{
+		fs: fsys, dir: dir, cache: newBlockCache(blocks),
+		compacted: make(map[record.PartitionID]compactedTo), shipments: make(map[*Shipment]struct{}),
+	}
 	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
+	l.damage.told = o.Damaged
 	r := recovery{Log: l}
 	if err := r.run(); err != nil {
 		for _, s := range r.segments {
@@ -191,7 +197,7 @@ func (r *recovery) readManifest() error {
 // the last segment.
 func (l *layout) mayHaveLost(name string) bool {
 	m, ok := parseSegmentName(name)
-	return ok && m.generation >= l.generation && m.edition == 0 && m.first > l.segments[len(l.segments)-1].first
+	return ok && m.generation >= l.generation && m.generation != l.staged && m.edition == 0 && m.first > l.segments[len(l.segments)-1].first
 }
 
 // Step 2.
@@ -215,9 +221,12 @@ func (r *recovery) readHardState() error {
 
 // Step 3.
 func (r *recovery) readSnapshots() error {
+	if err := r.finishInstall(); err != nil {
+		return err
+	}
 	var found []record.Index
 	for _, name := range r.names {
-		if i, ok := parseSnapshotName(name); ok {
+		if i, ok := parseSnapshotName(name); ok && i >= r.manifest.installed {
 			found = append(found, i)
 		}
 	}
@@ -260,19 +269,21 @@ func (r *recovery) older() *Snapshot {
 func (r *recovery) openSegments() error {
 	metas := r.manifest.segments
 	for i, m := range metas {
-		s, err := r.openSegment(m)
+		// A sealed one has its length in the manifest; one that has a follower was synced
+		// and had its length before that one was named.
+		size, last := m.size, m.last
+		if i+1 < len(metas) && !m.sealed {
+			size, last = int64(metas[i+1].base-m.base), metas[i+1].first-1
+		}
+		s, err := r.openSegment(m, size)
+		if s != nil {
+			r.segments = append(r.segments, s)
+		}
+		if damage, ok := errors.AsType[*CorruptionError](err); ok && size > 0 {
+			err = r.lose(last, damage)
+		}
 		if err != nil {
 			return err
-		}
-		r.segments = append(r.segments, s)
-		if i+1 < len(metas) && !m.sealed {
-			// It was synced and had its length before the next one was named.
-			if want := int64(metas[i+1].base - m.base); s.size != want {
-				return &CorruptionError{m.name(), m.base + Address(min(s.size, want)), damagef("%d bytes, not %d", s.size, want)}
-			}
-		}
-		if m.sealed && s.size != m.size {
-			return &CorruptionError{m.name(), m.base + Address(min(s.size, m.size)), damagef("%d bytes, not %d", s.size, m.size)}
 		}
 	}
 	reach := record.Index(0)
@@ -291,13 +302,16 @@ func (r *recovery) openSegments() error {
 		x, err := openIndex(r.fs, r.dir, s.segmentMeta, r.cache)
 		if err == nil {
 			s.index.Store(x)
+			if x.holes > 0 {
+				r.holed.Store(true)
+			}
 			continue
 		}
 		if !isDamage(err) && !errors.Is(err, vfs.ErrNotExist) {
 			return err
 		}
 		r.warn("the index of %s is made anew: %v", s.name(), err)
-		if err := r.reindex(r.segments, i); err != nil {
+		if err := r.reindex(r.segments, i, s.last <= r.index); err != nil {
 			return err
 		}
 	}
@@ -332,7 +346,7 @@ func (r *recovery) readDirectory() error {
 	var corrupt *CorruptionError
 	if errors.As(err, &corrupt) {
 		r.warn("the index of %s is made anew: %v", r.segments[n-1].name(), err)
-		if err = r.reindex(r.segments[:n], n-1); err == nil {
+		if err = r.reindex(r.segments[:n], n-1, r.segments[n-1].last <= r.index); err == nil {
 			d, err = r.segments[n-1].index.Load().directory()
 		}
 	}
@@ -340,32 +354,37 @@ func (r *recovery) readDirectory() error {
 	return err
 }
 
-// openSegment checks that the file is the one that the manifest names.
-func (r *recovery) openSegment(m segmentMeta) (*segment, error) {
-	f, err := r.fs.OpenWrite(r.path(m.name()))
-	if errors.Is(err, vfs.ErrNotExist) {
-		return nil, &CorruptionError{m.name(), m.base, err}
-	}
-	if err != nil {
-		return nil, err
-	}
-	got, size, err := readSegmentHeader(f, m.name())
-	if err == nil && (got.base != m.base || got.name() != m.name()) {
-		err = damagef("header of segment %s at %s", got.name(), got.base)
-	}
-	if err != nil {
-		_ = f.Close()
-		if isDamage(err) {
-			err = &CorruptionError{m.name(), m.base, err}
-		}
-		return nil, err
-	}
-	s := &segment{segmentMeta: m, file: f}
+// openSegment checks that the file is the one that the manifest names, and has the
+// size that follows from it, 0 where none does. With a *CorruptionError it still
+// returns the segment, whose frames and batches are verified where they are read.
+func (r *recovery) openSegment(m segmentMeta, size int64) (*segment, error) {
+	s := &segment{segmentMeta: m}
 	s.size = size
 	if !m.sealed {
 		s.mem = newMemIndex()
 	}
-	return s, nil
+	f, err := r.fs.OpenWrite(r.path(m.name()))
+	if errors.Is(err, vfs.ErrNotExist) {
+		s.file = absentFile{}
+		return s, &CorruptionError{m.name(), m.base, err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.file = f
+	got, there, err := readSegmentHeader(f, m.name())
+	switch {
+	case err == nil && (got.base != m.base || got.name() != m.name()):
+		err = damagef("header of segment %s at %s", got.name(), got.base)
+	case err == nil && size == 0:
+		s.size = there
+	case err == nil && size != there:
+		return s, &CorruptionError{m.name(), m.base + Address(min(size, there)), damagef("%d bytes, not %d", there, size)}
+	}
+	if isDamage(err) {
+		err = &CorruptionError{m.name(), m.base, err}
+	}
+	return s, err
 }
 
 // Step 5.
@@ -386,14 +405,24 @@ func (r *recovery) scan() error {
 		if !begun {
 			r.chain.index, begun = s.first-1, true
 		}
-		if err := r.scanSegment(s, i == last); err != nil {
+		end := record.Index(0)
+		if i < last {
+			end = r.segments[i+1].first - 1
+		}
+		if err := r.scanSegment(s, end); err != nil {
 			return err
 		}
-		if i < last {
-			if want := r.segments[i+1].first - 1; r.chain.index != want {
-				return &CorruptionError{s.name(), s.base + Address(s.size), damagef("it ends at entry %d, the next segment begins behind %d", r.chain.index, want)}
+		if i == last {
+			break
+		}
+		if r.chain.index != end {
+			c := &CorruptionError{s.name(), s.base + Address(s.size), damagef("it ends at entry %d, the next segment begins behind %d", r.chain.index, end)}
+			if err := r.loseEntries(s, end, c); err != nil {
+				return err
 			}
-			s.full = true
+		}
+		if s.full = true; !s.sealed && s.directory == nil && end <= r.index {
+			s.directory = r.directory.rows() // the entry that rolls is lost
 		}
 	}
 	if r.chain.index < r.evidence {
@@ -407,15 +436,19 @@ func (r *recovery) scan() error {
 	r.committed = r.index
 	r.durable.Store(uint64(r.chain.index))
 	r.set = newSegmentSet(r.segments)
-	r.hard.now.Commit = min(r.hard.now.Commit, r.chain.index)
+	r.hard.limitCommit(r.chain.index)
 	return nil
 }
 
-// scanSegment takes in the frames of a segment. In the last one it finds the end of
-// the log and cuts what is behind.
-func (r *recovery) scanSegment(s *segment, last bool) error {
-	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
-	scan.room = last
+// scanSegment takes in the frames of a segment, which ends with entry end. In the
+// last one, where end is 0, it finds the end of the log and cuts what is behind.
+func (r *recovery) scanSegment(s *segment, end record.Index) error {
+	extent, err := s.extent()
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.name(), err)
+	}
+	scan := newScanner(s.file, s.base, segmentHeaderSize, extent)
+	scan.room = end == 0
 	for {
 		pos := scan.pos
 		f, err := scan.next()
@@ -425,20 +458,79 @@ func (r *recovery) scanSegment(s *segment, last bool) error {
 		var corrupt *CorruptionError
 		switch {
 		case err == io.EOF:
-			s.size = pos // what is behind is room
+			if end == 0 {
+				s.size = pos // what is behind is room
+			}
 			return nil
 		case err == nil:
 			if err := r.take(s, f); err != nil {
 				return err
 			}
-		case !isDamage(err) || errors.As(err, &corrupt):
+			continue
+		case errors.As(err, &corrupt):
 			return err
-		case last:
-			return r.cutTail(s, pos, err)
-		default:
-			return &CorruptionError{s.name(), s.base + Address(pos), err}
+		case !isDamage(err) && s.sealed && end > 0 && end <= r.index:
+			// The disk does not read it; of the rest it would not say more.
+			return r.loseEntries(s, end, &CorruptionError{s.name(), s.base + Address(pos), err})
+		case !isDamage(err):
+			return err
 		}
+		corrupt = &CorruptionError{s.name(), s.base + Address(pos), err}
+		next, ok, err := r.findFollower(s, pos+frameAlign, extent)
+		if err != nil {
+			return err
+		}
+		lost := end
+		if ok {
+			lost = next.entry.Index() - 1
+		}
+		if end == 0 && (!ok || lost > r.index) {
+			return r.cutTail(s, pos, corrupt.Err)
+		}
+		if err := r.loseEntries(s, lost, corrupt); err != nil || !ok {
+			return err
+		}
+		scan = newScanner(s.file, s.base, next.pos, extent)
+		scan.room = end == 0
 	}
+}
+
+// findFollower looks for the first frame at or behind pos that may come later in
+// the log.
+func (r *recovery) findFollower(s *segment, pos, extent int64) (frame, bool, error) {
+	for {
+		f, ok, err := findFrame(s.file, s.base, pos, extent)
+		if err != nil || !ok || !r.chain.stale(f) && f.entry.Index() > r.chain.index {
+			return f, ok, err
+		}
+		pos = f.end()
+	}
+}
+
+// lose passes over damage to entries up to last, if the state does not need them:
+// the newest snapshot covers them. Else it returns the damage.
+func (r *recovery) lose(last record.Index, damage *CorruptionError) error {
+	if last > r.index || r.index == 0 {
+		return damage
+	}
+	r.warn("%v; readers of that place get an error, all the rest can be read", damage)
+	r.noteDamage(damage, 1)
+	return nil
+}
+
+// loseEntries is lose for the entries behind the last that was read, up to last. The
+// Raft window then begins behind the newest snapshot.
+func (r *recovery) loseEntries(s *segment, last record.Index, damage *CorruptionError) error {
+	if err := r.lose(last, damage); err != nil {
+		return err
+	}
+	if !s.sealed {
+		s.mem.holes++
+		r.holed.Store(true)
+	}
+	r.chain.index = last
+	r.win = window{first: r.index + 1, prevTerm: r.snapshots[0].Term}
+	return nil
 }
 
 // take puts an entry into the window, and into the index as far as the snapshot
@@ -489,7 +581,7 @@ func (r *recovery) cutTail(s *segment, pos int64, cause error) error {
 	if last < r.evidence {
 		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("entry %d, and the log was durable up to %d: %w", last+1, r.evidence, cause)}
 	}
-	cut := change{kind: suffixCut, generation: r.manifest.generation + 1, last: last}
+	cut := change{kind: suffixCut, generation: r.manifest.nextGeneration(), last: last}
 	if err := r.manifest.record(cut); err != nil {
 		return err
 	}
@@ -576,6 +668,9 @@ func (r *recovery) removeOrphans() error {
 	}
 	for _, s := range r.snapshots {
 		keep[snapshotName(s.Index)] = true
+	}
+	for _, name := range stagedSegments(r.names, r.manifest.staged) {
+		keep[name], keep[indexName(name)] = true, true // a receipt that may go on
 	}
 	for _, name := range r.damaged {
 		keep[name] = true

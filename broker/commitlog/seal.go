@@ -45,7 +45,7 @@ func (l *Log) Seal() error {
 		case seal:
 			err = l.seal(s, set.list[i+1].first-1)
 		case s.badIndex.Load():
-			err = l.reindex(set.list, i)
+			err = l.reindex(set.list, i, true)
 		}
 		if err != nil {
 			return err
@@ -81,17 +81,28 @@ func (l *Log) seal(s *segment, last record.Index) error {
 	return nil
 }
 
-// reindex makes the index file of the sealed segment i anew.
-func (l *Log) reindex(list []*segment, i int) error {
+// reindex makes the index file of the sealed segment i anew; if around is true,
+// around damage in the segment.
+func (l *Log) reindex(list []*segment, i int, around bool) error {
 	s := list[i]
 	d := directory{}
 	if i > 0 {
 		var err error
-		if d, err = list[i-1].index.Load().directory(); err != nil {
+		d, err = list[i-1].index.Load().directory()
+		if _, ok := errors.AsType[*CorruptionError](err); ok {
+			if err = l.reindex(list, i-1, around); err == nil {
+				d, err = list[i-1].index.Load().directory()
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("making the index of %s anew: %w", s.name(), err)
 		}
 	}
-	mem, err := s.scanIndex(d)
+	var damaged func(*CorruptionError)
+	if around {
+		damaged = func(c *CorruptionError) { l.noteDamage(c, 1) }
+	}
+	mem, err := s.scanIndex(d, damaged)
 	if err != nil {
 		return fmt.Errorf("making the index of %s anew: %w", s.name(), err)
 	}
@@ -104,6 +115,9 @@ func (l *Log) reindex(list []*segment, i int) error {
 	if err != nil {
 		return l.fail("opening the index of "+s.name(), err)
 	}
+	if mem.holes > 0 {
+		l.holed.Store(true)
+	}
 	if old := s.index.Swap(x); old != nil {
 		s.retired = append(s.retired, old)
 		l.cache.drop(old)
@@ -112,14 +126,24 @@ func (l *Log) reindex(list []*segment, i int) error {
 }
 
 // scanIndex indexes all entries of a sealed segment from its frames, and brings the
-// directory from where the segment begins to where it ends.
-func (s *segment) scanIndex(d directory) (*memIndex, error) {
+// directory from where the segment begins to where it ends. It tells damaged of
+// damage and goes around it; if that is nil it errors with the first.
+func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIndex, error) {
+	extent, err := s.extent()
+	if err != nil {
+		return nil, err
+	}
 	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
-	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
+	scan := newScanner(s.file, s.base, segmentHeaderSize, extent)
+	last := s.first - 1
 	for {
+		pos := scan.pos
 		f, err := scan.next()
-		if err == io.EOF {
+		if err == io.EOF && (last == s.last || s.edition > 0 && extent == s.size) {
 			return scratch.mem, nil
+		}
+		if err == io.EOF {
+			err = damagef("it ends at entry %d, not %d", last, s.last)
 		}
 		if err == nil && s.edition > 0 {
 			err = s.admitRewritten(f)
@@ -127,12 +151,27 @@ func (s *segment) scanIndex(d directory) (*memIndex, error) {
 		if err == nil {
 			err = scratch.indexEntry(f.entry, s.base+Address(f.pos), d)
 		}
-		if err != nil && isDamage(err) {
-			return nil, &CorruptionError{s.name(), s.base + Address(scan.pos), err}
+		if err == nil {
+			last = f.entry.Index()
+			continue
 		}
+		if !isDamage(err) {
+			return nil, err
+		}
+		c := &CorruptionError{s.name(), s.base + Address(pos), err}
+		if damaged == nil {
+			return nil, c
+		}
+		scratch.mem.holes++
+		damaged(c)
+		next, ok, err := findFrame(s.file, s.base, pos+frameAlign, extent)
 		if err != nil {
 			return nil, err
 		}
+		if !ok {
+			return scratch.mem, nil
+		}
+		scan = newScanner(s.file, s.base, next.pos, extent)
 	}
 }
 

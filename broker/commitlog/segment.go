@@ -175,6 +175,22 @@ type segment struct {
 	retired []*indexFile // replaced, and perhaps still in use by readers
 }
 
+// extent is up to where the file holds what belongs to the segment: less than size
+// if it was cut off.
+func (s *segment) extent() (int64, error) {
+	there, err := s.file.Size()
+	return max(segmentHeaderSize, min(there, s.size)), err
+}
+
+// read reads len(b) bytes at pos. What the disk does not give is damage: the error
+// is a *CorruptionError.
+func (s *segment) read(b []byte, pos int64) error {
+	if err := readFull(s.file, b, pos); err != nil {
+		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("reading %d bytes: %w", len(b), err)}
+	}
+	return nil
+}
+
 func (s *segment) release() {
 	if s.refs.Add(-1) > 0 {
 		return

@@ -140,22 +140,23 @@ func (s *Snapshot) write(f vfs.File) error {
 	return nil
 }
 
-// decodeSnapshot shares b. It errors with ErrFutureVersion or errDamage.
-func decodeSnapshot(b []byte) (*Snapshot, error) {
+// decodeSnapshotHeader also returns the number of sections. It errors with
+// ErrFutureVersion or errDamage.
+func decodeSnapshotHeader(b []byte, size int64) (*Snapshot, uint32, error) {
 	if len(b) < snapshotHeaderSize {
-		return nil, damagef("%d bytes are fewer than a snapshot header", len(b))
+		return nil, 0, damagef("%d bytes are fewer than a snapshot header", len(b))
 	}
 	if magic := binary.LittleEndian.Uint32(b); magic != snapshotMagic {
-		return nil, damagef("no snapshot: it begins with %08x", magic)
+		return nil, 0, damagef("no snapshot: it begins with %08x", magic)
 	}
 	if v := binary.LittleEndian.Uint16(b[4:]); v > snapshotVersion {
-		return nil, futureVersion("snapshot", v, snapshotVersion)
+		return nil, 0, futureVersion("snapshot", v, snapshotVersion)
 	}
 	if want, got := binary.LittleEndian.Uint32(b[52:]), checksumAround(b[:snapshotHeaderSize], 52); want != got {
-		return nil, damagef("snapshot header: checksum %08x, computed %08x", want, got)
+		return nil, 0, damagef("snapshot header: checksum %08x, computed %08x", want, got)
 	}
-	if length := binary.LittleEndian.Uint64(b[40:]); length != uint64(len(b)) {
-		return nil, damagef("snapshot of %d bytes, there are %d", length, len(b))
+	if length := binary.LittleEndian.Uint64(b[40:]); length != uint64(size) {
+		return nil, 0, damagef("snapshot of %d bytes, there are %d", length, size)
 	}
 	s := &Snapshot{
 		Index: record.Index(binary.LittleEndian.Uint64(b[8:])),
@@ -165,17 +166,35 @@ func decodeSnapshot(b []byte) (*Snapshot, error) {
 	}
 	n := binary.LittleEndian.Uint32(b[36:])
 	if n > maxSections {
-		return nil, damagef("snapshot of %d sections", n)
+		return nil, 0, damagef("snapshot of %d sections", n)
+	}
+	return s, n, nil
+}
+
+// sectionSizes reads the header of section i of n: the lengths of its name and of its
+// data, of which left bytes are there behind the header.
+func sectionSizes(b []byte, left int64, i, n uint32) (name, data int64, err error) {
+	un, ud := uint64(binary.LittleEndian.Uint32(b[4:])), binary.LittleEndian.Uint64(b[8:])
+	if un > maxSectionName || un > uint64(left) || ud > uint64(left)-un {
+		return 0, 0, damagef("section %d of %d claims %d and %d bytes, %d are left", i, n, un, ud, left)
+	}
+	return int64(un), int64(ud), nil
+}
+
+// decodeSnapshot shares b. It errors with ErrFutureVersion or errDamage.
+func decodeSnapshot(b []byte) (*Snapshot, error) {
+	s, n, err := decodeSnapshotHeader(b, int64(len(b)))
+	if err != nil {
+		return nil, err
 	}
 	rest := b[snapshotHeaderSize:]
 	for i := range n + 1 {
 		if len(rest) < sectionHeaderSize {
 			return nil, damagef("section %d of %d is cut off", i, n)
 		}
-		name, data := uint64(binary.LittleEndian.Uint32(rest[4:])), binary.LittleEndian.Uint64(rest[8:])
-		left := uint64(len(rest) - sectionHeaderSize)
-		if name > maxSectionName || name > left || data > left-name {
-			return nil, damagef("section %d of %d claims %d and %d bytes, %d are left", i, n, name, data, left)
+		name, data, err := sectionSizes(rest, int64(len(rest)-sectionHeaderSize), i, n)
+		if err != nil {
+			return nil, err
 		}
 		end := sectionHeaderSize + name + data
 		if want, got := binary.LittleEndian.Uint32(rest), checksumAround(rest[:end], 0); want != got {
@@ -234,13 +253,18 @@ const keptSnapshots = 2
 // syncs the log up to s.Index first, so that no snapshot is ever ahead of the log.
 // Then snapshots older than the one before are deleted, and the Raft window starts
 // behind that one. s must be behind what was committed, above the newest snapshot,
-// and have the term of its entry. One call at a time, from any goroutine. After
-// vfs.ErrNoSpace nothing has changed.
+// and have the term of its entry. From any goroutine. After vfs.ErrNoSpace nothing
+// has changed; with ErrStale it was not written, since a newer one was installed.
 func (l *Log) WriteSnapshot(s *Snapshot) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
 	invariant.That(len(s.Sections) <= maxSections, "a snapshot of %d sections", len(s.Sections))
+	l.snapMu.Lock()
+	defer l.snapMu.Unlock()
+	if i := l.manifest.installedIndex(); i > 0 && s.Index <= i {
+		return fmt.Errorf("writing the snapshot at %d: %w", s.Index, ErrStale)
+	}
 	l.mu.RLock()
 	term, ok := l.win.termOf(s.Index)
 	committed := l.committed
@@ -264,7 +288,7 @@ func (l *Log) WriteSnapshot(s *Snapshot) error {
 	l.mu.Lock()
 	l.snapshots = next
 	if len(next) == keptSnapshots {
-		l.win.trim(next[1].Index)
+		l.trimWindow(next[1].Index)
 	}
 	l.mu.Unlock()
 	if err := l.removeOldSnapshots(next); err != nil {

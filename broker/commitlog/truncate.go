@@ -31,7 +31,7 @@ func (l *Log) TruncateSuffix(last record.Index) error {
 	if last == end {
 		return nil
 	}
-	cut := change{kind: suffixCut, generation: l.generation + 1, last: last}
+	cut := change{kind: suffixCut, generation: l.manifest.next(), last: last}
 	if err := l.manifest.record(cut); err != nil {
 		return l.fail(fmt.Sprintf("cutting at %d", last), err)
 	}

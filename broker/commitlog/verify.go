@@ -84,7 +84,8 @@ func (v *verifier) run() error {
 	}
 	v.verifyHardState()
 	v.verifySnapshots()
-	v.chain = chain{layout: &v.layout, maxTerm: v.hard.Term, index: v.layout.segments[0].first - 1}
+	first := v.layout.segments[0].first
+	v.chain = chain{layout: &v.layout, maxTerm: v.hard.Term, index: first - 1, gaps: first > 1}
 	v.First = v.layout.segments[0].first
 	for i, m := range v.layout.segments {
 		v.Segments++

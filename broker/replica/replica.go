@@ -70,11 +70,13 @@ type Replica struct {
 // frameOverhead bounds what the log adds to an entry.
 const frameOverhead = 40
 
-// Bootstrap makes an empty log one that a group of the given voters may start
-// from: a snapshot at index 0 that names them.
+// Bootstrap makes a log without a snapshot one that a group of the given voters may
+// start from: a snapshot at index 0 that names them. The log is empty, or all of it
+// is there and its snapshots were damaged; then the voters are those of the first
+// time.
 func Bootstrap(log *commitlog.Log, voters []uint64, level uint32) error {
-	if log.Snapshot() != nil || log.Last() != 0 {
-		return errors.New("bootstrapping a shard that already has a log")
+	if log.Snapshot() != nil || log.First() != 1 {
+		return errors.New("bootstrapping a shard that has a snapshot already")
 	}
 	cs, err := proto.Marshal(&raftpb.ConfState{Voters: voters, AutoLeave: new(false)})
 	if err != nil {

@@ -55,6 +55,7 @@ type Op struct {
 	Name    string // as the caller gave it; of a File, the name it was opened by
 	NewName string // of a Rename or a Link
 	Bytes   int    // of a Read or a Write
+	Offset  int64  // of a Read or a Write
 	N       int    // running number of the call in this Fault, from 1
 }
 
@@ -247,14 +248,14 @@ type faultFile struct {
 }
 
 func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.fault.ask(Op{Kind: OpRead, Name: f.name, Bytes: len(p)}); err != nil {
+	if err := f.fault.ask(Op{Kind: OpRead, Name: f.name, Bytes: len(p), Offset: off}); err != nil {
 		return 0, err
 	}
 	return f.inner.ReadAt(p, off)
 }
 
 func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
-	err := f.fault.ask(Op{Kind: OpWrite, Name: f.name, Bytes: len(p)})
+	err := f.fault.ask(Op{Kind: OpWrite, Name: f.name, Bytes: len(p), Offset: off})
 	if err == nil {
 		return f.inner.WriteAt(p, off)
 	}

@@ -1,0 +1,503 @@
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/invariant"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+// Stage takes in a shipment, beside the log, which goes on meanwhile: segments with
+// frames, addresses and indexes of this log's own, and the snapshot. They become the
+// log by Install, all at once, or never. Sealed segments of the log that the shipment
+// has too, entry for entry, are kept and not received again, up to the first
+// difference. While there is a Stage the log is not cleaned.
+//
+// The files have the generation that the manifest has reserved for them and lie in
+// the log's directory under their final names. What a crash or Close leaves of them
+// is taken up by the next Stage as far as it belongs to that one's shipment too: whole
+// segments by their digest, the last one, if it is not whole, frame by frame.
+//
+// Not safe for concurrent use. After an error it can only be closed.
+type Stage struct {
+	log        *Log
+	list       *ShipList
+	generation uint32
+	kept       []segmentMeta // of the log, in front of what is received
+	received   []segmentMeta // whole
+	base       Address       // of the segment that comes next
+	directory  directory     // behind the last whole segment
+	part       *stagedSegment
+	snapshot   vfs.File
+	next       Cursor
+}
+
+// stageGap is how far behind the log's end, in bytes of address, received segments
+// begin. The log goes on while a shipment arrives, and must not come so far; no
+// address is used twice.
+const stageGap = 1 << 40
+
+// stageSync is how many bytes of a staged file may wait for the disk, so that no
+// sync has to bring a whole segment.
+const stageSync = 32 << 20
+
+// Stage begins to take in the shipment of a list, or goes on with it: Next says from
+// where. It errors with ErrStale if the log is committed up to the list's snapshot.
+// One Stage at a time; that of another shipment is closed before.
+func (l *Log) Stage(list *ShipList) (*Stage, error) {
+	if err := l.writable(); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	if list.Index <= l.committed {
+		l.mu.Unlock()
+		return nil, fmt.Errorf("receiving the snapshot at %d, the log is committed up to %d: %w", list.Index, l.committed, ErrStale)
+	}
+	invariant.That(l.stage == nil, "two shipments are received at once")
+	s := &Stage{log: l, list: list, directory: directory{}, base: l.endLocked() + stageGap}
+	l.stage = s
+	own := l.sealedLocked()
+	l.mu.Unlock()
+	if err := s.begin(own); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("receiving the snapshot at %d: %w", list.Index, err)
+	}
+	return s, nil
+}
+
+// held is a sealed segment and its index.
+type held struct {
+	segmentMeta
+	index *indexFile
+}
+
+// sealedLocked lists the sealed segments. l.mu is held.
+func (l *Log) sealedLocked() []held {
+	var list []held
+	for _, s := range l.set.list {
+		if !s.sealed {
+			break
+		}
+		list = append(list, held{s.segmentMeta, s.index.Load()})
+	}
+	return list
+}
+
+// equal reports whether a segment here is the one of the list.
+func (h held) equal(d ShippedSegment) bool {
+	return d.Sealed && h.first == d.First && h.last == d.Last && h.index.digest == d.Digest
+}
+
+func (s *Stage) begin(own []held) error {
+	var err error
+	if s.generation, err = s.log.manifest.reserve(); err != nil {
+		return s.log.fail("beginning a receipt", err)
+	}
+	from := s.keep(own)
+	if n := len(s.kept); n > 0 {
+		i := slices.IndexFunc(own, func(h held) bool { return h.segmentMeta == s.kept[n-1] })
+		if s.directory, err = own[i].index.directory(); err != nil {
+			return err
+		}
+	}
+	s.next = Cursor{Object: uint32(from) + 1}
+	if err := s.adopt(); err != nil {
+		return err
+	}
+	return s.settle()
+}
+
+// settle makes the segments of which nothing is left to come: in one that was
+// rewritten there may be no entries.
+func (s *Stage) settle() error {
+	for s.part == nil && s.next.Object < s.list.snapshotObject() {
+		if d := s.needed(); !d.Sealed || d.Digest.Bytes+d.directoryBytes() > 0 {
+			return nil
+		}
+		if err := s.createSegment(); err != nil {
+			return err
+		}
+		if err := s.finishSegment(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep finds what the log and the list have in common, and returns the number of the
+// first segment of the list that is needed. What the log has and the list has not, in
+// front of all, the sender has removed since nothing in it was alive; what the list
+// has and the log has not, the log.
+func (s *Stage) keep(own []held) int {
+	list := s.list.Segments
+	for len(own) > 0 && own[0].last < list[0].First {
+		own = own[1:]
+	}
+	if len(own) == 0 {
+		return 0
+	}
+	from := slices.IndexFunc(list, func(d ShippedSegment) bool { return d.Last >= own[0].first })
+	if from < 0 {
+		return 0
+	}
+	n := 0
+	for n < len(own) && from+n < len(list) && own[n].equal(list[from+n]) {
+		s.kept = append(s.kept, own[n].segmentMeta)
+		n++
+	}
+	if n == 0 {
+		return 0
+	}
+	return from + n
+}
+
+// stagedSegments picks the segments of a generation, by first index.
+func stagedSegments(names []string, generation uint32) []string {
+	var list []string
+	for _, name := range names {
+		if m, ok := parseSegmentName(name); ok && generation > 0 && m.generation == generation {
+			list = append(list, name)
+		}
+	}
+	return list // the names were sorted, and so are the first indexes
+}
+
+// adopt takes up what an earlier receipt has left, up to the first file that does not
+// belong here, and deletes the rest.
+func (s *Stage) adopt() error {
+	names, err := s.log.fs.List(s.log.dir)
+	if err != nil {
+		return err
+	}
+	left := stagedSegments(names, s.generation)
+	adopted := 0
+	for adopted < len(left) && s.part == nil && s.next.Object < s.list.snapshotObject() {
+		ok, err := s.adoptSegment(left[adopted])
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		adopted++
+	}
+	gone := left[adopted:]
+	for _, name := range left[adopted:] {
+		gone = append(gone, indexName(name))
+	}
+	gone = append(gone, s.snapshotName())
+	removed := false
+	for _, name := range gone {
+		if !slices.Contains(names, name) {
+			continue
+		}
+		if err := s.log.fs.Remove(s.log.path(name)); err != nil {
+			return err
+		}
+		removed = true
+	}
+	if removed {
+		return syncDir(s.log.fs, s.log.dir)
+	}
+	return nil
+}
+
+// adoptSegment takes up a file if it is of the segment that is needed next.
+func (s *Stage) adoptSegment(name string) (bool, error) {
+	d := s.needed()
+	m, _ := parseSegmentName(name)
+	if m.first != d.First || m.edition != d.Edition {
+		return false, nil
+	}
+	f, err := s.log.fs.OpenWrite(s.log.path(name))
+	if err != nil {
+		return false, err
+	}
+	head, size, err := readSegmentHeader(f, name)
+	begins := s.base
+	if len(s.received) == 0 && head.base > begins-stageGap {
+		begins = head.base // the first one says where they begin
+	}
+	if err != nil || head.name() != name || head.base != begins {
+		_ = f.Close()
+		if err == nil || isDamage(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	s.base = begins
+	head.last, head.sealed, head.size = d.Last, true, size
+	if x, err := openIndex(s.log.fs, s.log.dir, head, newBlockCache(1)); err == nil {
+		whole := held{head, x}.equal(d)
+		if whole {
+			s.directory, err = x.directory()
+		}
+		_ = x.file.Close()
+		_ = f.Close()
+		if whole && err == nil {
+			s.took(head)
+		}
+		return whole && err == nil, nil
+	}
+	head.last, head.sealed = 0, false
+	s.part = s.newSegment(d, &segment{segmentMeta: head, file: f, mem: newMemIndex()})
+	return true, s.rescan(size)
+}
+
+// rescan reads the frames of a segment that was not whole. Where they end, receiving
+// goes on.
+func (s *Stage) rescan(size int64) error {
+	p := s.part
+	scan := newScanner(p.file, p.base, segmentHeaderSize, size)
+	for !p.full() {
+		f, err := scan.next()
+		if err == nil && f.header.generation == s.generation {
+			if p.admit(f.entry) == nil && p.index(f.entry) == nil {
+				p.size = f.end()
+				continue
+			}
+		}
+		if err != nil && err != io.EOF && !isDamage(err) {
+			return err
+		}
+		break
+	}
+	p.frames.pos = p.size
+	if size > p.size {
+		if err := p.file.Truncate(p.size); err != nil {
+			return err
+		}
+	}
+	s.next.Offset = p.digest.Bytes
+	return s.finishSegment()
+}
+
+// needed is the segment of the list that is received next.
+func (s *Stage) needed() ShippedSegment { return s.list.Segments[s.next.Object-1] }
+
+// took counts a whole segment in.
+func (s *Stage) took(m segmentMeta) {
+	s.received = append(s.received, m)
+	s.base = m.base + Address(m.size)
+	s.part, s.next = nil, Cursor{Object: s.next.Object + 1}
+}
+
+// Next is the place in the shipment from which on the bytes are needed.
+func (s *Stage) Next() Cursor { return s.next }
+
+// Complete reports whether all is there, and durable: Install may be called.
+func (s *Stage) Complete() bool { return s.next == s.list.End() }
+
+// Write takes in what comes at Next; it goes no further than to the end of the
+// object, and last says that the sender has no more of that. It errors with ErrShipment for what a log cannot hold; everything is
+// verified: each entry and its place among the others, the digest of a segment that
+// is sealed, the snapshot. When a segment that was taken up from an earlier receipt
+// turns out not to be the one of the list, Next goes back to its beginning.
+func (s *Stage) Write(b []byte, last bool) error {
+	invariant.That(!s.Complete() && s.next.Object > 0, "writing to a receipt at %v", s.next)
+	at := s.next
+	var err error
+	if at.Object == s.list.snapshotObject() {
+		err = s.writeSnapshot(b)
+	} else {
+		err = s.writeSegment(b)
+	}
+	if err == nil && last && s.next.Object == at.Object && s.next.Offset > 0 {
+		err = fmt.Errorf("%w: there should be more", ErrShipment)
+	}
+	if err != nil {
+		return fmt.Errorf("receiving the snapshot at %d, at %v: %w", s.list.Index, s.next, err)
+	}
+	return nil
+}
+
+func (s *Stage) writeSegment(b []byte) error {
+	if s.part == nil {
+		if err := s.createSegment(); err != nil {
+			return err
+		}
+	}
+	if err := s.part.write(b); err != nil {
+		return err
+	}
+	s.next.Offset += uint64(len(b))
+	if err := s.finishSegment(); err != nil {
+		return err
+	}
+	return s.settle()
+}
+
+func (s *Stage) createSegment() error {
+	d := s.needed()
+	m := segmentMeta{first: d.First, generation: s.generation, edition: d.Edition, base: s.base}
+	seg, err := createSegment(s.log.fs, s.log.dir, m)
+	if err != nil {
+		return fmt.Errorf("creating segment %s: %w", m.name(), err)
+	}
+	s.part = s.newSegment(d, seg)
+	s.part.fresh = true
+	return nil
+}
+
+// finishSegment makes a segment that has arrived as a whole durable, and indexes it
+// if the sender had.
+func (s *Stage) finishSegment() error {
+	p := s.part
+	if !p.full() || uint64(len(p.rows)) < p.want.directoryBytes() {
+		return nil
+	}
+	if p.want.Sealed && p.digest != p.want.Digest {
+		if p.fresh {
+			return fmt.Errorf("%w: entries %d to %d add up to %+v, the list says %+v", ErrShipment, p.want.First, p.want.Last, p.digest, p.want.Digest)
+		}
+		// It was begun from another shipment, of a log that was cleaned otherwise.
+		s.next.Offset = 0
+		s.part = nil
+		return p.file.Close()
+	}
+	if err := p.flush(); err != nil {
+		return err
+	}
+	if err := syncFile(p.file); err != nil {
+		return fmt.Errorf("segment %s: %w", p.name(), err)
+	}
+	m := p.segmentMeta
+	if p.want.Sealed {
+		dirs, err := p.decodeDirectory()
+		if err != nil {
+			return err
+		}
+		m.sealed, m.last = true, p.want.Last
+		if err := writeIndex(s.log.fs, s.log.dir, m, p.mem, dirs); err != nil {
+			return fmt.Errorf("indexing segment %s: %w", p.name(), err)
+		}
+		s.directory = directoryOf(dirs)
+	}
+	if err := p.file.Close(); err != nil {
+		return err
+	}
+	s.took(m)
+	return nil
+}
+
+// snapshotName is what the snapshot is called until it counts.
+func (s *Stage) snapshotName() string { return stagedSnapshotName(s.list.Index, s.generation) }
+
+func stagedSnapshotName(i record.Index, generation uint32) string {
+	return fmt.Sprintf("%020d-%08x%s", uint64(i), generation, snapshotSuffix)
+}
+
+func (s *Stage) writeSnapshot(b []byte) error {
+	name := s.log.path(s.snapshotName())
+	if s.snapshot == nil {
+		f, err := s.log.fs.Create(name)
+		if errors.Is(err, vfs.ErrExist) {
+			if f, err = s.log.fs.OpenWrite(name); err == nil {
+				err = f.Truncate(0)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		s.snapshot = f
+	}
+	if s.next.Offset+uint64(len(b)) > uint64(s.list.Snapshot) {
+		return fmt.Errorf("%w: more than the %d bytes of the snapshot", ErrShipment, s.list.Snapshot)
+	}
+	if _, err := s.snapshot.WriteAt(b, int64(s.next.Offset)); err != nil {
+		return err
+	}
+	s.next.Offset += uint64(len(b))
+	if s.next.Offset < uint64(s.list.Snapshot) {
+		return nil
+	}
+	if err := syncFile(s.snapshot); err != nil {
+		return err
+	}
+	content, err := readAll(s.snapshot, s.list.Snapshot)
+	if err != nil {
+		return err
+	}
+	snap, err := decodeSnapshot(content)
+	if err == nil && (snap.Index != s.list.Index || snap.Term != s.list.Term) {
+		err = damagef("it is at index %d of term %d", snap.Index, snap.Term)
+	}
+	if err != nil && isDamage(err) {
+		return fmt.Errorf("%w: snapshot: %w", ErrShipment, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.open(); err != nil {
+		return err
+	}
+	if err := syncDir(s.log.fs, s.log.dir); err != nil {
+		return err
+	}
+	s.next = s.list.End()
+	return nil
+}
+
+// open sees to it that the log will have a segment to append to.
+func (s *Stage) open() error {
+	n := len(s.received)
+	if n > 0 && !s.received[n-1].sealed {
+		return nil
+	}
+	m := segmentMeta{first: s.list.Index + 1, generation: s.generation, base: s.base}
+	seg, err := createSegment(s.log.fs, s.log.dir, m)
+	if err != nil {
+		return fmt.Errorf("creating segment %s: %w", m.name(), err)
+	}
+	s.received = append(s.received, m)
+	return seg.file.Close()
+}
+
+// Close lets go of the files, and leaves them for the next Stage.
+func (s *Stage) Close() {
+	l := s.log
+	l.mu.Lock()
+	if l.stage == s {
+		l.stage = nil
+	}
+	l.mu.Unlock()
+	if s.part != nil {
+		_ = s.part.flush()
+		_ = s.part.file.Close()
+		s.part = nil
+	}
+	if s.snapshot != nil {
+		_ = s.snapshot.Close()
+		s.snapshot = nil
+	}
+}
+
+// DiscardStage deletes what an earlier receipt has left that nobody goes on with.
+// There must be no Stage.
+func (l *Log) DiscardStage() error {
+	l.mu.RLock()
+	busy, closed := l.stage != nil, l.closed
+	l.mu.RUnlock()
+	if closed {
+		return ErrClosed
+	}
+	invariant.That(!busy, "discarding a receipt that is under way")
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return err
+	}
+	generation := l.manifest.stagedGeneration()
+	for _, name := range stagedSegments(names, generation) {
+		for _, gone := range []string{name, indexName(name)} {
+			if err := l.fs.Remove(path.Join(l.dir, gone)); err != nil && !errors.Is(err, vfs.ErrNotExist) {
+				return fmt.Errorf("deleting what was received: %w", err)
+			}
+		}
+	}
+	return nil
+}
