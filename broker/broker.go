@@ -116,6 +116,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 		Groups:      groupConfig(settings),
 		Halves:      halfPolicy(settings),
 		RetentionOf: b.retentionOf,
+		Now:         time.Now,
 		Logger:      b.cfg.Logger,
 	})
 	if err != nil {

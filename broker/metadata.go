@@ -341,7 +341,7 @@ func (b *Broker) reconcilePartitions(ctx context.Context) error {
 			// An id that the metadata has not handed out yet, as far as this node knows,
 			// belongs to a topic that it will hear of.
 			if !want[id] && id < v.NextPartitionID() {
-				changes = append(changes, partitionChange{id: id, command: partition.CloseCommand()})
+				changes = append(changes, partitionChange{id: id, command: partition.CloseCommand(), closes: true})
 			}
 		}
 		return changes
@@ -354,13 +354,14 @@ type partitionChange struct {
 	id      record.PartitionID
 	command record.Command
 	moot    func() bool
+	closes  bool
 }
 
 // opening opens partition n of a topic, unless the topic is deleted by then: a
 // partition is never opened behind its end. Opening one that is open is harmless.
 func (b *Broker) opening(t *cluster.Topic, n int) partitionChange {
 	id := t.Partitions[n].ID
-	return partitionChange{id, partition.OpenCommand(t.ID, int32(n)), func() bool {
+	return partitionChange{id: id, command: partition.OpenCommand(t.ID, int32(n)), moot: func() bool {
 		_, _, there := b.view().Partition(id)
 		return !there
 	}}
@@ -412,12 +413,15 @@ func (it *partitionItem) early() bool     { return false }
 func (it *partitionItem) refusable() bool { return false }
 func (it *partitionItem) end(err error)   { it.done(err) }
 
-func (it *partitionItem) decide(_ *leading, e *pending) (verdict, error) {
+func (it *partitionItem) decide(l *leading, e *pending) (verdict, error) {
 	v := verdict{inFlight: e.newest()}
 	for _, c := range it.changes {
 		if c.moot == nil || !c.moot() {
 			e.addCommand(c.id, c.command)
 			v.added = true
+			if c.closes {
+				l.partitions.Close(c.id, e.at)
+			}
 		}
 	}
 	return v, nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -33,7 +34,7 @@ type Shard struct {
 	id     record.ShardID
 	cfg    shardConfig
 	log    *commitlog.Log
-	host   *replica.Host
+	host   runner
 	queue  *queue
 	watch  watchers
 	logger *slog.Logger
@@ -78,6 +79,18 @@ type Shard struct {
 	deaths atomic.Uint64
 }
 
+// runner is what runs a shard's replica: a replica.Host or, of a Machine, nobody.
+type runner interface {
+	Run(ctx context.Context) error
+	// Wake says that Next has something.
+	Wake()
+	// Call and Do run f in the loop; Call does not wait for it.
+	Call(ctx context.Context, f func()) error
+	Do(ctx context.Context, f func()) error
+	// ConfState is the members of the group, encoded. It is called in the loop only.
+	ConfState() []byte
+}
+
 // shardConfig is what a shard needs of the node's configuration.
 type shardConfig struct {
 	FS       vfs.FS
@@ -90,7 +103,9 @@ type shardConfig struct {
 	Halves   txn.Policy
 	// RetentionOf gives a topic partition's retention.ms, for parked half messages.
 	RetentionOf func(record.PartitionID) int64
-	Logger      *slog.Logger
+	// Now is the node's clock.
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // level is the state's level: what a binary must understand to apply this log.
@@ -138,11 +153,34 @@ func (l *leading) dropped(at record.Index) {
 	l.halves.Dropped(at)
 }
 
-// openShard recovers the shard in cfg.Dir, or makes it.
+// openShard recovers the shard in cfg.Dir, or makes it. A Host will run it.
 func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
+	s, err := recoverShard(id, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.host, err = replica.NewHost(replica.Config{
+		ID:           s.cfg.Replica,
+		Log:          s.log,
+		StateMachine: s,
+		SegmentSize:  s.cfg.Settings.SegmentBytes,
+		Flush:        s.cfg.Flush,
+		Logger:       raftLogger{s.logger},
+	})
+	if err != nil {
+		s.log.Close()
+		return nil, fmt.Errorf("starting shard %d in %s: %w", id, cfg.Dir, err)
+	}
+	return s, nil
+}
+
+// recoverShard opens or makes the log in cfg.Dir and sets the applied half to its
+// newest snapshot. It lacks what runs it.
+func recoverShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 	s := &Shard{
 		id: id, cfg: cfg,
 		logger:   cfg.Logger.With("shard", id),
+		clock:    clock{read: cfg.Now},
 		captured: make(chan capture, 1),
 		halfWork: make(chan []txn.Action, 1),
 		roomDue:  make(chan struct{}, 1),
@@ -175,19 +213,7 @@ func (s *Shard) start() error {
 			return err
 		}
 	}
-	if err := s.restore(s.log.Snapshot()); err != nil {
-		return err
-	}
-	var err error
-	s.host, err = replica.NewHost(replica.Config{
-		ID:           s.cfg.Replica,
-		Log:          s.log,
-		StateMachine: s,
-		SegmentSize:  s.cfg.Settings.SegmentBytes,
-		Flush:        s.cfg.Flush,
-		Logger:       raftLogger{s.logger},
-	})
-	return err
+	return s.restore(s.log.Snapshot())
 }
 
 // submit queues an item and wakes the loop. On an error the item is not ended.
@@ -238,6 +264,8 @@ func (s *Shard) Follow() {
 	s.leading = nil
 	s.queue.close(s.notLeader())
 	s.abandon(s.notLeader(), everything)
+	// What was in flight may be cut, and then others take these indexes.
+	s.inFlight = nil
 	s.watch.wakeAll()
 }
 

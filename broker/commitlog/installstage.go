@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/invariant"
@@ -34,6 +35,7 @@ type Stage struct {
 	directory  directory     // behind the last whole segment
 	part       *stagedSegment
 	snapshot   vfs.File
+	head       *Snapshot // what the snapshot says, when it is whole
 	next       Cursor
 }
 
@@ -167,6 +169,18 @@ func stagedSegments(names []string, generation uint32) []string {
 	return list // the names were sorted, and so are the first indexes
 }
 
+// stagedFiles picks all files of a receipt: segments, their indexes, snapshots.
+func stagedFiles(names []string, generation uint32) []string {
+	var list []string
+	for _, name := range names {
+		parts := strings.Split(strings.TrimSuffix(name, path.Ext(name)), "-")
+		if generation > 0 && len(parts) > 1 && parts[1] == fmt.Sprintf("%08x", generation) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
 // adopt takes up what an earlier receipt has left, up to the first file that does not
 // belong here, and deletes the rest.
 func (s *Stage) adopt() error {
@@ -186,14 +200,13 @@ func (s *Stage) adopt() error {
 		}
 		adopted++
 	}
-	gone := left[adopted:]
-	for _, name := range left[adopted:] {
-		gone = append(gone, indexName(name))
+	keep := make(map[string]bool)
+	for _, name := range left[:adopted] {
+		keep[name], keep[indexName(name)] = true, true
 	}
-	gone = append(gone, s.snapshotName())
 	removed := false
-	for _, name := range gone {
-		if !slices.Contains(names, name) {
+	for _, name := range stagedFiles(names, s.generation) {
+		if keep[name] {
 			continue
 		}
 		if err := s.log.fs.Remove(s.log.path(name)); err != nil {
@@ -290,8 +303,14 @@ func (s *Stage) took(m segmentMeta) {
 // Next is the place in the shipment from which on the bytes are needed.
 func (s *Stage) Next() Cursor { return s.next }
 
+// End is the place behind the whole shipment.
+func (s *Stage) End() Cursor { return s.list.End() }
+
 // Complete reports whether all is there, and durable: Install may be called.
 func (s *Stage) Complete() bool { return s.next == s.list.End() }
+
+// Snapshot is what a complete Stage has received, without its sections.
+func (s *Stage) Snapshot() *Snapshot { return s.head }
 
 // Write takes in what comes at Next; it goes no further than to the end of the
 // object, and last says that the sender has no more of that. It errors with ErrShipment for what a log cannot hold; everything is
@@ -433,6 +452,7 @@ func (s *Stage) writeSnapshot(b []byte) error {
 	if err != nil {
 		return err
 	}
+	s.head = snap.withoutSections()
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -491,12 +511,9 @@ func (l *Log) DiscardStage() error {
 	if err != nil {
 		return err
 	}
-	generation := l.manifest.stagedGeneration()
-	for _, name := range stagedSegments(names, generation) {
-		for _, gone := range []string{name, indexName(name)} {
-			if err := l.fs.Remove(path.Join(l.dir, gone)); err != nil && !errors.Is(err, vfs.ErrNotExist) {
-				return fmt.Errorf("deleting what was received: %w", err)
-			}
+	for _, name := range stagedFiles(names, l.manifest.stagedGeneration()) {
+		if err := l.fs.Remove(l.path(name)); err != nil {
+			return fmt.Errorf("deleting what was received: %w", err)
 		}
 	}
 	return nil

@@ -21,7 +21,9 @@ type Options struct {
 	// whoever reads, by Scrub. It may be called concurrently, and must not call the log.
 	Damaged func(*CorruptionError)
 
-	roomPiece int64 // in tests; 0 means the constant
+	// Of the constants' names, in tests; 0 means the constant.
+	roomPiece    int64
+	coldDistance Address
 }
 
 // Log is the log of one shard. See the package comment for who may call what.
@@ -43,7 +45,11 @@ type Log struct {
 	// the last installation.
 	compacted   map[record.PartitionID]compactedTo
 	compactedIn record.Index
-	damage      damageList
+
+	coldDistance Address
+	cold         *coldReads
+
+	damage damageList
 	// holed is that an index was made around damage: see segment.holes.
 	holed atomic.Bool
 

@@ -30,9 +30,10 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
 	l := &Log{
-		fs: fsys, dir: dir, cache: newBlockCache(blocks),
+		fs: fsys, dir: dir, cache: newBlockCache(blocks), cold: newColdReads(),
 		compacted: make(map[record.PartitionID]compactedTo), shipments: make(map[*Shipment]struct{}),
 	}
+	l.coldDistance = cmp.Or(o.coldDistance, coldDistance)
 	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
 	l.damage.told = o.Damaged
 	r := recovery{Log: l}

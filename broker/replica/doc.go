@@ -24,4 +24,7 @@
 //     first entry of this term is applied and the loss of the lead. So what it
 //     decides on is complete, and what is in flight is its own.
 //   - Apply is called in the order of the log, once per entry and start.
+//
+// Transfers is a machine beside it, for followers that are so far behind that Raft
+// has no entries for them.
 package replica

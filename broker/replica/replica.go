@@ -13,9 +13,6 @@ import (
 	"github.com/splashdam/splashdam/internal/invariant"
 )
 
-// ErrNotLeader says that this replica may not decide anything now.
-var ErrNotLeader = errors.New("not the leader of the shard")
-
 // Raft's clock, in ticks of TickInterval (reliability over speed: two cores stall
 // easily, and a needless election costs more than a late one).
 const (
@@ -44,8 +41,9 @@ type StateMachine interface {
 	Follow()
 }
 
-// Replica is one voter of one Raft group. Not safe for concurrent use: it belongs
-// to the loop of its Host.
+// Replica is one member of one Raft group. It has no goroutine and no clock: its
+// owner, the loop, calls Tick, Step, Stored and the others, one at a time, and Turn
+// after each of them, and carries out what Turn returns.
 type Replica struct {
 	id      uint64
 	node    *raft.RawNode
@@ -53,18 +51,24 @@ type Replica struct {
 	sm      StateMachine
 	builder record.EntryBuilder
 
-	// staging holds the entries from the moment they are proposed (or received)
-	// until they are applied, so that storing and applying need not read them.
-	staging map[record.Index]record.Entry
-	written record.Index // what the appender has stored
-	last    record.Index // the last index in Raft's log, stored or not
+	staging staging
+	// received is the payload of the message that was stepped last. The Turn behind
+	// it takes it to staging if Raft wants it, and forgets it if not.
+	received record.Entry
+	written  record.Index // what the appender has stored
+	last     record.Index // the last index in Raft's log, stored or not
+	applied  record.Index
+	cuts     int // how often Raft has cut its log
 
 	leader      bool        // Raft says so
 	leading     bool        // and the first entry of the term is applied
 	term        record.Term // of which this replica is the leader
+	fenced      bool        // the log takes nothing any more
 	confState   *raftpb.ConfState
+	flows       map[uint64]*flow // while this replica is the leader
+	out         []Message        // what the next Turn sends first
 	segmentSize int64
-	openBytes   int64 // of the segment that the last entry went to
+	openBytes   int64 // of the segment that the next entry goes to, kept by the leader
 }
 
 // frameOverhead bounds what the log adds to an entry.
@@ -85,19 +89,20 @@ func Bootstrap(log *commitlog.Log, voters []uint64, level uint32) error {
 	return log.WriteSnapshot(&commitlog.Snapshot{Level: level, ConfState: cs})
 }
 
-// newReplica starts Raft on the log. The state machine has already been restored
-// from the log's newest snapshot; everything behind it will be applied again.
-func newReplica(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logger raft.Logger) (*Replica, error) {
+// New starts Raft on the log. The state machine has already been restored from the
+// log's newest snapshot; everything behind it will be applied again. The leader
+// ends a segment when it has segmentSize bytes.
+func New(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logger raft.Logger) (*Replica, error) {
 	snap := log.Snapshot()
 	if snap == nil {
 		return nil, errors.New("the shard has no snapshot to start from: it was never bootstrapped")
 	}
 	r := &Replica{
 		id: id, log: log, sm: sm, segmentSize: segmentSize,
-		staging: make(map[record.Index]record.Entry),
-		written: log.Last(), last: log.Last(),
-		openBytes: log.OpenSegmentSize(),
+		staging: newStaging(),
+		written: log.Last(), last: log.Last(), applied: snap.Index,
 	}
+	r.staging.low = snap.Index + 1
 	_, cs, err := storage{log}.InitialState()
 	if err != nil {
 		return nil, err
@@ -112,7 +117,7 @@ func newReplica(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int6
 		AsyncStorageWrites:        true,
 		MaxSizePerMsg:             0, // one entry per message: handles are small, payloads are not
 		MaxCommittedSizePerReady:  1 << 20,
-		MaxInflightMsgs:           128,
+		MaxInflightMsgs:           maxInflightMessages,
 		CheckQuorum:               true,
 		PreVote:                   true,
 		StepDownOnRemoval:         true,
@@ -125,9 +130,71 @@ func newReplica(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int6
 	return r, nil
 }
 
-// soleVoter reports whether this replica needs nobody else's vote.
-func (r *Replica) soleVoter() bool {
-	return len(r.confState.Voters) == 1 && r.confState.Voters[0] == r.id && len(r.confState.VotersOutgoing) == 0
+// Campaign stands for election without waiting for a timeout.
+func (r *Replica) Campaign() error {
+	if err := r.node.Campaign(); err != nil {
+		return fmt.Errorf("standing for election: %w", err)
+	}
+	return nil
+}
+
+// Tick is called every TickInterval.
+func (r *Replica) Tick() { r.node.Tick() }
+
+// Step takes a message from a peer. It errors with ErrMessage if no replica would
+// send it. A message that this replica has no room or no use for is dropped.
+func (r *Replica) Step(m Message) error {
+	if err := m.check(r.id); err != nil {
+		return err
+	}
+	if m.Payload != nil && !r.staging.room(len(m.Payload), r.written) {
+		return nil
+	}
+	r.received = m.Payload
+	if f := r.flows[m.Raft.GetFrom()]; f != nil && m.Raft.GetType() == raftpb.MsgAppResp {
+		for _, free := range f.answered(m.Raft) {
+			r.out = append(r.out, r.withPayload(free))
+		}
+	}
+	// Raft's errors say that it has no use for the message.
+	_ = r.node.Step(m.Raft)
+	return nil
+}
+
+// Effects is what a Turn wants done.
+type Effects struct {
+	// Store goes to the appender, in order; then Stored is called with each.
+	Store []Work
+	// Send goes to the transport at once.
+	Send []Message
+	// Ship is followers that need more than messages. ShipmentEnded is called for
+	// each in the end, however it ends.
+	Ship []Shipment
+}
+
+// Shipment is a follower that is behind the Raft window of this leader: it needs a
+// snapshot transfer, which brings it to an index at least.
+type Shipment struct {
+	To    uint64
+	Index record.Index
+	Term  record.Term
+}
+
+// Turn moves Raft on until it waits for the disk, for a peer, for the clock or for
+// work. What is committed is applied meanwhile, and while this replica leads, what
+// waits is proposed. The error is final: this binary cannot go on with the log.
+func (r *Replica) Turn() (Effects, error) {
+	fx := Effects{Send: r.out}
+	r.out = nil
+	for {
+		if err := r.ready(&fx); err != nil {
+			return fx, err
+		}
+		r.received = nil
+		if !r.leading || r.fenced || r.unwritten() >= maxUnwritten || r.staging.full() || !r.propose() {
+			return fx, nil
+		}
+	}
 }
 
 // propose asks the state machine for one entry and puts it into Raft's log. It
@@ -142,44 +209,29 @@ func (r *Replica) propose() bool {
 	size := int64(r.builder.Size() + frameOverhead)
 	roll := r.openBytes+size >= r.segmentSize || r.builder.Rolls()
 	e := append(record.Entry(nil), r.builder.Finish(at, r.term, now, roll)...)
-	r.staging[at] = e
+	r.staging.put(e)
 	err := r.node.Propose(handle(uint32(len(e)), e.Checksum()))
 	if err != nil {
-		// Raft drops proposals of a replica that is no leader, which the next Ready
-		// will tell; there is no other reason here, since no size limit is set.
-		delete(r.staging, at)
+		// Raft drops the proposals of a replica that is no leader, which the next
+		// Ready will tell, and those while it hands the lead over.
+		r.staging.drop(at)
 		r.sm.Proposed(at, true)
 		return false
 	}
 	r.last = at
-	r.countFrame(size, roll)
+	r.openBytes += size
+	if roll {
+		r.openBytes = 0
+	}
 	r.sm.Proposed(at, false)
 	return true
 }
 
-// countFrame follows how full the segment is that the next entry goes to.
-func (r *Replica) countFrame(size int64, roll bool) {
-	if roll {
-		r.openBytes = 0
-		return
-	}
-	r.openBytes += size
-}
-
 // unwritten is how many entries are in Raft's log and not yet stored.
-func (r *Replica) unwritten() int { return int(r.last - r.written) }
+func (r *Replica) unwritten() int { return int(r.last) - int(r.written) }
 
-// appendWork is one message to the appender: what to store, and what Raft hears
-// when it is stored.
-type appendWork struct {
-	hard      *commitlog.HardState
-	entries   []record.Entry
-	responses []*raftpb.Message
-}
-
-// ready takes what Raft wants done: what to store goes to the appender, what is
-// committed is applied at once. It returns nil work if there is nothing to store.
-func (r *Replica) ready() (work []appendWork, err error) {
+// ready takes what Raft wants done, until it wants nothing more.
+func (r *Replica) ready(fx *Effects) error {
 	for r.node.HasReady() {
 		rd := r.node.Ready()
 		if rd.SoftState != nil {
@@ -188,38 +240,75 @@ func (r *Replica) ready() (work []appendWork, err error) {
 		for _, m := range rd.Messages {
 			switch m.GetTo() {
 			case raft.LocalAppendThread:
-				w, err := r.toStore(m)
-				if err != nil {
-					return nil, err
+				w := r.toStore(m)
+				if !r.fenced {
+					fx.Store = append(fx.Store, w)
 				}
-				work = append(work, w)
 			case raft.LocalApplyThread:
+				if r.fenced {
+					continue
+				}
 				if err := r.apply(m.GetEntries()); err != nil {
-					return nil, err
+					return err
 				}
 				for _, resp := range m.GetResponses() {
 					if err := r.node.Step(resp); err != nil {
-						return nil, fmt.Errorf("stepping an applied message: %w", err)
+						return fmt.Errorf("stepping an applied message: %w", err)
 					}
 				}
 			default:
-				invariant.That(false, "a message to replica %d in a group of one", m.GetTo())
+				r.send(fx, m)
 			}
 		}
 	}
-	return work, nil
+	return nil
+}
+
+// send lets a message to a peer go, or holds it until there is room.
+func (r *Replica) send(fx *Effects, pm *raftpb.Message) {
+	if pm.GetType() == raftpb.MsgSnap {
+		meta := pm.GetSnapshot().GetMetadata()
+		fx.Ship = append(fx.Ship, Shipment{pm.GetTo(), record.Index(meta.GetIndex()), record.Term(meta.GetTerm())})
+		return
+	}
+	m := Message{Raft: pm}
+	e := m.entry()
+	if e == nil || !hasPayload(e) {
+		fx.Send = append(fx.Send, m)
+		return
+	}
+	f := r.flows[pm.GetTo()]
+	if f == nil {
+		f = new(flow)
+		r.flows[pm.GetTo()] = f
+	}
+	if f.admit(m) {
+		fx.Send = append(fx.Send, r.withPayload(m))
+	}
+}
+
+// withPayload adds the payload if it is in memory.
+func (r *Replica) withPayload(m Message) Message {
+	e := m.entry()
+	if staged := r.staging.get(record.Index(e.GetIndex())); standsFor(e, staged) {
+		m.Payload = staged
+	}
+	return m
 }
 
 // follow takes Raft's word on who leads.
 func (r *Replica) follow(s *raft.SoftState) {
 	leader := s.RaftState == raft.StateLeader
-	if r.leader && !leader {
+	term := record.Term(r.node.BasicStatus().GetTerm())
+	if r.leader && (!leader || term != r.term) {
 		r.stepDown()
 	}
-	r.leader = leader
-	if leader {
-		r.term = record.Term(r.node.BasicStatus().GetTerm())
+	if leader && !r.leader {
+		r.term = term
+		r.flows = make(map[uint64]*flow)
+		r.openBytes = r.fill()
 	}
+	r.leader = leader
 }
 
 func (r *Replica) stepDown() {
@@ -227,70 +316,109 @@ func (r *Replica) stepDown() {
 		r.leading = false
 		r.sm.Follow()
 	}
-	r.leader = false
+	r.leader, r.flows = false, nil
+}
+
+// fill is about how many bytes the segment has that the next entry goes to: what
+// the log has, and what is on its way there.
+func (r *Replica) fill() int64 {
+	n := r.log.OpenSegmentSize()
+	for i := max(r.written, r.log.Last()) + 1; i <= r.last; i++ {
+		e := r.staging.get(i)
+		n += int64(len(e) + frameOverhead)
+		if e != nil && e.Rolls() {
+			n = 0
+		}
+	}
+	return n
 }
 
 // toStore turns a message to Raft's append thread into work for the appender.
-func (r *Replica) toStore(m *raftpb.Message) (appendWork, error) {
-	w := appendWork{responses: m.GetResponses()}
+func (r *Replica) toStore(m *raftpb.Message) Work {
+	if entries := m.GetEntries(); len(entries) > 0 {
+		if first := record.Index(entries[0].GetIndex()); first <= r.last && !r.proposed(entries[0]) {
+			r.cut(first)
+		}
+	}
+	w := Work{responses: m.GetResponses(), cuts: r.cuts}
 	if m.Term != nil && m.Commit != nil {
 		w.hard = &commitlog.HardState{Term: record.Term(m.GetTerm()), Vote: m.GetVote(), Commit: record.Index(m.GetCommit())}
 	}
 	for _, pe := range m.GetEntries() {
-		e, err := r.entryFor(pe)
-		if err != nil {
-			return w, err
-		}
+		e := r.entryFor(pe)
 		w.entries = append(w.entries, e)
 		r.last = e.Index()
 	}
-	return w, nil
+	return w
 }
 
-// entryFor finds or makes the entry that a Raft entry stands for. Raft's own
-// entries (the empty one that begins a term, changes of membership) are made
-// here, the same on every replica: they carry no time.
-func (r *Replica) entryFor(pe *raftpb.Entry) (record.Entry, error) {
+// proposed reports whether an entry that Raft wants stored is one that this leader
+// has proposed, and so is in staging and not in the log.
+func (r *Replica) proposed(pe *raftpb.Entry) bool {
 	i := record.Index(pe.GetIndex())
-	if pe.GetType() == raftpb.EntryNormal && len(pe.GetData()) > 0 {
-		e, ok := r.staging[i]
-		invariant.That(ok && matches(pe.GetData(), e), "entry %d is not staged", i)
-		return e, nil
+	return i > r.written && standsFor(pe, r.staging.get(i))
+}
+
+// cut forgets the entries from first on, in whose place others come.
+func (r *Replica) cut(first record.Index) {
+	for i := first; i <= r.last; i++ {
+		r.staging.drop(i)
+	}
+	r.last = first - 1
+	r.written = min(r.written, r.last)
+	r.cuts++
+}
+
+// entryFor finds or makes the entry that a Raft entry stands for, when it is to be
+// stored. Raft's own entries (the empty one that begins a term, changes of
+// membership) are made here, the same on every replica: they carry no time and end
+// no segment.
+func (r *Replica) entryFor(pe *raftpb.Entry) record.Entry {
+	i := record.Index(pe.GetIndex())
+	if hasPayload(pe) {
+		if e := r.staging.get(i); standsFor(pe, e) {
+			return e
+		}
+		invariant.That(standsFor(pe, r.received), "entry %d is to be stored, and neither proposed nor received", i)
+		r.staging.put(r.received)
+		return r.received
 	}
 	var b record.EntryBuilder
 	if pe.GetType() != raftpb.EntryNormal {
 		b.Add(record.KindConfChange, 0, pe.GetData())
 	}
 	e := b.Finish(i, record.Term(pe.GetTerm()), 0, false)
-	r.staging[i] = e
-	r.countFrame(int64(len(e)+frameOverhead), false)
-	return e, nil
+	r.staging.put(e)
+	if r.leader {
+		r.openBytes += int64(len(e) + frameOverhead)
+	}
+	return e
 }
 
-// apply hands committed entries to the state machine, in order.
+// apply hands committed entries to the state machine, in order. Raft commits here
+// what is stored here, so what is not in memory any more is in the log.
 func (r *Replica) apply(entries []*raftpb.Entry) error {
 	for _, pe := range entries {
 		i := record.Index(pe.GetIndex())
-		e, ok := r.staging[i]
-		if ok {
-			delete(r.staging, i)
-		} else {
+		e := r.staging.get(i)
+		if !standsFor(pe, e) {
 			var err error
 			if e, err = r.log.Entry(i); err != nil {
 				return fmt.Errorf("reading entry %d to apply it: %w", i, err)
 			}
+			invariant.That(standsFor(pe, e), "entry %d of term %d is committed, the log has another of term %d", i, pe.GetTerm(), e.Term())
 		}
-		if pe.GetType() == raftpb.EntryConfChangeV2 {
-			var cc raftpb.ConfChangeV2
-			if err := proto.Unmarshal(pe.GetData(), &cc); err != nil {
-				return fmt.Errorf("reading the membership change at index %d: %w", i, err)
+		r.staging.forget(i)
+		if pe.GetType() != raftpb.EntryNormal {
+			if err := r.applyChange(pe); err != nil {
+				return err
 			}
-			r.confState = r.node.ApplyConfChange(&cc)
 		}
 		r.log.Committed(e)
 		if err := r.sm.Apply(e); err != nil {
 			return fmt.Errorf("applying entry %d: %w", i, err)
 		}
+		r.applied = i
 		if r.leader && !r.leading && record.Term(pe.GetTerm()) == r.term {
 			r.leading = true
 			r.sm.Lead(r.term)
@@ -299,15 +427,21 @@ func (r *Replica) apply(entries []*raftpb.Entry) error {
 	return nil
 }
 
-// stored tells Raft that the appender has done its work.
-func (r *Replica) stored(w appendWork) error {
-	if n := len(w.entries); n > 0 {
+// Stored tells Raft that the appender has done its work. The Turn behind it sends
+// what others may hear now.
+func (r *Replica) Stored(w Work) error {
+	if r.fenced {
+		return nil
+	}
+	// What was cut meanwhile counts for nothing.
+	if n := len(w.entries); n > 0 && w.cuts == r.cuts {
 		r.written = w.entries[n-1].Index()
 		r.sm.Written(r.written)
 	}
 	for _, m := range w.responses {
 		if m.GetTo() != r.id {
-			continue // no peers yet; Raft repeats what is lost
+			r.out = append(r.out, Message{Raft: m})
+			continue
 		}
 		if err := r.node.Step(m); err != nil {
 			return fmt.Errorf("stepping a stored message: %w", err)

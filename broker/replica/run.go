@@ -3,16 +3,12 @@ package replica
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"go.etcd.io/raft/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
-	"github.com/splashdam/splashdam/broker/record"
-	"github.com/splashdam/splashdam/internal/invariant"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -38,6 +34,9 @@ const (
 	// asyncBytes and asyncDelay bound what FlushAsync may lose with the power.
 	asyncBytes = 4 << 20
 	asyncDelay = 50 * time.Millisecond
+	// maxInbox and maxInboxBytes bound the messages from peers that wait for the loop.
+	maxInbox      = 4096
+	maxInboxBytes = 64 << 20
 	// noSpaceRetry is how long the appender waits before it tries a full disk again.
 	noSpaceRetry = 100 * time.Millisecond
 )
@@ -56,7 +55,8 @@ type Shell interface {
 	Failed(err error)
 }
 
-// Config is what a Host needs. All fields are required; Flush's zero value is FlushSync.
+// Config is what a Host needs. All fields are required, but for Transport in a group
+// of one; Flush's zero value is FlushSync.
 type Config struct {
 	// ID of the replica in its group, not 0.
 	ID           uint64
@@ -65,16 +65,18 @@ type Config struct {
 	// SegmentSize is the size in bytes at which the leader ends a segment.
 	SegmentSize int64
 	Flush       FlushPolicy
+	Transport   Transport
 	Logger      raft.Logger
 }
 
-// Host runs one Replica. Wake and Call may be called concurrently with Run, before
-// it, and after it.
+// Host runs one Replica. Wake, Call, Do and Receive may be called concurrently with
+// Run, before it, and after it.
 type Host struct {
 	cfg   Config
 	r     *Replica
 	wake  chan struct{}
 	calls chan func()
+	inbox inbox
 	ended chan struct{}
 
 	store storeQueue
@@ -83,14 +85,14 @@ type Host struct {
 
 // stored is what the appender tells the loop.
 type stored struct {
-	work []appendWork
+	work []Work
 	full bool
 	err  error
 }
 
 // NewHost starts Raft on the log; nothing moves until Run.
 func NewHost(cfg Config) (*Host, error) {
-	r, err := newReplica(cfg.ID, cfg.Log, cfg.StateMachine, cfg.SegmentSize, cfg.Logger)
+	r, err := New(cfg.ID, cfg.Log, cfg.StateMachine, cfg.SegmentSize, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +100,7 @@ func NewHost(cfg Config) (*Host, error) {
 		cfg: cfg, r: r,
 		wake:  make(chan struct{}, 1),
 		calls: make(chan func(), maxCalls),
+		inbox: inbox{ready: make(chan struct{}, 1)},
 		ended: make(chan struct{}),
 		store: storeQueue{ready: make(chan struct{}, 1)},
 		done:  make(chan stored, 1),
@@ -142,13 +145,14 @@ func (h *Host) Do(ctx context.Context, f func()) error {
 	}
 }
 
+// Receive queues a message from a peer, and drops it if there is no room. It never
+// blocks. The message may be called malformed only when its turn comes; the logger
+// hears of it then.
+func (h *Host) Receive(m Message) { h.inbox.push(m) }
+
 // ConfState is the group's membership as of the last applied entry, encoded. It may
 // be called in the loop only.
-func (h *Host) ConfState() []byte {
-	cs, err := proto.Marshal(h.r.confState)
-	invariant.That(err == nil, "encoding the membership: %v", err)
-	return cs
-}
+func (h *Host) ConfState() []byte { return h.r.ConfState() }
 
 // Run is the loop. It returns when the context ends and everything that was handed
 // to the appender is stored. A failing log does not end it: the state machine is
@@ -167,20 +171,22 @@ func (h *Host) loop(ctx context.Context) error {
 	err := h.begin()
 	for {
 		if err != nil {
-			h.r.stepDown()
+			h.r.Fence()
 			h.cfg.StateMachine.Failed(err)
-			return h.drain(ctx)
+			return h.drain(ctx, ticker.C)
 		}
 		select {
 		case <-ctx.Done():
 			h.r.stepDown()
 			return nil
 		case now := <-ticker.C:
-			h.r.node.Tick()
+			h.r.Tick()
 			h.cfg.StateMachine.Tick(now)
 		case <-h.wake:
 		case f := <-h.calls:
 			f()
+		case <-h.inbox.ready:
+			err = h.receive()
 		case s := <-h.done:
 			err = h.take(s)
 		}
@@ -192,28 +198,45 @@ func (h *Host) loop(ctx context.Context) error {
 
 // begin elects a replica that needs nobody's vote without waiting for a timeout.
 func (h *Host) begin() error {
-	if h.r.soleVoter() {
-		if err := h.r.node.Campaign(); err != nil {
-			return fmt.Errorf("standing for election: %w", err)
+	if h.r.SoleVoter() {
+		if err := h.r.Campaign(); err != nil {
+			return err
 		}
 	}
 	return h.turn()
 }
 
-// turn moves Raft on until it waits for the disk, for the clock or for work.
+// turn moves the replica on and hands out what it wants done.
 func (h *Host) turn() error {
-	for {
-		work, err := h.r.ready()
-		if err != nil {
+	fx, err := h.r.Turn()
+	if err != nil {
+		return err
+	}
+	if len(fx.Store) > 0 {
+		h.store.push(fx.Store)
+	}
+	if len(fx.Send) > 0 {
+		h.cfg.Transport.Send(fx.Send)
+	}
+	for _, s := range fx.Ship {
+		h.r.ShipmentEnded(s.To, false)
+	}
+	return nil
+}
+
+// receive steps what peers sent. There is a turn behind each message, which takes
+// the payload.
+func (h *Host) receive() error {
+	for _, m := range h.inbox.takeAll() {
+		if err := h.r.Step(m); err != nil {
+			h.cfg.Logger.Warningf("%v", err)
+			continue
+		}
+		if err := h.turn(); err != nil {
 			return err
 		}
-		if len(work) > 0 {
-			h.store.push(work)
-		}
-		if !h.r.leading || h.r.unwritten() >= maxUnwritten || !h.r.propose() {
-			return nil
-		}
 	}
+	return nil
 }
 
 func (h *Host) take(s stored) error {
@@ -225,15 +248,17 @@ func (h *Host) take(s stored) error {
 		return nil
 	}
 	for _, w := range s.work {
-		if err := h.r.stored(w); err != nil {
+		if err := h.r.Stored(w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// drain serves calls after a failure, so that nobody waits for an answer.
-func (h *Host) drain(ctx context.Context) error {
+// drain serves calls after a failure, so that nobody waits for an answer, and hands
+// the lead over, for which it has an election timeout.
+func (h *Host) drain(ctx context.Context, tick <-chan time.Time) error {
+	ticks := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -242,19 +267,36 @@ func (h *Host) drain(ctx context.Context) error {
 			f()
 		case <-h.wake:
 		case <-h.done:
+		case <-h.inbox.ready:
+			if messages := h.inbox.takeAll(); h.r.HandingOver() && ticks < electionTicks {
+				for _, m := range messages {
+					// Who leads next is known soon; what is malformed need not be told now.
+					_ = h.r.Step(m)
+				}
+			}
+		case <-tick:
+			if ticks++; h.r.HandingOver() && ticks < electionTicks {
+				h.r.Tick()
+			}
+		}
+		if h.r.HandingOver() && ticks < electionTicks {
+			if fx, err := h.r.Turn(); err == nil && len(fx.Send) > 0 {
+				h.cfg.Transport.Send(fx.Send)
+			}
 		}
 	}
 }
 
 // storeQueue is what waits for the appender. Its length is bounded by what Raft
-// has in flight: maxUnwritten entries and the hard states between them.
+// has in flight: maxUnwritten entries of a leader, maxStaged bytes of a follower,
+// and the hard states between them.
 type storeQueue struct {
 	mu    sync.Mutex
-	work  []appendWork
+	work  []Work
 	ready chan struct{}
 }
 
-func (q *storeQueue) push(w []appendWork) {
+func (q *storeQueue) push(w []Work) {
 	q.mu.Lock()
 	q.work = append(q.work, w...)
 	q.mu.Unlock()
@@ -264,7 +306,7 @@ func (q *storeQueue) push(w []appendWork) {
 	}
 }
 
-func (q *storeQueue) takeAll() []appendWork {
+func (q *storeQueue) takeAll() []Work {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := q.work
@@ -272,41 +314,67 @@ func (q *storeQueue) takeAll() []appendWork {
 	return w
 }
 
+// inbox is what peers sent and the loop has not stepped.
+type inbox struct {
+	mu       sync.Mutex
+	messages []Message
+	bytes    int
+	ready    chan struct{}
+}
+
+func (b *inbox) push(m Message) {
+	b.mu.Lock()
+	if len(b.messages) < maxInbox && b.bytes <= maxInboxBytes {
+		b.messages = append(b.messages, m)
+		b.bytes += len(m.Payload)
+	}
+	b.mu.Unlock()
+	select {
+	case b.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (b *inbox) takeAll() []Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := b.messages
+	b.messages, b.bytes = nil, 0
+	return m
+}
+
 // appendAll is the appender: everything that waits is written, then synced once.
 func (h *Host) appendAll(ctx context.Context) error {
+	a := NewAppender(h.cfg.Log, h.cfg.Flush)
 	var flush <-chan time.Time
-	var unsynced int
 	for {
 		select {
 		case <-ctx.Done():
-			return h.lastSync()
+			return h.lastSync(a)
 		case <-flush:
-			if err := h.cfg.Log.Sync(); err != nil {
+			if err := a.Sync(); err != nil {
 				return h.fail(ctx, err)
 			}
-			flush, unsynced = nil, 0
+			flush = nil
 			continue
 		case <-h.store.ready:
 		}
-		work := h.store.takeAll()
-		if len(work) == 0 {
+		a.Take(h.store.takeAll())
+		if a.Idle() {
 			continue
 		}
-		n, err := h.write(ctx, work)
+		work, err := h.storeRetrying(ctx, a)
 		if err != nil {
 			return h.fail(ctx, err)
 		}
-		unsynced += n
-		if n > 0 && (h.cfg.Flush == FlushSync || unsynced >= asyncBytes) {
-			if err := h.cfg.Log.Sync(); err != nil {
-				return h.fail(ctx, err)
-			}
-			flush, unsynced = nil, 0
-		} else if unsynced > 0 && flush == nil {
+		switch {
+		case !a.Unsynced():
+			flush = nil
+		case flush == nil:
 			flush = time.After(asyncDelay)
 		}
 		if !h.send(ctx, stored{work: work}) {
-			return h.lastSync()
+			return h.lastSync(a)
 		}
 		// A sealed segment spares the next start a scan; until it is sealed its index
 		// is in memory. So a failure here is tried again, not an end.
@@ -318,64 +386,18 @@ func (h *Host) appendAll(ctx context.Context) error {
 	}
 }
 
-// write stores work in order and returns how many bytes of entries it wrote.
-func (h *Host) write(ctx context.Context, work []appendWork) (int, error) {
-	var pending []record.Entry
-	var size int
-	flushPending := func() error {
-		if len(pending) == 0 {
-			return nil
-		}
-		err := h.appendRetrying(ctx, pending)
-		pending = pending[:0]
-		return err
-	}
-	for _, w := range work {
-		if w.hard != nil {
-			// F1: the term is durable before the first frame of the term.
-			if err := h.retrying(ctx, func() error { return h.cfg.Log.SetHardState(*w.hard) }); err != nil {
-				return size, err
-			}
-		}
-		if len(w.entries) > 0 {
-			first := w.entries[0].Index()
-			last := h.cfg.Log.Last()
-			if n := len(pending); n > 0 {
-				last = pending[n-1].Index()
-			}
-			if first <= last {
-				if err := flushPending(); err != nil {
-					return size, err
-				}
-				if err := h.retrying(ctx, func() error { return h.cfg.Log.TruncateSuffix(first - 1) }); err != nil {
-					return size, err
-				}
-			}
-			pending = append(pending, w.entries...)
-			for _, e := range w.entries {
-				size += len(e)
-			}
-		}
-	}
-	return size, flushPending()
-}
-
-func (h *Host) appendRetrying(ctx context.Context, entries []record.Entry) error {
-	return h.retrying(ctx, func() error { return h.cfg.Log.Append(entries) })
-}
-
-// retrying repeats a write that finds the disk full until there is room: the
-// entries are in Raft's log, so they cannot be taken back. Nothing is acknowledged
-// meanwhile, and the state machine refuses new ones.
-func (h *Host) retrying(ctx context.Context, write func() error) error {
+// storeRetrying stores what the appender has taken. On a full disk it waits until
+// there is room: the entries are in Raft's log, so they cannot be taken back.
+// Nothing is acknowledged meanwhile, and the state machine refuses new ones.
+func (h *Host) storeRetrying(ctx context.Context, a *Appender) ([]Work, error) {
 	full := false
 	for {
-		err := write()
-		if !errors.Is(err, vfs.ErrNoSpace) {
+		work, err := a.Store()
+		if !errors.Is(err, vfs.ErrNoSpace) || errors.Is(err, commitlog.ErrFenced) {
 			if full && err == nil {
 				h.send(ctx, stored{full: false})
 			}
-			return err
+			return work, err
 		}
 		if !full {
 			full = true
@@ -383,7 +405,7 @@ func (h *Host) retrying(ctx context.Context, write func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(noSpaceRetry):
 		}
 	}
@@ -408,19 +430,10 @@ func (h *Host) fail(ctx context.Context, err error) error {
 }
 
 // lastSync leaves nothing to chance at an orderly end.
-func (h *Host) lastSync() error {
-	work := h.store.takeAll()
-	for _, w := range work {
-		if w.hard != nil {
-			if err := h.cfg.Log.SetHardState(*w.hard); err != nil {
-				return err
-			}
-		}
-		if len(w.entries) > 0 && w.entries[0].Index() == h.cfg.Log.Last()+1 {
-			if err := h.cfg.Log.Append(w.entries); err != nil {
-				return err
-			}
-		}
+func (h *Host) lastSync(a *Appender) error {
+	a.Take(h.store.takeAll())
+	if _, err := a.Store(); err != nil {
+		return err
 	}
 	return h.cfg.Log.Sync()
 }

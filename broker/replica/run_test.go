@@ -35,6 +35,7 @@ func TestAFullDiskIsWaitedOutWhereASuffixIsCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := &Host{cfg: Config{Log: log}, done: make(chan stored)}
+		a := NewAppender(log, FlushAsync)
 		var told []bool // whether the disk is full
 		go func() {
 			for s := range h.done {
@@ -44,7 +45,8 @@ func TestAFullDiskIsWaitedOutWhereASuffixIsCut(t *testing.T) {
 		write := func(term record.Term, entries ...record.Entry) {
 			t.Helper()
 			hard := commitlog.HardState{Term: term, Vote: 1}
-			if _, err := h.write(context.Background(), []appendWork{{hard: &hard, entries: entries}}); err != nil {
+			a.Take([]Work{{hard: &hard, entries: entries}})
+			if _, err := h.storeRetrying(context.Background(), a); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -31,6 +31,15 @@ func handle(length, checksum uint32) []byte {
 	return h
 }
 
+// handleLength is the length of the entry that a handle stands for, 0 for what is no
+// handle.
+func handleLength(h []byte) int {
+	if len(h) != handleSize {
+		return 0
+	}
+	return int(binary.LittleEndian.Uint32(h))
+}
+
 // matches says whether the bytes are those that the handle stands for.
 func matches(h []byte, e record.Entry) bool {
 	return len(h) == handleSize &&

@@ -1,0 +1,135 @@
+package replica
+
+import (
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// Work is one message of Raft to its storage: what to store, and what may be said
+// when it is stored. Works are stored in the order in which Turn returned them.
+type Work struct {
+	hard      *commitlog.HardState
+	entries   []record.Entry
+	responses []*raftpb.Message
+	// cuts is how often Raft had cut its log when this was asked for.
+	cuts int
+}
+
+// Appender stores what Raft wants stored: everything that waits is written, then
+// synced once. It has no goroutine and no clock; one goroutine at a time may call
+// it, which is the log's appender (see package commitlog). Nothing that a Work
+// says may be heard by anybody before Store has returned that Work (rules F1, F2).
+type Appender struct {
+	log      *commitlog.Log
+	flush    FlushPolicy
+	taken    []Work
+	hard     *commitlog.HardState // the newest that was taken and is not stored
+	runs     []run                // of entries that are not stored
+	unsynced int                  // bytes of entries that were written and not synced
+	wrote    bool                 // entries, in this Store
+}
+
+// run is entries that follow each other. With cut, what the log has from the first
+// one's index on goes first.
+type run struct {
+	cut     bool
+	entries []record.Entry
+}
+
+// NewAppender returns an appender with nothing to do.
+func NewAppender(log *commitlog.Log, flush FlushPolicy) *Appender {
+	return &Appender{log: log, flush: flush}
+}
+
+// Take adds work to what the next Store stores.
+func (a *Appender) Take(work []Work) {
+	for _, w := range work {
+		a.taken = append(a.taken, w)
+		if w.hard != nil {
+			a.hard = w.hard
+		}
+		if len(w.entries) == 0 {
+			continue
+		}
+		if cut := w.entries[0].Index() <= a.end(); cut || len(a.runs) == 0 {
+			a.runs = append(a.runs, run{cut: cut})
+		}
+		last := &a.runs[len(a.runs)-1]
+		last.entries = append(last.entries, w.entries...)
+	}
+}
+
+// end is where the log will end when all that was taken is stored.
+func (a *Appender) end() record.Index {
+	if n := len(a.runs); n > 0 {
+		entries := a.runs[n-1].entries
+		return entries[len(entries)-1].Index()
+	}
+	return a.log.Last()
+}
+
+// Idle reports whether nothing was taken that is not stored.
+func (a *Appender) Idle() bool { return len(a.taken) == 0 }
+
+// Unsynced reports whether entries were written that no sync has covered: under
+// FlushAsync, Sync is due asyncDelay after the first of them.
+func (a *Appender) Unsynced() bool { return a.unsynced > 0 }
+
+// Store writes what was taken, makes it durable as the flush policy says, and
+// returns it: now Raft may hear of it. After vfs.ErrNoSpace nothing is returned and
+// nothing is lost; it is called again, and goes on where it was. Any other error
+// has fenced the log.
+//
+// The newest term and vote are durable before the first frame is written (F1), and
+// a suffix is cut durably before other entries take its place (F3).
+func (a *Appender) Store() ([]Work, error) {
+	if a.hard != nil {
+		if err := a.log.SetHardState(*a.hard); err != nil {
+			return nil, err
+		}
+		a.hard = nil
+	}
+	for len(a.runs) > 0 {
+		if err := a.storeRun(&a.runs[0]); err != nil {
+			return nil, err
+		}
+		a.runs = a.runs[1:]
+	}
+	a.runs = nil
+	if a.wrote && (a.flush == FlushSync || a.unsynced >= asyncBytes) {
+		if err := a.Sync(); err != nil {
+			return nil, err
+		}
+	}
+	done := a.taken
+	a.taken, a.wrote = nil, false
+	return done, nil
+}
+
+func (a *Appender) storeRun(r *run) error {
+	if r.cut {
+		if err := a.log.TruncateSuffix(r.entries[0].Index() - 1); err != nil {
+			return err
+		}
+		r.cut = false
+	}
+	if err := a.log.Append(r.entries); err != nil {
+		return err
+	}
+	a.wrote = true
+	for _, e := range r.entries {
+		a.unsynced += len(e)
+	}
+	return nil
+}
+
+// Sync makes durable what was written. Its error has fenced the log.
+func (a *Appender) Sync() error {
+	if err := a.log.Sync(); err != nil {
+		return err
+	}
+	a.unsynced = 0
+	return nil
+}

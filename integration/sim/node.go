@@ -1,0 +1,377 @@
+package sim
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/splashdam/splashdam/broker"
+	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/broker/replica"
+	"github.com/splashdam/splashdam/internal/vfs"
+)
+
+func num(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// segmentBytes is small, so that there are many segments.
+const segmentBytes = 24 << 10
+
+const shardDir = "shard"
+
+var errDisk = errors.New("the disk is ill")
+
+// node is a replica and its disk.
+type node struct {
+	w      *World
+	id     uint64
+	voters []uint64 // that the group began with
+	disk   *vfs.Mem
+	fault  *vfs.Fault
+
+	// Of this life. m is nil while the node is down.
+	life     int
+	m        *broker.Machine
+	appender *replica.Appender
+	waiting  []replica.Work
+	storing  bool // a store is under way
+	written  bool // the last store waits to be told
+	snapping bool
+	fenced   bool
+	view     shadow
+
+	stopAt   int  // calls until the disk stops, 0 for never
+	stopped  bool // it has
+	ill      bool // the next sync fails
+	full     bool // writes find no room
+	saidFull bool
+	slow     time.Duration // what a store takes, at most
+	skew     time.Duration // of the clock
+	gone     bool          // it was taken out of the group
+}
+
+func (w *World) addNode(id uint64, voters []uint64) *node {
+	n := &node{w: w, id: id, voters: voters, disk: vfs.NewMem(), slow: 2 * time.Millisecond}
+	n.skew = w.between(-2*time.Second, 2*time.Second)
+	w.nodes = append(w.nodes, n)
+	n.start()
+	return n
+}
+
+func (w *World) node(id uint64) *node {
+	for _, n := range w.nodes {
+		if n.id == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// up are the nodes that run.
+func (w *World) up() []*node {
+	var up []*node
+	for _, n := range w.nodes {
+		if n.m != nil {
+			up = append(up, n)
+		}
+	}
+	return up
+}
+
+func (n *node) clock() time.Time { return epoch.Add(n.w.now + n.skew) }
+
+// op is asked before each call of the disk.
+func (n *node) op(op vfs.Op) error {
+	if n.stopped {
+		return vfs.ErrCrashed
+	}
+	if n.stopAt > 0 {
+		if n.stopAt--; n.stopAt == 0 {
+			n.stopped = true
+			n.w.log(n.id, "the disk stops at: %v", op)
+			if op.Kind == vfs.OpWrite && n.w.chance(2) {
+				return vfs.ShortWrite(n.w.rnd.IntN(op.Bytes+1), vfs.ErrCrashed)
+			}
+			return vfs.ErrCrashed
+		}
+	}
+	if n.ill && op.Kind == vfs.OpSync {
+		n.ill = false
+		n.w.log(n.id, "a sync fails: %v", op)
+		return errDisk
+	}
+	if n.full && op.Kind == vfs.OpWrite && op.Bytes > 0 {
+		return vfs.ErrNoSpace
+	}
+	return nil
+}
+
+// start opens the shard on what the disk holds.
+func (n *node) start() {
+	if n.gone {
+		return
+	}
+	n.life++
+	n.stopped, n.fenced, n.storing, n.written, n.snapping, n.waiting = false, false, false, false, false, nil
+	n.fault = vfs.NewFault(n.disk, n.op)
+	fs := vfs.FS(n.fault)
+	if n.w.cfg.Plant.FS != nil {
+		fs = n.w.cfg.Plant.FS(fs)
+	}
+	m, err := broker.OpenMachine(1, broker.MachineConfig{
+		FS: fs, Dir: shardDir, ID: n.id, Voters: n.voters, SegmentBytes: segmentBytes, Now: n.clock, Logger: n.w.logger,
+	}, n.wrap)
+	if n.stopped {
+		n.crash(false)
+		return
+	}
+	if err != nil {
+		// A failing sync or a full disk may end a start; then it is tried again.
+		if errors.Is(err, errDisk) || errors.Is(err, vfs.ErrNoSpace) {
+			n.w.log(n.id, "does not start: %v", err)
+			n.restartIn(n.w.between(100*time.Millisecond, time.Second))
+			return
+		}
+		n.w.oracle.fail(opensAgain, "node %d: %v", n.id, err)
+		n.gone = true // nobody looks, and it does not come back
+		return
+	}
+	n.m = m
+	n.appender = replica.NewAppender(m.Log, replica.FlushSync)
+	hs := m.Log.HardState()
+	n.w.log(n.id, "starts: log %d to %d, snapshot %d, term %d, vote %d, commit %d", m.Log.First(), m.Log.Last(), m.Log.Snapshot().Index, hs.Term, hs.Vote, hs.Commit)
+	n.w.oracle.started(n)
+	n.tickIn(n.w.between(0, replica.TickInterval))
+	n.turn()
+}
+
+// wrap puts the checkers, and a planted bug, between the replica and the shard.
+func (n *node) wrap(sm replica.StateMachine) replica.StateMachine {
+	if plant := n.w.cfg.Plant.StateMachine; plant != nil {
+		sm = plant(sm, n.clock)
+	}
+	return &witness{sm, n}
+}
+
+// alive runs something later, unless this life has ended by then.
+func (n *node) alive(d time.Duration, do func()) {
+	life := n.life
+	n.w.after(d, func() {
+		if n.life == life && n.m != nil {
+			do()
+			n.checkDisk()
+		}
+	})
+}
+
+func (n *node) tickIn(d time.Duration) {
+	n.alive(d, func() {
+		if !n.fenced || n.m.Replica.HandingOver() {
+			n.m.Replica.Tick()
+		}
+		if !n.fenced {
+			n.m.Tick(n.clock())
+		}
+		n.turn()
+		if n.m != nil {
+			n.tickIn(replica.TickInterval)
+		}
+	})
+}
+
+// turn is what a Host does behind everything that happens to a replica.
+func (n *node) turn() {
+	if n.fenced && !n.m.Replica.HandingOver() {
+		return
+	}
+	fx, err := n.m.Replica.Turn()
+	if n.checkDisk() {
+		return
+	}
+	if err != nil {
+		n.w.fail("the log is understood", "node %d: %v", n.id, err)
+	}
+	n.w.oracle.turned(n)
+	if len(fx.Store) > 0 {
+		n.waiting = append(n.waiting, fx.Store...)
+		n.store()
+	}
+	n.w.net.send(n, fx.Send)
+	for _, s := range fx.Ship {
+		n.w.log(n.id, "would ship %d to node %d", s.Index, s.To)
+		n.m.Replica.ShipmentEnded(s.To, false)
+	}
+}
+
+// store is the appender: it takes all that waits, some time passes, and some more
+// until the loop hears of it, while the next lot may be stored already.
+func (n *node) store() {
+	if n.storing || len(n.waiting) == 0 && n.appender.Idle() || n.fenced {
+		return
+	}
+	n.storing = true
+	n.alive(n.w.between(20*time.Microsecond, n.slow), func() {
+		n.appender.Take(n.waiting)
+		n.waiting = nil
+		n.tryStore()
+	})
+}
+
+func (n *node) tryStore() {
+	work, err := n.appender.Store()
+	if n.checkDisk() {
+		return
+	}
+	n.w.oracle.stored(n)
+	switch {
+	case errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced):
+		n.noSpace(true)
+		n.alive(100*time.Millisecond, n.tryStore)
+		return
+	case err != nil:
+		n.fence(err)
+		return
+	}
+	n.noSpace(false)
+	n.tell(work)
+	if n.m.Log.SealPending() {
+		err := n.m.Log.Seal()
+		if n.checkDisk() {
+			return
+		}
+		if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
+			n.fence(err)
+		}
+	}
+}
+
+// tell lets the loop hear what was stored. One lot may wait to be heard while the
+// next is stored, no more.
+func (n *node) tell(work []replica.Work) {
+	if n.written {
+		n.alive(50*time.Microsecond, func() { n.tell(work) })
+		return
+	}
+	n.written, n.storing = true, false
+	n.alive(n.w.between(time.Microsecond, 500*time.Microsecond), func() {
+		n.written = false
+		if n.fenced {
+			return
+		}
+		for _, w := range work {
+			if err := n.m.Replica.Stored(w); err != nil {
+				n.w.fail("what is stored can be told", "node %d: %v", n.id, err)
+			}
+		}
+		n.turn()
+	})
+	n.store()
+}
+
+func (n *node) noSpace(full bool) {
+	if n.saidFull != full {
+		n.saidFull = full
+		n.m.NoSpace(full)
+	}
+}
+
+// fence is a log that takes nothing any more: the node hands the lead over, and an
+// operator starts it again.
+func (n *node) fence(err error) {
+	if n.fenced {
+		return
+	}
+	n.w.log(n.id, "is fenced: %v", err)
+	n.fenced = true
+	n.m.Replica.Fence()
+	n.m.Fenced(err)
+	n.turn()
+	n.alive(n.w.between(500*time.Millisecond, 3*time.Second), func() { n.crash(true) })
+}
+
+// checkDisk crashes the node if its disk has stopped.
+func (n *node) checkDisk() bool {
+	if n.stopped && n.m != nil {
+		n.crash(false)
+	}
+	return n.m == nil
+}
+
+// crash ends the node's life: by a loss of power, or of the process only, where what
+// was written stays.
+func (n *node) crash(process bool) {
+	n.w.result.Crashes++
+	n.life++
+	n.w.oracle.crashed(n)
+	n.m, n.appender, n.stopAt, n.saidFull = nil, nil, 0, false
+	if !process {
+		n.disk = n.disk.Crash(n.w.rnd)
+	}
+	n.w.log(n.id, "crashes (power lost: %v)", !process)
+	d := n.w.between(10*time.Millisecond, 2*time.Second)
+	if n.w.chance(4) {
+		d = n.w.between(2*time.Second, 15*time.Second)
+	}
+	n.restartIn(d)
+}
+
+func (n *node) restartIn(d time.Duration) {
+	life := n.life
+	n.w.after(d, func() {
+		if n.life == life {
+			n.start()
+		}
+	})
+}
+
+// snapshot captures the state, and writes it a while later.
+func (n *node) snapshot() {
+	newest := n.m.Log.Snapshot().Index
+	if n.snapping || n.fenced || n.m.Applied() <= newest {
+		return
+	}
+	n.snapping = true
+	at, write := n.m.Capture()
+	n.w.oracle.captured(n, at)
+	n.alive(n.w.between(0, 300*time.Millisecond), func() {
+		n.snapping = false
+		err := write()
+		if n.checkDisk() {
+			return
+		}
+		n.w.log(n.id, "snapshot at %d: %v", at, err)
+		if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced) {
+			n.fence(err)
+		}
+	})
+}
+
+// witness stands between a replica and its shard and shows the oracle what happens.
+type witness struct {
+	replica.StateMachine
+	n *node
+}
+
+func (x *witness) Apply(e record.Entry) error {
+	x.n.w.oracle.applying(x.n, e)
+	err := x.StateMachine.Apply(e)
+	if err == nil {
+		x.n.w.oracle.applied(x.n, e)
+	}
+	return err
+}
+
+func (x *witness) Lead(t record.Term) {
+	x.n.w.log(x.n.id, "leads term %d", t)
+	x.StateMachine.Lead(t)
+	x.n.w.oracle.leads(x.n, t)
+}
+
+func (x *witness) Follow() {
+	x.n.w.log(x.n.id, "leads no more")
+	x.StateMachine.Follow()
+}
+
+// hasSuffix reports whether a file is of a kind.
+func hasSuffix(name, suffix string) bool { return strings.HasSuffix(name, suffix) }
