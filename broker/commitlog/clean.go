@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -192,18 +193,18 @@ func (c *cleaning) waste(set *segmentSet) error {
 // has not been judged, and counts as dead for a moment.
 func (c *cleaning) liveInMemory(s *segment) int64 {
 	c.mu.RLock()
-	var rows map[record.PartitionID][]row
+	var rows map[record.PartitionID]memRows
 	if s.mem != nil {
-		rows = make(map[record.PartitionID][]row, len(s.mem.rows))
+		rows = make(map[record.PartitionID]memRows, len(s.mem.rows))
 		for p, r := range s.mem.rows {
-			rows[p] = r
+			rows[p] = slices.Clone(r)
 		}
 	}
 	c.mu.RUnlock()
 	var live int64
 	for p, list := range rows {
 		v := c.judge.Judge(p)
-		for _, r := range list {
+		for r := range list.all() {
 			if v.lives(r) {
 				live += record.PartHeaderSize + int64(r.size)
 			}
