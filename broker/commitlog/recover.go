@@ -29,7 +29,10 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	if o.IndexCache > 0 {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
-	l := &Log{fs: fsys, dir: dir, cache: newBlockCache(blocks), shipments: make(map[*Shipment]struct{}), cold: newColdReads()}
+	l := &Log{
+		fs: fsys, dir: dir, cache: newBlockCache(blocks), cold: newColdReads(),
+		compacted: make(map[record.PartitionID]compactedTo), shipments: make(map[*Shipment]struct{}),
+	}
 	l.coldDistance = cmp.Or(o.coldDistance, coldDistance)
 	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
 	l.damage.told = o.Damaged
@@ -376,7 +379,9 @@ func (r *recovery) openSegment(m segmentMeta, size int64) (*segment, error) {
 		err = damagef("header of segment %s at %s", got.name(), got.base)
 	case err == nil && size == 0:
 		s.size = there
-	case err == nil && size != there:
+	case err == nil && size < there:
+		r.warn("%s has %d bytes, not %d: those behind are not read", m.name(), there, size)
+	case err == nil && size > there:
 		return s, &CorruptionError{m.name(), m.base + Address(min(size, there)), damagef("%d bytes, not %d", there, size)}
 	}
 	if isDamage(err) {
