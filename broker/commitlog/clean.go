@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 
@@ -248,14 +247,17 @@ func (c *cleaning) tallySealed(s *segment, t *tally) error {
 // been judged, and counts as dead for a moment.
 func (c *cleaning) tallyInMemory(s *segment, t *tally) {
 	c.mu.RLock()
-	var rows map[record.PartitionID][]row
+	var rows map[record.PartitionID]memRows
 	if s.mem != nil {
-		rows = maps.Clone(s.mem.rows)
+		rows = make(map[record.PartitionID]memRows, len(s.mem.rows))
+		for p, r := range s.mem.rows {
+			rows[p] = slices.Clone(r)
+		}
 	}
 	c.mu.RUnlock()
 	for p, list := range rows {
 		v := c.judge.Judge(p)
-		for _, r := range list {
+		for r := range list.all() {
 			t.add(&v, r, c.Now)
 		}
 	}
