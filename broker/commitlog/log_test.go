@@ -370,7 +370,7 @@ func (l *Log) checkIndexes() error {
 			}
 			continue
 		}
-		if !maps.EqualFunc(s.mem.rows, mem.rows, slices.Equal) {
+		if !maps.EqualFunc(s.mem.rows, mem.rows, func(a, b memRows) bool { return slices.Equal(slices.Collect(a.all()), slices.Collect(b.all())) }) {
 			return fmt.Errorf("the index of %s in memory is %v, from scratch it is %v", s.name(), s.mem.rows, mem.rows)
 		}
 	}
