@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
+	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -52,6 +55,7 @@ const (
 	SnapshotFile
 	HardStateFile
 	ScrubFile
+	CompactedFile
 )
 
 // KindOf tells what a file is.
@@ -78,6 +82,8 @@ func KindOf(fsys vfs.FS, name string) (FileKind, error) {
 		return HardStateFile, nil
 	case scrubMagic:
 		return ScrubFile, nil
+	case compactedMagic:
+		return CompactedFile, nil
 	}
 	base := path.Base(name)
 	switch {
@@ -93,6 +99,8 @@ func KindOf(fsys vfs.FS, name string) (FileKind, error) {
 		return HardStateFile, nil
 	case base == scrubName:
 		return ScrubFile, nil
+	case base == compactedName:
+		return CompactedFile, nil
 	}
 	return UnknownFile, nil
 }
@@ -118,6 +126,8 @@ func DumpItems(fsys vfs.FS, name string, kind FileKind, do func(Item) error) err
 		return d.index()
 	case ScrubFile:
 		return d.scrub()
+	case CompactedFile:
+		return d.compacted()
 	}
 	return d.bad("file", 0, damagef("it is none of a log's files"))
 }
@@ -318,6 +328,28 @@ func (d dumper) block(b []byte, pos int64, number uint32, kind blockKind, head i
 		}
 	default:
 		return d.bad("block", pos, damagef("block of unknown kind %d", kind))
+	}
+	return nil
+}
+
+func (d dumper) compacted() error {
+	b, err := readAll(d.file, maxCompacted)
+	var installed record.Index
+	var m map[record.PartitionID]compactedTo
+	if err == nil {
+		installed, m, err = decodeCompacted(b)
+	}
+	if err != nil {
+		return d.bad("partitions", 0, err)
+	}
+	if err := d.item("partitions", 0, Field{"installed", uint64(installed)}, Field{"partitions", len(m)}); err != nil {
+		return err
+	}
+	for i, p := range slices.Sorted(maps.Keys(m)) {
+		if err := d.item("partition", compactedHeader+int64(i)*compactedRow,
+			Field{"partition", p.String()}, Field{"end", m[p].end}, Field{"horizon", m[p].horizon}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

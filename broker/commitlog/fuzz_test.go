@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -143,6 +144,24 @@ func FuzzFrames(f *testing.F) {
 				t.Fatalf("frame of %d bytes at %d", len(fr.entry), pos)
 			}
 			describe(fr, 0)
+		}
+	})
+}
+
+func FuzzCompacted(f *testing.F) {
+	b := encodeCompacted(9, map[record.PartitionID]compactedTo{1: {end: 2, horizon: 3}, 4: {end: 5, horizon: 6}})
+	f.Add(b)
+	f.Add(b[:len(b)-compactedRow])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		installed, m, err := decodeCompacted(b)
+		if err != nil {
+			if !isDamage(err) && !errors.Is(err, ErrFutureVersion) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if in, again, err := decodeCompacted(encodeCompacted(installed, m)); err != nil || in != installed || !reflect.DeepEqual(again, m) {
+			t.Fatalf("written and read again it is %v, not %v: %v", again, m, err)
 		}
 	})
 }
