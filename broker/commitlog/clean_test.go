@@ -343,3 +343,16 @@ func TestACleaningHoldsNoMoreThanItsBuffers(t *testing.T) {
 	}
 	must(t, l.Close())
 }
+
+func TestNothingIsDeletedOnTheWordOfAnEntryThatThePowerMayTake(t *testing.T) {
+	mem := vfs.NewMem()
+	h := full(t, mem, 3)
+	must(t, h.sync())
+	must(t, h.append(false))
+	must(t, h.commit(record.Index(len(h.entries)))) // by the others: here it is not durable
+	for _, p := range partitions {
+		h.kill(p, 1000)
+	}
+	must(t, h.clean())
+	must(t, h.after(mem.CrashClean()))
+}
