@@ -356,3 +356,24 @@ func TestNothingIsDeletedOnTheWordOfAnEntryThatThePowerMayTake(t *testing.T) {
 	must(t, h.clean())
 	must(t, h.after(mem.CrashClean()))
 }
+
+func TestABatchLivesAsLongAsOneOfItsOffsets(t *testing.T) {
+	r := row{base: 10, count: 5}
+	for what, c := range map[string]struct {
+		verdict Verdict
+		lives   bool
+	}{
+		"a log that begins before it":    {Verdict{Start: 3}, true},
+		"at it":                          {Verdict{Start: 10}, true},
+		"in it":                          {Verdict{Start: 14}, true},
+		"behind it":                      {Verdict{Start: 15}, false},
+		"a closed partition":             {Verdict{Closed: true}, false},
+		"one that holds it":              {Verdict{Holds: func(base int64) bool { return base == 10 }}, true},
+		"one that holds others":          {Verdict{Holds: func(base int64) bool { return base != 10 }}, false},
+		"one that held it before it was": {Verdict{Start: 15, Holds: func(int64) bool { return true }}, false},
+	} {
+		if got := c.verdict.lives(r); got != c.lives {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}

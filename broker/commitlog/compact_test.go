@@ -619,7 +619,11 @@ func TestNoDeleteMarkerGoesBehindASegmentThatCannotBeCompacted(t *testing.T) {
 func TestHowFarPartitionsAreCompactedIsReadBack(t *testing.T) {
 	want := map[record.PartitionID]compactedTo{3: {end: 5, horizon: 7}, 1: {end: math.MaxInt64, horizon: 9}, record.Halves: {horizon: math.MaxInt64}}
 	b := encodeCompacted(77, want)
-	installed, got, err := decodeCompacted(b)
+	installed, rows, err := decodeCompacted(b)
+	got := map[record.PartitionID]compactedTo{}
+	for _, r := range rows {
+		got[r.partition] = r.compactedTo
+	}
 	if err != nil || installed != 77 || !maps.Equal(got, want) {
 		t.Errorf("%d, %v, %v", installed, got, err)
 	}

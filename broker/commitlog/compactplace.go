@@ -32,9 +32,9 @@ const (
 	compactedMagic   = 0x4f434453 // "SDCO"
 	compactedVersion = 1
 	compactedHeader  = 24
-	compactedRow     = 24
+	compactedRowSize = 24
 	// maxCompacted bounds the file: more partitions than a shard can have.
-	maxCompacted = compactedHeader + compactedRow<<22
+	maxCompacted = compactedHeader + compactedRowSize<<22
 )
 
 // compactedTo is what the cleaner remembers of a compacted partition.
@@ -49,7 +49,7 @@ type compactedTo struct {
 func encodeCompacted(installed record.Index, m map[record.PartitionID]compactedTo) []byte {
 	m = maps.Clone(m)
 	maps.DeleteFunc(m, func(_ record.PartitionID, to compactedTo) bool { return to.partial })
-	b := make([]byte, compactedHeader, compactedHeader+compactedRow*len(m))
+	b := make([]byte, compactedHeader, compactedHeader+compactedRowSize*len(m))
 	binary.LittleEndian.PutUint32(b, compactedMagic)
 	binary.LittleEndian.PutUint16(b[4:], compactedVersion)
 	binary.LittleEndian.PutUint64(b[8:], uint64(installed))
@@ -63,8 +63,14 @@ func encodeCompacted(installed record.Index, m map[record.PartitionID]compactedT
 	return b
 }
 
+// compactedRow is what the file says of one partition.
+type compactedRow struct {
+	partition record.PartitionID
+	compactedTo
+}
+
 // decodeCompacted errors with ErrFutureVersion or errDamage.
-func decodeCompacted(b []byte) (installed record.Index, m map[record.PartitionID]compactedTo, err error) {
+func decodeCompacted(b []byte) (installed record.Index, rows []compactedRow, err error) {
 	if len(b) < compactedHeader || binary.LittleEndian.Uint32(b) != compactedMagic {
 		return 0, nil, damagef("not how far partitions are compacted, in %d bytes", len(b))
 	}
@@ -75,16 +81,20 @@ func decodeCompacted(b []byte) (installed record.Index, m map[record.PartitionID
 		return 0, nil, damagef("how far partitions are compacted: checksum %08x, computed %08x", want, got)
 	}
 	n := int64(binary.LittleEndian.Uint32(b[16:]))
-	if int64(len(b)) != compactedHeader+n*compactedRow {
+	if int64(len(b)) != compactedHeader+n*compactedRowSize {
 		return 0, nil, damagef("%d compacted partitions in %d bytes", n, len(b))
 	}
-	m = make(map[record.PartitionID]compactedTo, n)
-	for row := b[compactedHeader:]; len(row) > 0; row = row[compactedRow:] {
-		m[record.PartitionID(binary.LittleEndian.Uint32(row))] = compactedTo{
+	rows = make([]compactedRow, n)
+	for i := range rows {
+		row := b[compactedHeader+i*compactedRowSize:]
+		rows[i] = compactedRow{record.PartitionID(binary.LittleEndian.Uint32(row)), compactedTo{
 			end: int64(binary.LittleEndian.Uint64(row[8:])), horizon: int64(binary.LittleEndian.Uint64(row[16:])),
+		}}
+		if i > 0 && rows[i].partition <= rows[i-1].partition {
+			return 0, nil, damagef("compacted partition %v behind %v", rows[i].partition, rows[i-1].partition)
 		}
 	}
-	return record.Index(binary.LittleEndian.Uint64(b[8:])), m, nil
+	return record.Index(binary.LittleEndian.Uint64(b[8:])), rows, nil
 }
 
 // recallCompacted makes c.compacted what is known of the segments as they are now.
@@ -107,10 +117,12 @@ func (c *cleaning) recallCompacted() error {
 	defer f.Close()
 	b, err := readAll(f, maxCompacted)
 	if err == nil {
-		var m map[record.PartitionID]compactedTo
+		var rows []compactedRow
 		var in record.Index
-		if in, m, err = decodeCompacted(b); err == nil && in == c.installed {
-			c.compacted = m
+		if in, rows, err = decodeCompacted(b); err == nil && in == c.installed {
+			for _, r := range rows {
+				c.compacted[r.partition] = r.compactedTo
+			}
 		}
 	}
 	if isDamage(err) {

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/splashdam/splashdam/broker/record"
@@ -335,19 +333,19 @@ func (d dumper) block(b []byte, pos int64, number uint32, kind blockKind, head i
 func (d dumper) compacted() error {
 	b, err := readAll(d.file, maxCompacted)
 	var installed record.Index
-	var m map[record.PartitionID]compactedTo
+	var rows []compactedRow
 	if err == nil {
-		installed, m, err = decodeCompacted(b)
+		installed, rows, err = decodeCompacted(b)
 	}
 	if err != nil {
 		return d.bad("partitions", 0, err)
 	}
-	if err := d.item("partitions", 0, Field{"installed", uint64(installed)}, Field{"partitions", len(m)}); err != nil {
+	if err := d.item("partitions", 0, Field{"installed", uint64(installed)}, Field{"partitions", len(rows)}); err != nil {
 		return err
 	}
-	for i, p := range slices.Sorted(maps.Keys(m)) {
-		if err := d.item("partition", compactedHeader+int64(i)*compactedRow,
-			Field{"partition", p.String()}, Field{"end", m[p].end}, Field{"horizon", m[p].horizon}); err != nil {
+	for i, r := range rows {
+		if err := d.item("partition", compactedHeader+int64(i)*compactedRowSize,
+			Field{"partition", r.partition.String()}, Field{"end", r.end}, Field{"horizon", r.horizon}); err != nil {
 			return err
 		}
 	}
