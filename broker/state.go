@@ -111,6 +111,16 @@ func (s *Shard) writeSnapshot(ctx context.Context, c capture) error {
 	return nil
 }
 
+// Restore sets the applied half to a snapshot that a leader has sent.
+func (s *Shard) Restore(snap *commitlog.Snapshot) error {
+	s.mu.Lock()
+	err := s.restore(snap)
+	s.mu.Unlock()
+	s.watch.wakeAll()
+	s.changed()
+	return err
+}
+
 // restore sets the applied half to a snapshot's. Sections that it does not have
 // are empty: so begins a new shard.
 func (s *Shard) restore(snap *commitlog.Snapshot) error {
@@ -120,6 +130,7 @@ func (s *Shard) restore(snap *commitlog.Snapshot) error {
 	s.partitions, s.groups, s.halves = partition.NewTable(), group.NewState(), txn.NewHalves()
 	s.cluster.Store(cluster.Empty())
 	s.applied, s.appliedIn = snap.Index, snap.Term
+	s.since.bytes, s.since.entries, s.since.last = 0, 0, 0
 	for _, sec := range snap.Sections {
 		var err error
 		switch sec.Name {

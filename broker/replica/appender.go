@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"fmt"
+
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
@@ -10,7 +12,9 @@ import (
 // Work is one message of Raft to its storage: what to store, and what may be said
 // when it is stored. Works are stored in the order in which Turn returned them.
 type Work struct {
-	hard      *commitlog.HardState
+	hard *commitlog.HardState
+	// install is a shipment that becomes the log, in front of the entries.
+	install   *Install
 	entries   []record.Entry
 	responses []*raftpb.Message
 	// cuts is how often Raft had cut its log when this was asked for.
@@ -32,10 +36,19 @@ type Appender struct {
 }
 
 // run is entries that follow each other. With cut, what the log has from the first
-// one's index on goes first.
+// one's index on goes first; with install, all of it goes, for a shipment.
 type run struct {
+	install *Install
 	cut     bool
 	entries []record.Entry
+}
+
+// end is the index behind which the next run begins.
+func (r run) end() record.Index {
+	if n := len(r.entries); n > 0 {
+		return r.entries[n-1].Index()
+	}
+	return r.install.index()
 }
 
 // NewAppender returns an appender with nothing to do.
@@ -49,6 +62,9 @@ func (a *Appender) Take(work []Work) {
 		a.taken = append(a.taken, w)
 		if w.hard != nil {
 			a.hard = w.hard
+		}
+		if w.install != nil {
+			a.runs = append(a.runs, run{install: w.install})
 		}
 		if len(w.entries) == 0 {
 			continue
@@ -64,8 +80,7 @@ func (a *Appender) Take(work []Work) {
 // end is where the log will end when all that was taken is stored.
 func (a *Appender) end() record.Index {
 	if n := len(a.runs); n > 0 {
-		entries := a.runs[n-1].entries
-		return entries[len(entries)-1].Index()
+		return a.runs[n-1].end()
 	}
 	return a.log.Last()
 }
@@ -109,6 +124,17 @@ func (a *Appender) Store() ([]Work, error) {
 }
 
 func (a *Appender) storeRun(r *run) error {
+	if r.install != nil && !r.install.done {
+		// Raft has taken the snapshot: a log that cannot must not go on.
+		if err := a.log.Install(r.install.Stage); err != nil {
+			return fmt.Errorf("what Raft has accepted is not installed: %w", err)
+		}
+		r.install.done = true
+		a.unsynced = 0
+	}
+	if len(r.entries) == 0 {
+		return nil
+	}
 	if r.cut {
 		if err := a.log.TruncateSuffix(r.entries[0].Index() - 1); err != nil {
 			return err

@@ -121,9 +121,9 @@ func (r *Replica) HandingOver() bool { return r.fenced && r.leader && !r.SoleVot
 // Raft then feels its way instead of sending on.
 func (r *Replica) Unreachable(to uint64) { r.node.ReportUnreachable(to) }
 
-// ShipmentEnded tells what became of a Shipment: whether the follower has the
+// TransferEnded tells what became of a transfer to a follower: whether it has the
 // snapshot. Raft sends it nothing until then.
-func (r *Replica) ShipmentEnded(to uint64, ok bool) {
+func (r *Replica) TransferEnded(to uint64, ok bool) {
 	status := raft.SnapshotFailure
 	if ok {
 		status = raft.SnapshotFinish

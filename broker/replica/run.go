@@ -219,7 +219,7 @@ func (h *Host) turn() error {
 		h.cfg.Transport.Send(fx.Send)
 	}
 	for _, s := range fx.Ship {
-		h.r.ShipmentEnded(s.To, false)
+		h.r.TransferEnded(s.To, false)
 	}
 	return nil
 }

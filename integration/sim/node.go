@@ -34,15 +34,20 @@ type node struct {
 	life     int
 	m        *broker.Machine
 	appender *replica.Appender
-	waiting  []replica.Work
-	storing  bool // a store is under way
-	written  bool // the last store waits to be told
-	snapping bool
-	fenced   bool
-	view     shadow
+	// transfers and what waits for them, while an installation is under way.
+	transfers *replica.Transfers
+	waiting   []replica.Work
+	storing   bool // a store is under way
+	written   bool // the last store waits to be told
+	snapping  bool
+	fenced    bool
+	view      shadow
 
-	stopAt   int  // calls until the disk stops, 0 for never
-	stopped  bool // it has
+	stopAt  int  // calls until the disk stops, 0 for never
+	stopped bool // it has
+	// deciding is that the manifest was written in this store: it may have cut what was
+	// durable, and the log not know yet.
+	deciding bool
 	ill      bool // the next sync fails
 	full     bool // writes find no room
 	saidFull bool
@@ -85,6 +90,9 @@ func (n *node) clock() time.Time { return epoch.Add(n.w.now + n.skew) }
 func (n *node) op(op vfs.Op) error {
 	if n.stopped {
 		return vfs.ErrCrashed
+	}
+	if op.Kind == vfs.OpWrite && strings.HasSuffix(op.Name, "/manifest") {
+		n.deciding = true
 	}
 	if n.stopAt > 0 {
 		if n.stopAt--; n.stopAt == 0 {
@@ -139,10 +147,12 @@ func (n *node) start() {
 	}
 	n.m = m
 	n.appender = replica.NewAppender(m.Log, replica.FlushSync)
+	n.transfers = replica.NewTransfers(n.id, m.Log, transferRate)
 	hs := m.Log.HardState()
 	n.w.log(n.id, "starts: log %d to %d, snapshot %d, term %d, vote %d, commit %d", m.Log.First(), m.Log.Last(), m.Log.Snapshot().Index, hs.Term, hs.Vote, hs.Commit)
 	n.w.oracle.started(n)
 	n.tickIn(n.w.between(0, replica.TickInterval))
+	n.transferIn(n.w.between(0, replica.TickInterval))
 	n.turn()
 }
 
@@ -198,9 +208,61 @@ func (n *node) turn() {
 		n.store()
 	}
 	n.w.net.send(n, fx.Send)
+	if fx.Follow {
+		n.beside(n.transfers.Follow)
+	}
 	for _, s := range fx.Ship {
-		n.w.log(n.id, "would ship %d to node %d", s.Index, s.To)
-		n.m.Replica.ShipmentEnded(s.To, false)
+		n.w.log(n.id, "node %d is behind the window", s.To)
+		n.beside(func() replica.TransferEffects { return n.transfers.Ship(s.To, s.Lead) })
+	}
+	for _, err := range fx.Installed {
+		n.w.log(n.id, "installed: %v", err)
+		if err == nil {
+			n.w.oracle.installed(n)
+			n.w.result.Installs++
+		}
+		n.beside(func() replica.TransferEffects { return n.transfers.Installed(err) })
+	}
+}
+
+// transferRate is slow, so that much happens while a transfer is under way.
+const transferRate = 32 << 10
+
+// beside runs something of the transfers a little later, as what runs beside the loop.
+func (n *node) beside(do func() replica.TransferEffects) {
+	n.alive(n.w.between(time.Microsecond, time.Millisecond), func() { n.transfer(do()) })
+}
+
+func (n *node) transferIn(d time.Duration) {
+	n.alive(d, func() {
+		if n.fenced {
+			return
+		}
+		n.transfer(n.transfers.Tick())
+		if n.m != nil {
+			n.transferIn(replica.TickInterval)
+		}
+	})
+}
+
+// transfer carries out what the transfers want.
+func (n *node) transfer(fx replica.TransferEffects) {
+	if n.checkDisk() || n.fenced {
+		return
+	}
+	if fx.Failed != nil {
+		n.w.log(n.id, "a transfer failed here: %v", fx.Failed)
+	}
+	n.w.net.transfer(n, fx.Send)
+	for _, e := range fx.Ended {
+		n.w.log(n.id, "the transfer to node %d ends: %v", e.To, e.Err)
+		n.m.Replica.TransferEnded(e.To, e.Err == nil)
+	}
+	if fx.Install != nil {
+		n.m.Replica.Install(fx.Install)
+	}
+	if len(fx.Ended) > 0 || fx.Install != nil {
+		n.turn()
 	}
 }
 
@@ -219,10 +281,12 @@ func (n *node) store() {
 }
 
 func (n *node) tryStore() {
+	n.deciding = false
 	work, err := n.appender.Store()
 	if n.checkDisk() {
 		return
 	}
+	n.deciding = n.deciding && err != nil
 	n.w.oracle.stored(n)
 	switch {
 	case errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced):
@@ -304,7 +368,7 @@ func (n *node) crash(process bool) {
 	n.w.result.Crashes++
 	n.life++
 	n.w.oracle.crashed(n)
-	n.m, n.appender, n.stopAt, n.saidFull = nil, nil, 0, false
+	n.m, n.appender, n.transfers, n.stopAt, n.saidFull = nil, nil, nil, 0, false
 	if !process {
 		n.disk = n.disk.Crash(n.w.rnd)
 	}
@@ -341,7 +405,7 @@ func (n *node) snapshot() {
 			return
 		}
 		n.w.log(n.id, "snapshot at %d: %v", at, err)
-		if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced) {
+		if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced) && !errors.Is(err, commitlog.ErrStale) {
 			n.fence(err)
 		}
 	})
@@ -372,6 +436,3 @@ func (x *witness) Follow() {
 	x.n.w.log(x.n.id, "leads no more")
 	x.StateMachine.Follow()
 }
-
-// hasSuffix reports whether a file is of a kind.
-func hasSuffix(name, suffix string) bool { return strings.HasSuffix(name, suffix) }

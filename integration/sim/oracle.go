@@ -35,6 +35,8 @@ const (
 	filesSound = "files are sound"
 	// A log opens again on whatever a crash leaves of it.
 	opensAgain = "what a crash leaves can be opened"
+	// A replica sends nothing that another one refuses.
+	wellFormed = "messages are well-formed"
 	// No invariant of the product is broken, nor Raft's.
 	noPanic = "no panic"
 	// Where nothing breaks any more, all replicas come to have all entries.
@@ -142,10 +144,24 @@ func (o *oracle) started(n *node) {
 	}
 }
 
+// installed takes a node whose log is another's.
+func (o *oracle) installed(n *node) {
+	snap := n.m.Log.Snapshot()
+	n.view.applied, n.view.handles = snap.Index, nil
+	clear(n.view.high)
+	if c := o.committed[snap.Index-1]; c.term != snap.Term {
+		o.fail(appliedEqual, "node %d has installed snapshot %d of term %d, committed is term %d", n.id, snap.Index, snap.Term, c.term)
+	}
+	o.looked(n)
+	o.checkSum(n, snap.Index)
+	o.checkFiles(n)
+}
+
 // crashed remembers what a node has promised.
 func (o *oracle) crashed(n *node) {
 	v, log := &n.view, n.m.Log
 	v.hard, v.durable, v.durableAt = log.HardState(), nil, log.First()
+	v.doubtful = n.deciding && (n.stopped || n.fenced)
 	for i := log.First(); i <= log.Durable(); i++ {
 		h, _ := log.Handle(i)
 		v.durable = append(v.durable, h)

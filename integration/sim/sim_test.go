@@ -64,6 +64,7 @@ func (r *Result) add(o Result) {
 	r.Terms += o.Terms
 	r.Messages += o.Messages
 	r.Cuts += o.Cuts
+	r.Installs += o.Installs
 }
 
 // BenchmarkWorld runs a world of 60 virtual seconds for each operation and says how

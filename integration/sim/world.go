@@ -47,6 +47,7 @@ type Result struct {
 	Terms    int
 	Messages int
 	Cuts     int // suffixes of logs
+	Installs int // snapshots
 }
 
 // A Violation is a rule that was broken.
