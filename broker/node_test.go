@@ -25,7 +25,7 @@ import (
 // takes all.
 var long = os.Getenv("SPLASHDAM_TEST_LONG") != ""
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func must(t *testing.T, err error) {
 }
 
 // settings are a node's, by their names.
-func settings(t *testing.T, set map[string]string) *cluster.BrokerSettings {
+func settings(t testing.TB, set map[string]string) *cluster.BrokerSettings {
 	t.Helper()
 	all := map[string]string{
 		"offsets.topic.num.partitions":     "3",
@@ -132,7 +132,7 @@ type node struct {
 
 // open opens a node, on a wire if no listeners are given, and runs it. It is perhaps not ready yet. The test
 // ends it; one that fails before leaves that to the cleanup.
-func open(t *testing.T, cfg Config) (*node, error) {
+func open(t testing.TB, cfg Config) (*node, error) {
 	n := &node{wire: newWire(), log: &journal{}, ended: make(chan error, 1)}
 	cfg.Logger = slog.New(n.log)
 	if cfg.NodeID == 0 {
@@ -171,7 +171,7 @@ func (n *node) up() error {
 }
 
 // run opens a node and waits until it is ready.
-func run(t *testing.T, cfg Config) *node {
+func run(t testing.TB, cfg Config) *node {
 	t.Helper()
 	n, err := open(t, cfg)
 	must(t, err)
@@ -181,7 +181,7 @@ func run(t *testing.T, cfg Config) *node {
 
 // shut ends a node of which nothing unusual was asked, and that had nothing to say: but
 // for clients that left before they had their answers.
-func (n *node) shut(t *testing.T) {
+func (n *node) shut(t testing.TB) {
 	t.Helper()
 	must(t, n.end())
 	for _, l := range n.log.find("") {

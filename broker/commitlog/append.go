@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/invariant"
@@ -227,5 +228,6 @@ func (l *Log) syncLocked() error {
 		return l.fail(s.name(), err)
 	}
 	l.durable.Store(uint64(last))
+	l.cold.synced.Store(time.Now().UnixNano())
 	return nil
 }

@@ -80,7 +80,12 @@ func benchEntries(count, size, batchSize, partitions int) []record.Entry {
 // benchLog opens a new log on the disk.
 func benchLog(b testing.TB, dir string) *Log {
 	b.Helper()
-	l, err := Open(vfs.OS(), dir, Options{})
+	return benchLogOn(b, vfs.OS(), dir)
+}
+
+func benchLogOn(b testing.TB, fsys vfs.FS, dir string) *Log {
+	b.Helper()
+	l, err := Open(fsys, dir, Options{})
 	must(b, err)
 	must(b, l.SetHardState(HardState{Term: 1, Vote: 1}))
 	return l
@@ -303,3 +308,90 @@ func cpuTime() time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkFind looks for offsets and times in a log of many small segments, each with
+// a directory of 100 partitions, in a partition that every segment has and in one that
+// 1 of 50 has. SPLASHDAM_BENCH_SEGMENTS is how many (1,000); each takes two open files.
+func BenchmarkFind(b *testing.B) {
+	segments, err := strconv.Atoi(os.Getenv("SPLASHDAM_BENCH_SEGMENTS"))
+	if err != nil {
+		segments = 1000
+	}
+	const partitions, often, seldom, every = 100, 1, 2, 50
+	l := benchLogOn(b, unsynced{vfs.OS()}, filepath.Join(b.TempDir(), "log"))
+	next := make([]int64, partitions+1)
+	for i := range segments {
+		var builder record.EntryBuilder
+		add := func(p int) {
+			t := record.Build(record.BuildOptions{BaseOffset: next[p], BaseTimestamp: int64(i), ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}, []record.Record{{Value: []byte("x")}})
+			next[p]++
+			builder.Add(record.KindBatch, record.PartitionID(p), t)
+		}
+		if i == 0 {
+			for p := range partitions {
+				add(p + 1)
+			}
+		}
+		add(often)
+		if i%every == 0 {
+			add(seldom)
+		}
+		e := builder.Finish(record.Index(i+1), 1, 1, true)
+		must(b, l.Append([]record.Entry{e}))
+		l.Committed(e)
+		must(b, l.Seal())
+	}
+	must(b, l.Append(nil)) // rolls
+	must(b, l.Seal())
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for _, c := range []struct {
+		name      string
+		partition int
+	}{{"often", often}, {"seldom", seldom}} {
+		p := record.PartitionID(c.partition)
+		b.Run("offset/"+c.name, func(b *testing.B) {
+			for b.Loop() {
+				want := rnd.Int64N(next[c.partition])
+				v, err := l.view(p)
+				must(b, err)
+				found := int64(-1)
+				must(b, v.walk(want, func(r row) bool { found = r.base; return false }))
+				v.release()
+				if found != want {
+					b.Fatalf("found %d, want %d", found, want)
+				}
+			}
+		})
+		b.Run("time/"+c.name, func(b *testing.B) {
+			for b.Loop() {
+				want := rnd.Int64N(int64(segments - every))
+				_, at, ok, err := l.OffsetForTime(p, want, 0, 1<<62)
+				must(b, err)
+				if !ok || at < want || at >= want+every {
+					b.Fatalf("found time %d, want %d", at, want)
+				}
+			}
+		})
+	}
+	must(b, l.Close())
+}
+
+// unsynced never waits for the disk, where only the log's structure counts.
+type unsynced struct{ vfs.FS }
+
+func (unsynced) SyncDir(string) error { return nil }
+
+func (u unsynced) Create(name string) (vfs.File, error) { return u.wrap(u.FS.Create(name)) }
+
+func (u unsynced) OpenWrite(name string) (vfs.File, error) { return u.wrap(u.FS.OpenWrite(name)) }
+
+func (unsynced) wrap(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return unsyncedFile{f}, nil
+}
+
+type unsyncedFile struct{ vfs.File }
+
+func (unsyncedFile) Sync() error { return nil }

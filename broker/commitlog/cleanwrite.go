@@ -138,7 +138,7 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 
 // readBatch reads a whole batch and verifies it against its row.
 func (s *segment) readBatch(b []byte, r row) error {
-	if err := s.read(b, int64(r.at-s.base)); err != nil {
+	if err := s.readBy(readOnce, b, int64(r.at-s.base)); err != nil {
 		return err
 	}
 	return s.verify(b, r)

@@ -63,10 +63,11 @@ type absentFile struct{}
 
 var errAbsent = damagef("the file is missing: %w", vfs.ErrNotExist)
 
-func (absentFile) ReadAt([]byte, int64) (int, error)  { return 0, errAbsent }
-func (absentFile) WriteAt([]byte, int64) (int, error) { return 0, errAbsent }
-func (absentFile) Size() (int64, error)               { return 0, nil }
-func (absentFile) Truncate(int64) error               { return errAbsent }
-func (absentFile) Allocate(int64) error               { return errAbsent }
-func (absentFile) Sync() error                        { return errAbsent }
-func (absentFile) Close() error                       { return nil }
+func (absentFile) ReadAt([]byte, int64) (int, error)   { return 0, errAbsent }
+func (absentFile) ReadOnce([]byte, int64) (int, error) { return 0, errAbsent }
+func (absentFile) WriteAt([]byte, int64) (int, error)  { return 0, errAbsent }
+func (absentFile) Size() (int64, error)                { return 0, nil }
+func (absentFile) Truncate(int64) error                { return errAbsent }
+func (absentFile) Allocate(int64) error                { return errAbsent }
+func (absentFile) Sync() error                         { return errAbsent }
+func (absentFile) Close() error                        { return nil }

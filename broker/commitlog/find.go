@@ -10,7 +10,9 @@ import (
 // view is one partition as a reader sees it at one moment. It holds the segments
 // until it is released.
 type view struct {
+	log       *Log
 	set       *segmentSet
+	cold      Address // what lies in front of it is far behind the end
 	partition record.PartitionID
 	sealed    []*segment
 	open      [][]row // of the other segments that have rows of the partition
@@ -27,7 +29,10 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	}
 	l.set.refs.Add(1)
 	n := l.set.sealedPrefix()
-	v := view{set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p], holed: l.holed.Load()}
+	v := view{log: l, set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p], holed: l.holed.Load()}
+	if end := l.set.open().base + Address(l.set.open().size); end > l.coldDistance {
+		v.cold = end - l.coldDistance
+	}
 	for _, s := range l.set.list[n:] {
 		v.openHoled = v.openHoled || s.mem.holes > 0
 		if rows := s.mem.rows[p]; len(rows) > 0 {
@@ -91,7 +96,7 @@ func (v *view) standingBehind(i int) (directoryRow, error) {
 // it returns false.
 func (v *view) walk(offset int64, do func(row) bool) error {
 	offset = max(offset, 0)
-	for {
+	for !v.inOpen(offset) {
 		i, _, err := v.firstSealed(func(e directoryRow) bool { return e.next > offset })
 		if err != nil {
 			return err
@@ -121,6 +126,10 @@ func (v *view) walk(offset int64, do func(row) bool) error {
 	}
 	return nil
 }
+
+// inOpen reports whether what holds offset, or comes behind it, is in segments whose
+// index is in memory: so it is for all who read near the end.
+func (v *view) inOpen(offset int64) bool { return len(v.open) > 0 && v.open[0][0].base <= offset }
 
 // walkSealed is walk inside one segment; more is that do never returned false.
 func (v *view) walkSealed(s *segment, offset int64, do func(row) bool) (more bool, err error) {
@@ -186,7 +195,7 @@ func (l *Log) OffsetForTime(p record.PartitionID, ts, start, end int64) (offset,
 // firstRecord finds the first record of a batch that is at or behind start and of
 // time ts or later.
 func (v *view) firstRecord(r row, start, ts int64) (offset, timestamp int64, ok bool, err error) {
-	run := run{set: v.set}
+	run := v.run(nil)
 	run.add(r)
 	if run.flush(); run.err != nil {
 		return 0, 0, false, run.err

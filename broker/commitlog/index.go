@@ -8,6 +8,7 @@ import (
 	"path"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
@@ -322,7 +323,7 @@ func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []di
 				}
 			}
 		}
-		for _, e := range dirs {
+		for _, e := range sortRows(dirs) {
 			if err := w.addDirectoryRow(e); err != nil {
 				return err
 			}
@@ -518,6 +519,10 @@ func (x *indexFile) directory() (directory, error) {
 
 // blockCache keeps the index blocks used last.
 type blockCache struct {
+	// suspect is that a segment's badIndex is set, or was not long ago: so nobody need
+	// look at all of them.
+	suspect atomic.Bool
+
 	mu    sync.Mutex
 	limit int
 	used  *list.List // of cachedBlock, the latest in front

@@ -21,7 +21,9 @@ type Options struct {
 	// whoever reads, by Scrub. It may be called concurrently, and must not call the log.
 	Damaged func(*CorruptionError)
 
-	roomPiece int64 // in tests; 0 means the constant
+	// Of the constants' names, in tests; 0 means the constant.
+	roomPiece    int64
+	coldDistance Address
 }
 
 // Log is the log of one shard. See the package comment for who may call what.
@@ -38,6 +40,9 @@ type Log struct {
 	added      []placed
 
 	room room
+
+	coldDistance Address
+	cold         *coldReads
 
 	damage damageList
 	// holed is that an index was made around damage: see segment.holes.

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 
@@ -61,13 +62,18 @@ func (d directory) note(p record.PartitionID, r row) bool {
 	return true
 }
 
-// rows is the directory by partition.
+// rows is the directory in no order: it is taken while readers wait.
 func (d directory) rows() []directoryRow {
 	list := make([]directoryRow, 0, len(d))
 	for _, e := range d {
 		list = append(list, e)
 	}
-	slices.SortFunc(list, func(a, b directoryRow) int { return int(int64(a.partition) - int64(b.partition)) })
+	return list
+}
+
+// sortRows brings rows in the order of an index.
+func sortRows(list []directoryRow) []directoryRow {
+	slices.SortFunc(list, func(a, b directoryRow) int { return cmp.Compare(a.partition, b.partition) })
 	return list
 }
 

@@ -34,7 +34,7 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 		return dst, err
 	}
 	defer v.release()
-	run := run{set: v.set, dst: dst}
+	run := v.run(dst)
 	total, next := 0, max(offset, 0)
 	full := false
 	var lost error
@@ -71,11 +71,15 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 // run collects neighbouring rows, then reads them at once.
 type run struct {
 	set  *segmentSet
+	log  *Log
+	cold Address // reads in front of it are
 	dst  []byte
 	err  error // the first; nothing is read any more
 	seg  *segment
 	rows []row
 }
+
+func (v *view) run(dst []byte) run { return run{set: v.set, log: v.log, cold: v.cold, dst: dst} }
 
 // add takes one more row. It reports false once reading has failed.
 func (u *run) add(r row) bool {
@@ -138,7 +142,10 @@ func (u *run) flush() {
 }
 
 func (u *run) read(b []byte, pos int64) error {
-	return u.seg.read(b, pos)
+	if u.seg.base+Address(pos) < u.cold {
+		return u.seg.readBy(u.log.cold.read, b, pos)
+	}
+	return u.seg.readBy(readFull, b, pos)
 }
 
 // verify checks a batch against its row. The batch's checksum covers the bytes from
@@ -195,7 +202,7 @@ func (l *Log) Entry(i record.Index) (record.Entry, error) {
 
 func (s *segment) readEntry(i record.Index, p placed) (record.Entry, error) {
 	e := make(record.Entry, p.length())
-	if err := s.read(e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
+	if err := s.readBy(readFull, e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
 		return nil, fmt.Errorf("reading entry %d: %w", i, err)
 	}
 	err := e.Check()

@@ -232,7 +232,7 @@ func (s *Scrubber) read(budget int64) (n int64, ended bool) {
 // wrong.
 func (s *Scrubber) readFrames(extent, limit int64) {
 	c := &s.now
-	scan := newScanner(c.seg.file, c.seg.base, c.pos, extent)
+	scan := newScanner(once{c.seg.file}, c.seg.base, c.pos, extent)
 	for c.pos < limit {
 		f, err := scan.next()
 		if err == io.EOF {
@@ -302,7 +302,7 @@ func (s *Scrubber) wrongIndex(err error) {
 	if !ok {
 		c = &CorruptionError{s.now.index.name, 0, err}
 	}
-	s.now.seg.badIndex.Store(true)
+	s.now.seg.condemnIndex()
 	s.log.noteDamage(c, blockSize)
 }
 

@@ -10,14 +10,13 @@ import (
 
 // SealPending reports whether Seal has something to do.
 func (l *Log) SealPending() bool {
+	if l.cache.suspect.Load() {
+		return true
+	}
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for _, s := range l.set.list[:len(l.set.list)-1] {
-		if s.sealable() || s.badIndex.Load() {
-			return true
-		}
-	}
-	return false
+	first := l.set.list[l.set.sealedPrefix()] // in order: it is sealed before the others
+	return first != l.set.open() && first.sealable()
 }
 
 // sealable is a full segment, all committed, without an index file. Log.mu is held.
@@ -37,6 +36,7 @@ func (l *Log) Seal() error {
 		return err
 	}
 	defer set.release()
+	defer l.reviewSuspects(set)
 	for i, s := range set.list[:len(set.list)-1] {
 		l.mu.RLock()
 		seal := s.sealable()
@@ -55,6 +55,16 @@ func (l *Log) Seal() error {
 		}
 	}
 	return nil
+}
+
+// reviewSuspects notes whether an index is left that must be made anew.
+func (l *Log) reviewSuspects(set *segmentSet) {
+	l.cache.suspect.Store(false)
+	for _, s := range set.list {
+		if s.badIndex.Load() {
+			l.cache.suspect.Store(true)
+		}
+	}
 }
 
 // seal writes the index of a segment that was synced when it was full.
@@ -134,7 +144,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 		return nil, err
 	}
 	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
-	scan := newScanner(s.file, s.base, segmentHeaderSize, extent)
+	scan := newScanner(once{s.file}, s.base, segmentHeaderSize, extent)
 	last := s.first - 1
 	for {
 		pos := scan.pos
@@ -171,7 +181,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 		if !ok {
 			return scratch.mem, nil
 		}
-		scan = newScanner(s.file, s.base, next.pos, extent)
+		scan = newScanner(once{s.file}, s.base, next.pos, extent)
 	}
 }
 
@@ -203,6 +213,12 @@ func (s *segment) indexEntry(e record.Entry, at Address, d directory) error {
 func suspectIndex(s *segment, err error) {
 	var corrupt *CorruptionError
 	if errors.As(err, &corrupt) {
-		s.badIndex.Store(true)
+		s.condemnIndex()
 	}
+}
+
+// condemnIndex has Seal make the index of a sealed segment anew.
+func (s *segment) condemnIndex() {
+	s.badIndex.Store(true)
+	s.index.Load().cache.suspect.Store(true)
 }

@@ -182,10 +182,10 @@ func (s *segment) extent() (int64, error) {
 	return max(segmentHeaderSize, min(there, s.size)), err
 }
 
-// read reads len(b) bytes at pos. What the disk does not give is damage: the error
-// is a *CorruptionError.
-func (s *segment) read(b []byte, pos int64) error {
-	if err := readFull(s.file, b, pos); err != nil {
+// readBy reads len(b) bytes at pos by a function like readFull. What the disk does not
+// give is damage: the error is a *CorruptionError.
+func (s *segment) readBy(read func(vfs.File, []byte, int64) error, b []byte, pos int64) error {
+	if err := read(s.file, b, pos); err != nil {
 		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("reading %d bytes: %w", len(b), err)}
 	}
 	return nil

@@ -188,7 +188,7 @@ func (s *Shipment) readSegment(dst []byte, at Cursor, max int) ([]byte, bool, er
 	i, d := at.Object-1, s.list.Segments[at.Object-1]
 	if s.scan == nil || s.object != at.Object || at.Offset < s.start {
 		s.object, s.start, s.entry = at.Object, 0, nil
-		s.scan = newScanner(s.segments[i].file, s.segments[i].base, segmentHeaderSize, s.sizes[i])
+		s.scan = newScanner(once{s.segments[i].file}, s.segments[i].base, segmentHeaderSize, s.sizes[i])
 	}
 	full := len(dst) + max
 	for offset := at.Offset; len(dst) < full; {

@@ -254,6 +254,14 @@ func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.inner.ReadAt(p, off)
 }
 
+// ReadOnce is a read like any other to a hook.
+func (f *faultFile) ReadOnce(p []byte, off int64) (int, error) {
+	if err := f.fault.ask(Op{Kind: OpRead, Name: f.name, Bytes: len(p)}); err != nil {
+		return 0, err
+	}
+	return f.inner.ReadOnce(p, off)
+}
+
 func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
 	err := f.fault.ask(Op{Kind: OpWrite, Name: f.name, Bytes: len(p), Offset: off})
 	if err == nil {

@@ -488,6 +488,8 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+func (f *memFile) ReadOnce(p []byte, off int64) (int, error) { return f.ReadAt(p, off) }
+
 func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	f.mem.mu.Lock()
 	defer f.mem.mu.Unlock()

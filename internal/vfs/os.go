@@ -95,12 +95,17 @@ func (o osFS) open(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, mapNoSpace(err)
 	}
-	return &osFile{f}, nil
+	return &osFile{f: f}, nil
 }
 
-type osFile struct{ f *os.File }
+type osFile struct {
+	f    *os.File
+	once readOnce
+}
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+func (f *osFile) ReadOnce(p []byte, off int64) (int, error) { return f.once.readAt(f.f, p, off) }
 
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.f.WriteAt(p, off)

@@ -20,3 +20,7 @@ func allocate(f *os.File, _, size int64) error { return f.Truncate(size) }
 func lockFile(*os.File) error { return errors.ErrUnsupported }
 
 func freeBytes(string) (int64, error) { return 0, errors.ErrUnsupported }
+
+type readOnce struct{}
+
+func (readOnce) readAt(f *os.File, p []byte, off int64) (int, error) { return f.ReadAt(p, off) }

@@ -68,6 +68,9 @@ type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
+	// ReadOnce is ReadAt for bytes that nobody will want again soon. What the call
+	// brings into the system's cache goes out of it again, where the system can do that.
+	ReadOnce(p []byte, off int64) (int, error)
 	// Size returns the current length in bytes.
 	Size() (int64, error)
 	// Truncate sets the length; new bytes are zero.

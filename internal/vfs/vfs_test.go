@@ -124,6 +124,25 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	})
 }
 
+func TestReadOnceReadsWhatReadAtDoes(t *testing.T) {
+	implementations(t, func(t *testing.T, fsys FS, dir string) {
+		f := create(t, fsys, path.Join(dir, "f"), "abcdef")
+		for at := int64(-1); at < 8; at++ {
+			for n := range 8 {
+				p, q := make([]byte, n), make([]byte, n)
+				got, err := f.ReadOnce(p, at)
+				want, wantErr := f.ReadAt(q, at)
+				if got != want || string(p) != string(q) || (err == nil) != (wantErr == nil) || (err == io.EOF) != (wantErr == io.EOF) {
+					t.Errorf("%d bytes at %d: %d %q %v, ReadAt says %d %q %v", n, at, got, p, err, want, q, wantErr)
+				}
+			}
+		}
+		must(t, f.Close())
+		_, err := f.ReadOnce(make([]byte, 1), 0)
+		wantErr(t, err, fs.ErrClosed)
+	})
+}
+
 func TestTruncateCutsAndExtendsWithZeros(t *testing.T) {
 	implementations(t, func(t *testing.T, fsys FS, dir string) {
 		f := create(t, fsys, path.Join(dir, "f"), "abcdef")
