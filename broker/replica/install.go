@@ -35,7 +35,7 @@ func (r *Replica) install(snap *raftpb.Snapshot) *Install {
 // and hands out what is behind it.
 func (r *Replica) restore() error {
 	snap := r.log.Snapshot()
-	_, cs, err := storage{r.log}.InitialState()
+	_, cs, err := storage{log: r.log}.InitialState()
 	if err != nil {
 		return err
 	}

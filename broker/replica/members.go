@@ -78,6 +78,18 @@ func (r *Replica) applyChange(pe *raftpb.Entry) error {
 	return nil
 }
 
+// namesAll says whether all members of a group are in a snapshot's.
+func namesAll(snapshot, group *raftpb.ConfState) bool {
+	for _, ids := range [][]uint64{group.Voters, group.Learners, group.VotersOutgoing, group.LearnersNext} {
+		for _, id := range ids {
+			if !isMember(snapshot, id) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func isMember(cs *raftpb.ConfState, id uint64) bool {
 	return slices.Contains(cs.Voters, id) || slices.Contains(cs.Learners, id) ||
 		slices.Contains(cs.VotersOutgoing, id) || slices.Contains(cs.LearnersNext, id)

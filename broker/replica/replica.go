@@ -110,7 +110,7 @@ func New(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logg
 		written: log.Last(), last: log.Last(), applied: snap.Index,
 	}
 	r.staging.low = snap.Index + 1
-	_, cs, err := storage{log}.InitialState()
+	_, cs, err := storage{log: log}.InitialState()
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func New(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logg
 		ID:                        id,
 		ElectionTick:              electionTicks,
 		HeartbeatTick:             heartbeatTicks,
-		Storage:                   storage{log},
+		Storage:                   storage{log: log, members: r.Members},
 		Applied:                   uint64(snap.Index),
 		AsyncStorageWrites:        true,
 		MaxSizePerMsg:             0, // one entry per message: handles are small, payloads are not
@@ -468,7 +468,8 @@ func (r *Replica) Stored(w Work) error {
 			r.out = append(r.out, Message{Raft: m})
 			continue
 		}
-		if err := r.node.Step(m); err != nil {
+		// Who was taken out of the group meanwhile is no peer of its own any more.
+		if err := r.node.Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
 			return fmt.Errorf("stepping a stored message: %w", err)
 		}
 	}

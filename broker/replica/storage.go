@@ -18,6 +18,8 @@ import (
 // loop, so nothing here reads a disk, except for the rare change of membership.
 type storage struct {
 	log *commitlog.Log
+	// members is the group's members of this moment; nil where nobody asks for them.
+	members func() *raftpb.ConfState
 }
 
 // handleSize is the length of the data that Raft carries for an entry.
@@ -115,7 +117,8 @@ func (s storage) LastIndex() (uint64, error)  { return uint64(s.log.Last()), nil
 func (s storage) FirstIndex() (uint64, error) { return uint64(s.log.First()), nil }
 
 // Snapshot tells Raft what the newest snapshot covers. Its data stays where it is:
-// a follower that needs it gets a transfer, not a message.
+// a follower that needs it gets a transfer, not a message. There is none for now if
+// it does not name every member: who is not named must refuse it.
 func (s storage) Snapshot() (*raftpb.Snapshot, error) {
 	snap := s.log.Snapshot()
 	if snap == nil {
@@ -124,6 +127,9 @@ func (s storage) Snapshot() (*raftpb.Snapshot, error) {
 	var cs raftpb.ConfState
 	if err := proto.Unmarshal(snap.ConfState, &cs); err != nil {
 		return nil, fmt.Errorf("reading the membership in snapshot %d: %w", snap.Index, err)
+	}
+	if s.members != nil && !namesAll(&cs, s.members()) {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	return raftpb.EnsureSnapshot(&raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
 		ConfState: &cs,

@@ -53,6 +53,8 @@ type node struct {
 	saidFull bool
 	slow     time.Duration // what a store takes, at most
 	skew     time.Duration // of the clock
+	member   bool          // it is or was one of the group
+	leaving  bool          // it was taken out
 	gone     bool          // it was taken out of the group
 }
 
@@ -121,7 +123,7 @@ func (n *node) start() {
 		return
 	}
 	n.life++
-	n.stopped, n.fenced, n.storing, n.written, n.snapping, n.waiting = false, false, false, false, false, nil
+	n.stopped, n.fenced, n.storing, n.written, n.waiting = false, false, false, false, nil
 	n.fault = vfs.NewFault(n.disk, n.op)
 	fs := vfs.FS(n.fault)
 	if n.w.cfg.Plant.FS != nil {
@@ -182,6 +184,7 @@ func (n *node) tickIn(d time.Duration) {
 		}
 		if !n.fenced {
 			n.m.Tick(n.clock())
+			n.due()
 		}
 		n.turn()
 		if n.m != nil {
@@ -389,26 +392,35 @@ func (n *node) restartIn(d time.Duration) {
 	})
 }
 
-// snapshot captures the state, and writes it a while later.
-func (n *node) snapshot() {
-	newest := n.m.Log.Snapshot().Index
-	if n.snapping || n.fenced || n.m.Applied() <= newest {
+// due writes a snapshot that was captured, a while later.
+func (n *node) due() {
+	write, due := n.m.Due()
+	if !due {
 		return
 	}
-	n.snapping = true
-	at, write := n.m.Capture()
-	n.w.oracle.captured(n, at)
 	n.alive(n.w.between(0, 300*time.Millisecond), func() {
-		n.snapping = false
 		err := write()
 		if n.checkDisk() {
 			return
 		}
-		n.w.log(n.id, "snapshot at %d: %v", at, err)
-		if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced) && !errors.Is(err, commitlog.ErrStale) {
+		n.w.log(n.id, "snapshot at %d: %v", n.m.Log.Snapshot().Index, err)
+		if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced) {
 			n.fence(err)
 		}
 	})
+}
+
+// clean lets a node's cleaner work.
+func (n *node) clean() {
+	if n.fenced {
+		return
+	}
+	done, err := n.m.Clean()
+	if n.checkDisk() {
+		return
+	}
+	n.w.result.Cleaned += done.Removed + done.Rewritten
+	n.w.log(n.id, "cleans: %+v, %v", done, err)
 }
 
 // witness stands between a replica and its shard and shows the oracle what happens.
@@ -421,6 +433,9 @@ func (x *witness) Apply(e record.Entry) error {
 	x.n.w.oracle.applying(x.n, e)
 	err := x.StateMachine.Apply(e)
 	if err == nil {
+		if e.IsConfChange() {
+			x.n.w.changed(x.n, int(e.Index()))
+		}
 		x.n.w.oracle.applied(x.n, e)
 	}
 	return err

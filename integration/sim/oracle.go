@@ -81,6 +81,7 @@ type oracle struct {
 	links     map[place]link
 	leaders   map[record.Term]leadership
 	sums      map[record.Index]uint32
+	digests   map[[2]record.Index]commitlog.Digest
 	batches   map[record.PartitionID][]committedBatch
 	high      map[record.PartitionID]int64
 }
@@ -108,7 +109,8 @@ type shadow struct {
 func (o *oracle) begin(w *World) {
 	*o = oracle{
 		w: w, links: make(map[place]link), leaders: make(map[record.Term]leadership),
-		sums: make(map[record.Index]uint32), batches: make(map[record.PartitionID][]committedBatch),
+		digests: make(map[[2]record.Index]commitlog.Digest),
+		sums:    make(map[record.Index]uint32), batches: make(map[record.PartitionID][]committedBatch),
 		high: make(map[record.PartitionID]int64),
 	}
 }
@@ -313,8 +315,6 @@ func (o *oracle) applied(n *node, e record.Entry) {
 	}
 }
 
-func (o *oracle) captured(n *node, at record.Index) { o.checkSum(n, at) }
-
 // checkSum compares the state of a node that has applied an index and no more.
 func (o *oracle) checkSum(n *node, at record.Index) {
 	sum := n.m.StateSum()
@@ -388,7 +388,7 @@ func (o *oracle) state() string {
 func (o *oracle) atRest() bool {
 	leaders := 0
 	for _, n := range o.w.nodes {
-		if n.gone {
+		if n.gone || n.leaving || !n.member {
 			continue
 		}
 		if n.m == nil || n.fenced {
@@ -413,7 +413,7 @@ func (o *oracle) atRest() bool {
 // final looks at everything once more.
 func (o *oracle) final() {
 	for _, n := range o.w.nodes {
-		if n.gone {
+		if n.gone || n.leaving || !n.member {
 			continue
 		}
 		o.checkSum(n, record.Index(len(o.committed)))

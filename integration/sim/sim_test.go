@@ -65,6 +65,8 @@ func (r *Result) add(o Result) {
 	r.Messages += o.Messages
 	r.Cuts += o.Cuts
 	r.Installs += o.Installs
+	r.Cleaned += o.Cleaned
+	r.Removed += o.Removed
 }
 
 // BenchmarkWorld runs a world of 60 virtual seconds for each operation and says how
