@@ -89,7 +89,7 @@ func makeDir(fs vfs.FS, dir string) error {
 
 // shard is the directory of a shard's log.
 func (d *dataDir) shard(id record.ShardID) string {
-	return path.Join(d.path, shardsDir, fmt.Sprintf("%04d", id))
+	return path.Join(d.path, shardsDir, shardName(id))
 }
 
 // makeShard makes a shard's directory durable before anything is put into it.

@@ -191,6 +191,9 @@ func recoverShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 	if errors.Is(err, commitlog.ErrFutureVersion) {
 		err = fmt.Errorf("%w: start that version: %w", ErrNewerVersion, err)
 	}
+	if _, ok := errors.AsType[*commitlog.CorruptionError](err); ok {
+		err = fmt.Errorf("%w; splashdam verify --repair says what can be done about it", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of shard %d in %s: %w", id, cfg.Dir, err)
 	}

@@ -208,6 +208,7 @@ func (h *history) after(fsys vfs.FS) error {
 }
 
 func TestACrashAtAnyCallLosesNothingThatWasSynced(t *testing.T) {
+	t.Parallel()
 	seeds := uint64(6)
 	if testing.Short() {
 		seeds = 1
@@ -235,6 +236,7 @@ func TestACrashAtAnyCallLosesNothingThatWasSynced(t *testing.T) {
 // What was written survives the process, synced or not: that is all that is promised
 // where flushing is asynchronous.
 func TestTheDeathOfTheProcessAtAnyCallLosesNothingThatWasAppended(t *testing.T) {
+	t.Parallel()
 	for _, life := range lives() {
 		for _, n := range every(life, calls(t, life)+1) {
 			mem := vfs.NewMem()
@@ -251,9 +253,10 @@ func TestTheDeathOfTheProcessAtAnyCallLosesNothingThatWasAppended(t *testing.T) 
 }
 
 func TestACrashWhileOpeningAfterACrash(t *testing.T) {
+	t.Parallel()
 	for _, life := range lives() {
 		total := calls(t, life)
-		stride := 5
+		stride := 5 + 4*int(life)
 		if long {
 			stride = 1
 		}
@@ -284,6 +287,7 @@ func TestACrashWhileOpeningAfterACrash(t *testing.T) {
 }
 
 func TestAFullDiskAtAnyCallLosesNothing(t *testing.T) {
+	t.Parallel()
 	for _, life := range lives() {
 		for _, n := range every(life, calls(t, life)) {
 			fullDisk(t, life, n)
@@ -366,6 +370,7 @@ func TestAnAppendThatFindsTheDiskFullIsRetried(t *testing.T) {
 }
 
 func TestAnErrorAtAnyCallFencesTheLogAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	errDisk := errors.New("input/output error")
 	fenced := 0
 	for _, life := range lives() {

@@ -25,6 +25,7 @@ func lived(t testing.TB) (*vfs.Mem, *history) {
 // A bit that flipped in a file at rest is reported by Verify, and never leads to a
 // wrong byte served: Open refuses, or repairs, or the reader is told.
 func TestEveryFlippedBitIsFound(t *testing.T) {
+	t.Parallel()
 	mem, h := lived(t)
 	names, err := mem.List(dir)
 	must(t, err)

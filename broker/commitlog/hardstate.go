@@ -128,8 +128,13 @@ type hardState struct {
 
 // createHardState makes the file of a log in which nothing happened yet.
 func createHardState(fsys vfs.FS, dir string) error {
+	return writeHardState(fsys, dir, hardStateRecord{sequence: 1, generation: 1})
+}
+
+// writeHardState makes the file, with the same in both slots.
+func writeHardState(fsys vfs.FS, dir string, r hardStateRecord) error {
 	return replaceFile(fsys, dir, hardStateName, func(f vfs.File) error {
-		b := hardStateRecord{sequence: 1, generation: 1}.encode()
+		b := r.encode()
 		_, err := f.WriteAt(append(b, b...), 0)
 		return err
 	})

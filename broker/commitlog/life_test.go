@@ -68,6 +68,7 @@ func (h *history) random(fsys vfs.FS, rnd *rand.Rand) error {
 // compared with a list of entries after each. A seed in SPLASHDAM_TEST_SEED lives
 // that one life again.
 func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T) {
+	t.Parallel()
 	const callsOfALife = 250
 	first, n := rand.Uint64(), uint64(40)
 	if long {
@@ -107,7 +108,7 @@ func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T
 					mem = mem.CrashClean()
 					err = h.after(mem)
 				default:
-					if err = h.random(mem, rnd); err == nil && rnd.IntN(12) == 0 {
+					if err = h.random(mem, rnd); err == nil && rnd.IntN(40) == 0 {
 						err = h.check()
 					}
 				}

@@ -269,6 +269,20 @@ func (l *layout) encode() []byte {
 	return b
 }
 
+// checkManifestHeader errors with ErrFutureVersion or errDamage.
+func checkManifestHeader(b []byte) error {
+	if magic := binary.LittleEndian.Uint32(b); magic != manifestMagic {
+		return damagef("no manifest: it begins with %08x", magic)
+	}
+	if v := binary.LittleEndian.Uint16(b[4:]); v > manifestVersion {
+		return futureVersion(manifestName, v, manifestVersion)
+	}
+	if want, got := binary.LittleEndian.Uint32(b[60:]), checksumAround(b[:manifestRecord], 60); want != got {
+		return damagef("manifest header: checksum %08x, computed %08x", want, got)
+	}
+	return nil
+}
+
 // decodeManifest also returns how many records it took; fewer than the bytes hold
 // if the last was torn. It errors with ErrFutureVersion or a *CorruptionError.
 func decodeManifest(b []byte) (layout, uint64, error) {
@@ -279,14 +293,10 @@ func decodeManifest(b []byte) (layout, uint64, error) {
 	if len(b) < manifestRecord {
 		return corrupt(0, damagef("%d bytes are fewer than a header", len(b)))
 	}
-	if magic := binary.LittleEndian.Uint32(b); magic != manifestMagic {
-		return corrupt(0, damagef("no manifest: it begins with %08x", magic))
-	}
-	if v := binary.LittleEndian.Uint16(b[4:]); v > manifestVersion {
-		return layout{}, 0, futureVersion(manifestName, v, manifestVersion)
-	}
-	if want, got := binary.LittleEndian.Uint32(b[60:]), checksumAround(b[:manifestRecord], 60); want != got {
-		return corrupt(0, damagef("manifest header: checksum %08x, computed %08x", want, got))
+	if err := checkManifestHeader(b); errors.Is(err, ErrFutureVersion) {
+		return layout{}, 0, err
+	} else if err != nil {
+		return corrupt(0, err)
 	}
 	n := uint64(0)
 	for pos := manifestRecord; pos < len(b); pos += manifestRecord {

@@ -376,7 +376,9 @@ func (r *recovery) openSegment(m segmentMeta, size int64) (*segment, error) {
 		err = damagef("header of segment %s at %s", got.name(), got.base)
 	case err == nil && size == 0:
 		s.size = there
-	case err == nil && size != there:
+	case err == nil && size < there:
+		r.warn("%s has %d bytes, not %d: those behind are not read", m.name(), there, size)
+	case err == nil && size > there:
 		return s, &CorruptionError{m.name(), m.base + Address(min(size, there)), damagef("%d bytes, not %d", there, size)}
 	}
 	if isDamage(err) {

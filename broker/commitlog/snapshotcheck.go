@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,13 +16,15 @@ import (
 // name.
 type SectionInfo struct {
 	Name string
+	At   int64 // position in the file
 	Size int64 // bytes of data
+	Err  error // damage in it
 }
 
 // readSections goes through a snapshot file in pieces, verifies all of it and calls
-// do for every section that is sound, in order. The snapshot that it returns has
-// what the header says only. It errors with ErrFutureVersion, errDamage, what do
-// returns or what the disk said; with the header if that is sound.
+// do for every section, in order. The snapshot that it returns has what the header says
+// only. It errors with ErrFutureVersion, errDamage, what do returns or what the disk
+// said; with the header if that is sound.
 func readSections(f vfs.File, do func(SectionInfo) error) (*Snapshot, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -38,13 +41,14 @@ func readSections(f vfs.File, do func(SectionInfo) error) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	var failed error
 	pos := int64(snapshotHeaderSize)
 	buf := make([]byte, scanBuffer)
 	for i := range n + 1 {
 		if size-pos < sectionHeaderSize {
 			return s, damagef("section %d of %d is cut off", i, n)
 		}
-		h := buf[:sectionHeaderSize]
+		at, h := pos, buf[:sectionHeaderSize]
 		if err := readFull(f, h, pos); err != nil {
 			return s, err
 		}
@@ -68,17 +72,19 @@ func readSections(f vfs.File, do func(SectionInfo) error) (*Snapshot, error) {
 			sum = crc32.Update(sum, castagnoli, part)
 			pos += int64(len(part))
 		}
+		info := SectionInfo{Name: string(text), At: at, Size: data}
 		if sum != want {
-			return s, damagef("section %d of %d: checksum %08x, computed %08x", i, n, want, sum)
+			info.Err = damagef("section %d of %d: checksum %08x, computed %08x", i, n, want, sum)
+			failed = cmp.Or(failed, info.Err)
 		}
-		if err := do(SectionInfo{Name: string(text), Size: data}); err != nil {
+		if err := do(info); err != nil {
 			return s, err
 		}
 	}
 	if pos < size {
-		return s, damagef("%d bytes behind the last section", size-pos)
+		failed = cmp.Or(failed, damagef("%d bytes behind the last section", size-pos))
 	}
-	return s, nil
+	return s, failed
 }
 
 // checkSnapshot verifies a snapshot file and returns how long it is.

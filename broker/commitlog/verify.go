@@ -1,10 +1,12 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"path"
+	"strings"
 
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
@@ -21,6 +23,14 @@ type Report struct {
 	First     record.Index
 	Last      record.Index
 	Problems  []Problem
+	// Leftovers are files that belong to nothing: a crash left them, and the next start
+	// deletes them.
+	Leftovers []string
+	// Cut is what Repair would cut off, nil if it has nothing to cut.
+	Cut *Cut
+	// Term is what Repair would make the hard state from, whose both slots are bad: the
+	// highest term that is known. 0 if the hard state is good.
+	Term record.Term
 }
 
 // Problem is something that is not as it should be.
@@ -29,18 +39,32 @@ type Problem struct {
 	Place string // in the file
 	What  string
 	Do    string // what to do about it
+	// Offsets is what was in the place, where the segment's index tells.
+	Offsets []OffsetRange
 }
 
 func (p Problem) String() string {
 	return fmt.Sprintf("%s, %s: %s. %s", p.File, p.Place, p.What, p.Do)
 }
 
+// OffsetRange is offsets of a partition, from one up to but without another.
+type OffsetRange struct {
+	Partition record.PartitionID
+	From, To  int64
+}
+
+func (r OffsetRange) String() string { return fmt.Sprintf("%v: %d to %d", r.Partition, r.From, r.To-1) }
+
 // What to do.
 const (
 	doRestore  = "Do not start this replica: move its directory away and let it catch up from the others, or restore a copy."
+	doRepair   = "The log does not open: let the replica catch up from the others, restore a copy, or see what --repair would lose."
+	doLost     = "The node starts, and answers for that place with an error. What was in it is lost here, unless a copy of the file is put back."
+	doIgnore   = "Nothing: what is behind the segment's end is not read."
 	doNothing  = "Nothing: the next start repairs it."
 	doUpgrade  = "Use the version of the program that wrote it, or a newer one."
 	doLookDisk = "See whether the disk is failing."
+	doUnknown  = "Nobody reads it: move it away if you do not know why it is there."
 )
 
 // Verify reads everything in the directory of a log that is not open, and changes
@@ -62,14 +86,24 @@ type verifier struct {
 	evidence  record.Index
 	directory directory
 	chain     chain
+	// snapshot is the index of the newest good one: damage up to it does not matter to
+	// the state.
+	snapshot record.Index
+	found    bool // there is a good one
+	cut      *cutting
+	end      int64       // where the log ends in its last segment
+	ended    bool        // by a torn tail
+	maxTerm  record.Term // in snapshots and frames
+	failed   error       // the first thing that the disk did not do
 }
 
 func (v *verifier) problem(file, place, do string, what error) {
 	switch {
 	case errors.Is(what, ErrFutureVersion):
 		do = doUpgrade
-	case !isDamage(what) && !errors.Is(what, vfs.ErrNotExist):
+	case !isDamage(what) && !errors.Is(what, vfs.ErrNotExist) && !errors.Is(what, io.ErrUnexpectedEOF):
 		do = doLookDisk
+		v.failed = cmp.Or(v.failed, what)
 	}
 	v.Problems = append(v.Problems, Problem{File: file, Place: place, What: what.Error(), Do: do})
 }
@@ -89,15 +123,30 @@ func (v *verifier) run() error {
 	v.First = v.layout.segments[0].first
 	for i, m := range v.layout.segments {
 		v.Segments++
-		if !v.verifySegment(i, m) {
+		if err := v.verifySegment(i, m); err != nil {
+			return err
+		}
+		if v.ended {
 			break
 		}
 	}
 	v.Last = v.chain.index
-	if len(v.Problems) == 0 && v.Last < v.evidence {
+	if v.cut == nil && v.Last < v.evidence {
 		m := v.layout.segments[len(v.layout.segments)-1]
-		v.problem(m.name(), "end", doRestore, damagef("the log ends at entry %d, it was durable up to %d", v.Last, v.evidence))
+		v.beginCut(len(v.layout.segments)-1, v.end)
+		v.problem(m.name(), "the end", doRepair, damagef("the log ends at entry %d, it was durable up to %d", v.Last, v.evidence))
 	}
+	if v.Term > 0 {
+		v.Term = max(v.maxTerm, 1)
+	}
+	if v.cut != nil {
+		v.Cut = v.cut.finish(max(v.Last, v.evidence), v.directory)
+	}
+	if gone := v.layout.cleaned(); gone > v.snapshot || gone > 0 && !v.found {
+		v.Cut, v.Term = nil, 0
+		v.problem(manifestName, "what was cleaned", doRestore, damagef("entries up to %d were cleaned away, and no good snapshot covers them", gone))
+	}
+	v.verifyNames()
 	return nil
 }
 
@@ -141,8 +190,11 @@ func (v *verifier) verifyHardState() {
 		v.hard, _, damaged, err = decodeHardState(b)
 	}
 	if err != nil {
-		v.problem(hardStateName, "the file", doRestore, err)
+		v.problem(hardStateName, "the file", doRepair, err)
 		v.hard.Term = ^record.Term(0) // do not hold it against the frames too
+		if !errors.Is(err, ErrFutureVersion) {
+			v.Term = 1
+		}
 		return
 	}
 	if damaged != nil {
@@ -155,166 +207,55 @@ func (v *verifier) verifyHardState() {
 
 func (v *verifier) verifySnapshots() {
 	for _, name := range v.names {
-		if _, ok := parseSnapshotName(name); !ok {
+		// That of an installation which a crash interrupted still has its staged name.
+		i, ok := parseSnapshotName(name)
+		if ok = ok && i >= v.layout.installed; !ok && (v.layout.installed == 0 || name != stagedSnapshotName(v.layout.installed, v.layout.installedGeneration)) {
 			continue
 		}
-		s, err := readSnapshot(v.fs, v.dir, name)
+		s, err := v.verifySnapshot(name)
 		if err != nil {
 			v.problem(name, "the file", "The next start uses the other snapshot or the whole log; the next snapshot replaces this one.", err)
 			continue
 		}
 		v.Snapshots++
-		v.evidence = max(v.evidence, s.Index)
+		v.found, v.snapshot = true, max(v.snapshot, s.Index)
+		v.evidence, v.maxTerm = max(v.evidence, s.Index), max(v.maxTerm, s.Term)
 	}
 }
 
-// verifySegment reports whether the log can be followed into the next segment.
-func (v *verifier) verifySegment(i int, m segmentMeta) bool {
-	last := i == len(v.layout.segments)-1
-	f, err := v.fs.Open(path.Join(v.dir, m.name()))
+func (v *verifier) verifySnapshot(name string) (*Snapshot, error) {
+	f, err := v.fs.Open(path.Join(v.dir, name))
 	if err != nil {
-		v.problem(m.name(), "the file", doRestore, err)
-		return false
+		return nil, err
 	}
 	defer f.Close()
-	head, size, err := readSegmentHeader(f, m.name())
-	if err == nil && (head.base != m.base || head.name() != m.name()) {
-		err = damagef("it is not the segment that the manifest names")
-	}
+	s, err := readSections(f, func(SectionInfo) error { return nil })
 	if err != nil {
-		v.problem(m.name(), "the header", doRestore, err)
-		return false
+		return nil, err
 	}
-	v.Bytes += size
-	s := &segment{segmentMeta: m, file: f, mem: newMemIndex()}
-	s.size = size
-	if m.sealed && size != m.size {
-		v.problem(m.name(), "the end", doRestore, damagef("%d bytes, not %d", size, m.size))
-		return false
+	if snapshotName(s.Index) != name && stagedSnapshotName(s.Index, v.layout.installedGeneration) != name {
+		return nil, damagef("snapshot of index %d under the name of another", s.Index)
 	}
-	v.chain.skip(m)
-	if pos, err := v.verifyFrames(s); err != nil {
-		do := doRestore
-		if last && v.tornTail(s, pos) {
-			do = doNothing
-		}
-		v.problem(m.name(), (m.base + Address(pos)).String(), do, err)
-		return false
-	}
-	end := m.last
-	if !m.sealed && !last {
-		end = v.layout.segments[i+1].first - 1
-	}
-	if end > 0 && v.chain.index != end {
-		v.problem(m.name(), "the end", doRestore, damagef("it ends at entry %d, not %d", v.chain.index, end))
-		return false
-	}
-	if m.sealed {
-		v.verifyIndex(s)
-	}
-	return true
+	return s, nil
 }
 
-// verifyFrames returns the position of the first frame that is not sound.
-func (v *verifier) verifyFrames(s *segment) (int64, error) {
-	scan := newScanner(s.file, s.base, segmentHeaderSize, s.size)
-	scan.room = !s.sealed && s.first == v.layout.segments[len(v.layout.segments)-1].first
-	for {
-		pos := scan.pos
-		f, err := scan.next()
-		if err == io.EOF {
-			return pos, nil
-		}
-		if err == nil && s.edition > 0 {
-			err = s.admitRewritten(f)
-		} else if err == nil {
-			err = v.chain.admit(f)
-		}
-		if err == nil {
-			err = s.indexEntry(f.entry, s.base+Address(f.pos), v.directory)
-		}
-		if err != nil {
-			return pos, err
-		}
-		v.Frames++
-		v.evidence = max(v.evidence, f.header.durable)
-		for _, p := range describe(f, s.base).Parts {
-			if p.Kind != record.KindBatch {
-				continue
-			}
-			v.Batches++
-			if p.Err != nil {
-				v.problem(s.name(), (s.base + Address(pos)).String(), "It was appended as it is: see who produced it.",
-					damagef("entry %d, batch of %v at offset %d: %w", f.entry.Index(), p.Partition, p.BaseOffset, p.Err))
-			}
+// verifyNames looks at what is there and belongs to nothing.
+func (v *verifier) verifyNames() {
+	keep := map[string]bool{manifestName: true, hardStateName: true, scrubName: true, quarantineName: true}
+	for _, m := range v.layout.segments {
+		keep[m.name()], keep[indexName(m.name())] = true, m.sealed
+	}
+	for _, name := range stagedSegments(v.names, v.layout.staged) {
+		keep[name], keep[indexName(name)] = true, true
+	}
+	for _, name := range v.names {
+		_, snapshot := parseSnapshotName(name)
+		switch {
+		case keep[name] || snapshot || v.layout.mayHaveLost(name):
+		case strings.HasSuffix(name, segmentSuffix) || strings.HasSuffix(name, indexSuffix) || strings.HasSuffix(name, tmpSuffix) || strings.HasSuffix(name, snapshotSuffix):
+			v.Leftovers = append(v.Leftovers, name)
+		default:
+			v.problem(name, "the file", doUnknown, damagef("it is none of the log's"))
 		}
 	}
-}
-
-// tornTail reports whether bad bytes at the end of the log are what a crash leaves.
-func (v *verifier) tornTail(s *segment, pos int64) bool {
-	for {
-		f, ok, err := findFrame(s.file, s.base, pos, s.size)
-		if err != nil || !ok {
-			return err == nil && v.chain.index >= v.evidence
-		}
-		if !v.chain.stale(f) {
-			v.evidence = max(v.evidence, f.header.durable)
-		}
-		pos = f.end()
-	}
-}
-
-// verifyIndex compares the index of a segment with what its frames say.
-func (v *verifier) verifyIndex(s *segment) {
-	const do = "The next start makes it anew if the file is removed."
-	x, err := openIndex(v.fs, v.dir, s.segmentMeta, newBlockCache(1))
-	if err != nil {
-		v.problem(indexName(s.name()), "the file", do, err)
-		return
-	}
-	defer x.file.Close()
-	v.Indexes++
-	if err := x.compare(s.mem, v.directory, v.chain.gaps); err != nil {
-		v.problem(x.name, "the file", do, err)
-	}
-}
-
-// compare errors with errDamage if the index does not say the same as one made from
-// the frames. A partition that was closed may be missing in its directory; where
-// something was cleaned away, the directory may stand further than the frames tell.
-func (x *indexFile) compare(mem *memIndex, d directory, cleaned bool) error {
-	if x.digest != mem.digest {
-		return damagef("entries %+v, not %+v", x.digest, mem.digest)
-	}
-	i := int64(0)
-	for _, p := range mem.partitions() {
-		for _, want := range mem.rows[p] {
-			if i == x.rows {
-				return damagef("it ends at row %d", i)
-			}
-			q, got, err := x.row(i)
-			if err != nil {
-				return err
-			}
-			if q != p || got != want {
-				return damagef("row %d is %v %+v, not %v %+v", i, q, got, p, want)
-			}
-			i++
-		}
-	}
-	if i != x.rows {
-		return damagef("%d rows, not %d", x.rows, i)
-	}
-	for i := range x.dirs {
-		got, err := x.directoryRow(i)
-		if err != nil {
-			return err
-		}
-		want, ok := d[got.partition]
-		if got != want && !(cleaned && (!ok || got.next >= want.next && got.maxTime >= want.maxTime)) {
-			return damagef("directory row %d is %+v, not %+v", i, got, want)
-		}
-	}
-	return nil
 }

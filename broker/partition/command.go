@@ -60,7 +60,7 @@ func SequenceCommand(producer int64, epoch int16, first, count int32) record.Com
 }
 
 // ExpireProducersCommand forgets those of the producers that were last used at
-// or before a time, in ms.
+// or before a time, in ms, and have no transaction open.
 func ExpireProducersCommand(before int64, producers ...int64) record.Command {
 	c := record.NewCommand(record.OwnerPartition, kindExpire, commandVersion)
 	c = kbin.AppendArrayLen(kbin.AppendInt64(c, before), len(producers))
@@ -118,7 +118,9 @@ func (t *Table) Apply(p record.PartitionID, c record.Command, now int64) error {
 		}
 		if q := t.own(p); q != nil {
 			for range n {
-				q.producers.expire(t.generation, r.Int64(), before)
+				if id := r.Int64(); q.expires(id, before) {
+					q.producers.expire(t.generation, id)
+				}
 			}
 		}
 	default:

@@ -1,5 +1,6 @@
 // Package partition keeps what a shard knows of its partitions besides their
-// bytes: bounds, leader epochs and the sequences of idempotent producers.
+// bytes: bounds, leader epochs, the sequences of idempotent producers, and their
+// transactions.
 //
 //	  log start            high watermark      next offset to give
 //	      │                = end of the last           │
@@ -45,4 +46,11 @@
 // never written (KAFKA-15591); here it holds for all, because a table knows the
 // highest producer id it has expired, and moves of the leader, snapshots,
 // retention and DeleteRecords lose no producer.
+//
+// # Transactions
+//
+// A batch that says it is part of a transaction begins its producer's in the
+// partition; a control batch, which only a broker writes, ends it. Until then nothing
+// behind its first offset is stable, and its producer is not forgotten. Aborted ones
+// are remembered until the log start has passed them, for readers are told of them.
 package partition

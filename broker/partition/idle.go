@@ -58,22 +58,23 @@ type Expiry struct {
 }
 
 // ExpiredProducers returns commands that forget producers which have not been
-// used for after ms, at most max of them (the rest is for the next call). One
-// with a batch in flight is left alone, and one that writes before the command
-// is applied survives it. What is not proposed is said again a minute later.
+// used for after ms, and, of partitions that know more than MaxProducers, those that
+// have been idle for the longest; at most max of them (the rest is for the next call).
+// One with a batch in flight or a transaction open is left alone, and one that writes
+// before the command is applied survives it. What is not proposed is said again a
+// minute later, of crowded partitions a second later.
 func (l *Leading) ExpiredProducers(now, after int64, max int) []Expiry {
 	invariant.That(after > 0, "producers expire after %d ms", after)
 	before := now - after
 	var expired []producerKey
 	for len(expired) < max && len(l.idle) > 0 && l.idle[0].lastUsed <= before {
 		top := &l.idle[0]
-		_, flying := l.newest[top.producerKey]
 		switch p := l.applied(top.producerKey); {
-		case flying:
-			top.lastUsed = before + recheckMs
-		case p == nil:
+		case p == nil && !l.flying(top.producerKey):
 			heap.Pop(&l.idle)
 			continue
+		case p == nil || l.busy(top.producerKey):
+			top.lastUsed = before + recheckMs
 		case p.lastUsed > before:
 			top.lastUsed = p.lastUsed
 		default:
@@ -87,6 +88,7 @@ func (l *Leading) ExpiredProducers(now, after int64, max int) []Expiry {
 		return cmp.Or(cmp.Compare(a.partition, b.partition), cmp.Compare(a.id, b.id))
 	})
 	expired = slices.Compact(expired) // one that came back is in the heap twice
+	named := len(expired)
 	var out []Expiry
 	for len(expired) > 0 {
 		p := expired[0].partition
@@ -97,5 +99,16 @@ func (l *Leading) ExpiredProducers(now, after int64, max int) []Expiry {
 		}
 		out = append(out, Expiry{p, ExpireProducersCommand(before, ids...)})
 	}
-	return out
+	return append(out, l.crowded(now, max-named)...)
+}
+
+// flying reports whether a batch of the producer is in flight.
+func (l *Leading) flying(k producerKey) bool {
+	_, flying := l.newest[k]
+	return flying
+}
+
+// busy reports whether the producer must not be forgotten now.
+func (l *Leading) busy(k producerKey) bool {
+	return l.flying(k) || l.table.partitions[k.partition].producers.openTransaction(k.id) != noTransaction
 }

@@ -29,6 +29,7 @@ type Leading struct {
 	refused map[producerKey]standing
 	closing map[record.PartitionID]record.Index // in flight
 	idle    idleHeap
+	crowd   crowd
 }
 
 // maxRefused bounds what is remembered of undone first batches. Above it all are
@@ -46,13 +47,14 @@ type reservation struct {
 	at        record.Index
 	partition record.PartitionID
 	next      int64 // offset to give without it
-	producer  int64 // noProducer if the batch has none; then nothing follows
+	producer  int64 // noProducer if the batch has none; then nothing follows but marks
 	appended
 	before, after standing
 	// earlier is the number of the producer's reservation before this one. It is
 	// below settled if that is applied, -1 if nothing was in flight.
 	earlier int
-	isNew   bool // the table did not know the producer
+	isNew   bool  // the table did not know the producer
+	marks   int64 // the producer whose transaction a control batch ends, or noProducer
 }
 
 type producerKey struct {
@@ -88,6 +90,7 @@ func Lead(t *Table, term record.Term) *Leading {
 		refused: make(map[producerKey]standing),
 		closing: make(map[record.PartitionID]record.Index),
 		idle:    newIdleHeap(t),
+		crowd:   newCrowd(t, MaxProducers),
 	}
 }
 
@@ -97,18 +100,27 @@ func Lead(t *Table, term record.Term) *Leading {
 // must have been stamped already. Hidden partitions need not be open.
 //
 // Errors: kerr.UnknownTopicOrPartition, and those of the package comment;
-// kerr.InvalidRecord for a producer without epoch or sequence. After an error
-// nothing is reserved.
+// kerr.InvalidRecord for a producer without epoch or sequence;
+// kerr.ThrottlingQuotaExceeded for one that the partition has no room for. After an
+// error nothing is reserved. A control batch, which is the broker's own, has no
+// sequence and is always accepted.
 func (l *Leading) Append(p record.PartitionID, b record.Batch, at record.Index) (Decision, error) {
 	offset := l.NextOffset(p)
 	if offset < 0 {
 		return Decision{}, unknown(p)
 	}
 	a := appended{first: b.BaseSequence(), count: b.LastOffsetDelta() + 1, offset: offset, timestamp: b.MaxTimestamp()}
-	d, err := l.reserve(p, b.ProducerID(), b.ProducerEpoch(), a, at)
+	id := b.ProducerID()
+	if b.IsControl() { // the broker's own, without a sequence
+		id = noProducer
+	}
+	d, err := l.reserve(p, id, b.ProducerEpoch(), a, at)
 	if err == nil && !d.Duplicate {
 		b.SetBaseOffset(offset)
 		b.SetLeaderEpoch(l.epoch)
+		if r := &l.flights[len(l.flights)-1]; b.IsControl() && b.IsIdempotent() {
+			r.marks, r.isNew = b.ProducerID(), l.applied(producerKey{p, b.ProducerID()}) == nil
+		}
 	}
 	return d, err
 }
@@ -139,7 +151,7 @@ func (l *Leading) reserve(p record.PartitionID, id int64, epoch int16, a appende
 	if n := len(l.flights); n > 0 && at < l.flights[n-1].at { // the arguments would be allocated for every batch
 		invariant.That(false, "reserving for entry %d behind entry %d", at, l.flights[n-1].at)
 	}
-	r := reservation{at: at, partition: p, next: l.NextOffset(p), producer: max(id, noProducer), appended: a}
+	r := reservation{at: at, partition: p, next: l.NextOffset(p), producer: max(id, noProducer), appended: a, marks: noProducer}
 	if r.producer != noProducer {
 		if epoch < 0 || a.first < 0 || a.count <= 0 {
 			return Decision{}, fmt.Errorf("partition %v producer %d: epoch %d, %d sequences from %d: %w", p, id, epoch, a.count, a.first, kerr.InvalidRecord)
@@ -171,6 +183,9 @@ func (l *Leading) follow(r *reservation, epoch int16) (d Decision, repeats bool,
 	r.isNew = applied == nil && !flying
 	var known bool
 	if r.before, known = l.standing(k); !known {
+		if l.full(r.partition) {
+			return Decision{}, false, fmt.Errorf("partition %v producer %d: %d producers are known, and none was idle: %w", r.partition, r.producer, 2*l.crowd.limit, kerr.ThrottlingQuotaExceeded)
+		}
 		r.before = l.first(k, epoch, r.first)
 	}
 	if epoch == r.before.epoch && r.first != r.before.next {
@@ -195,6 +210,12 @@ func (l *Leading) follow(r *reservation, epoch int16) (d Decision, repeats bool,
 	}
 	r.after = r.before.follow(epoch, r.first, r.count)
 	return Decision{}, false, nil
+}
+
+// full reports whether a partition takes no producer that it does not know.
+func (l *Leading) full(p record.PartitionID) bool {
+	q := l.table.partitions[p]
+	return q != nil && len(q.producers.byID)+l.tails[p].flights >= 2*l.crowd.limit
 }
 
 // flight is the reservation of that number.
@@ -256,15 +277,25 @@ func (l *Leading) Applied(at record.Index) {
 			if l.newest[k] == l.settled+n {
 				delete(l.newest, k)
 			}
-			if p := l.applied(k); r.isNew && p != nil {
-				l.idle.add(p.lastUsed, k)
-			}
+			l.met(r, k)
+		} else if r.marks != noProducer {
+			l.met(r, producerKey{r.partition, r.marks})
 		}
 		n++
 	}
 	l.settled += n
 	l.flights = slices.Delete(l.flights, 0, n)
 	maps.DeleteFunc(l.closing, func(_ record.PartitionID, closed record.Index) bool { return closed <= at })
+}
+
+// met notes a producer that the table has come to know by a reservation.
+func (l *Leading) met(r *reservation, k producerKey) {
+	p := l.applied(k)
+	if !r.isNew || p == nil {
+		return
+	}
+	l.idle.add(p.lastUsed, k)
+	l.crowd.met(k.partition, len(l.table.partitions[k.partition].producers.byID))
 }
 
 // Dropped says that entry at, the newest one, will never be: what was reserved

@@ -15,8 +15,9 @@ type Bounds struct {
 	LogStart int64
 	// HighWatermark is the offset behind the last committed batch.
 	HighWatermark int64
-	// LastStable bounds what a read_committed consumer may read. It equals
-	// HighWatermark as long as no transaction is open.
+	// LastStable bounds what a read_committed consumer may read: the first offset of
+	// the oldest transaction that is open, or LogStart if that lies behind it;
+	// HighWatermark if none is. It never falls.
 	LastStable int64
 	// MaxTimestamp is the highest timestamp ever appended, in ms; NoTimestamp if
 	// nothing was.
@@ -35,10 +36,11 @@ type partition struct {
 	maxTimestamp int64
 	epochs       epochs
 	producers    producers
+	transactions transactions
 }
 
 func (p *partition) bounds() Bounds {
-	return Bounds{LogStart: p.logStart, HighWatermark: p.end, LastStable: p.end, MaxTimestamp: p.maxTimestamp}
+	return Bounds{LogStart: p.logStart, HighWatermark: p.end, LastStable: max(p.logStart, p.transactions.stable(p.end)), MaxTimestamp: p.maxTimestamp}
 }
 
 // append takes note of a committed batch.
@@ -51,18 +53,47 @@ func (p *partition) append(generation uint64, id record.PartitionID, b record.Ba
 	}
 	p.end = b.NextOffset()
 	p.maxTimestamp = max(p.maxTimestamp, b.MaxTimestamp())
-	if b.IsIdempotent() {
+	switch {
+	case !b.IsIdempotent():
+	case b.IsControl():
+		p.endTransaction(generation, b, now)
+	default:
 		p.producers.append(generation, b.ProducerID(), b.ProducerEpoch(), appended{
 			first:     b.BaseSequence(),
 			count:     b.LastOffsetDelta() + 1,
 			offset:    b.BaseOffset(),
 			timestamp: b.MaxTimestamp(),
 		}, now)
+		if s := p.producers.byID[b.ProducerID()]; b.IsTransactional() && s.transaction == noTransaction {
+			s.transaction = b.BaseOffset() // the record is new, and no View has it
+			p.transactions.begin(s.transaction)
+		}
 	}
+}
+
+// endTransaction takes note of a control batch. One that ends no transaction, of a
+// newer version of Kafka or of nobody, only takes its offset.
+func (p *partition) endTransaction(generation uint64, b record.Batch, now int64) {
+	commit, ok := b.Marker()
+	if !ok {
+		return
+	}
+	if first := p.producers.openTransaction(b.ProducerID()); first != noTransaction {
+		p.transactions.end(b.ProducerID(), first, b.BaseOffset(), commit)
+	}
+	p.producers.fence(generation, b.ProducerID(), b.ProducerEpoch(), now)
+}
+
+// expires reports whether a producer may be forgotten that was last used at or before a
+// time: not while its transaction is open, as in Kafka.
+func (p *partition) expires(id, before int64) bool {
+	s := p.producers.byID[id]
+	return s != nil && s.lastUsed <= before && s.transaction == noTransaction
 }
 
 // truncate moves the log start up to offset, at most to the end.
 func (p *partition) truncate(offset int64) {
 	p.logStart = max(p.logStart, min(offset, p.end))
 	p.epochs = p.epochs.from(p.logStart)
+	p.transactions.from(p.logStart)
 }

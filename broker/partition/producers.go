@@ -76,8 +76,10 @@ type appended struct {
 type producer struct {
 	standing
 	lastUsed int64 // the entry's time, ms
-	n        int   // how many of window are set
-	window   [Window]appended
+	// transaction is the first offset of the one that is open, or noTransaction.
+	transaction int64
+	n           int // how many of window are set; 0 behind a marker that fenced
+	window      [Window]appended
 }
 
 // find looks for a remembered batch of the same epoch with the same sequences.
@@ -116,8 +118,9 @@ func (ps *producers) own(generation uint64) {
 // append notes a batch. The leader has checked it; whatever it let in is taken.
 func (ps *producers) append(generation uint64, id int64, epoch int16, a appended, now int64) {
 	ps.own(generation)
-	next := producer{lastUsed: now}
+	next := producer{lastUsed: now, transaction: noTransaction}
 	if old := ps.byID[id]; old != nil {
+		next.transaction = old.transaction
 		next.standing = old.follow(epoch, a.first, a.count)
 		if epoch == old.epoch {
 			kept := old.window[:old.n]
@@ -132,16 +135,34 @@ func (ps *producers) append(generation uint64, id int64, epoch int16, a appended
 	ps.byID[id] = &next
 }
 
+// fence notes the marker that ends a producer's transaction. One of a newer epoch
+// fences what the producer sent under older ones (KIP-360, KIP-890): it begins anew,
+// with sequence 0.
+func (ps *producers) fence(generation uint64, id int64, epoch int16, now int64) {
+	ps.own(generation)
+	next := producer{standing: standing{epoch: epoch}}
+	if old := ps.byID[id]; old != nil && epoch <= old.epoch {
+		next = *old
+	}
+	next.lastUsed, next.transaction = now, noTransaction
+	ps.byID[id] = &next
+}
+
 // begin is where a producer stands behind its first batch.
 func begin(epoch int16, first, count int32) standing {
 	return standing{epoch: epoch, next: first}.follow(epoch, first, count)
 }
 
-// expire forgets the producer if it has not been used after the given time.
-func (ps *producers) expire(generation uint64, id, before int64) {
-	if p := ps.byID[id]; p == nil || p.lastUsed > before {
-		return
+// openTransaction is the first offset of the producer's, or noTransaction.
+func (ps *producers) openTransaction(id int64) int64 {
+	if p := ps.byID[id]; p != nil {
+		return p.transaction
 	}
+	return noTransaction
+}
+
+// expire forgets the producer.
+func (ps *producers) expire(generation uint64, id int64) {
 	ps.own(generation)
 	delete(ps.byID, id)
 	ps.maxExpired = max(ps.maxExpired, id)

@@ -33,19 +33,21 @@ func TestRandomProducers(t *testing.T) {
 
 // event is a part of an entry, as the model sees it.
 type event struct {
-	kind      string // batch, hold, open, close, log start or expire
+	kind      string // batch, hold, marker, open, close, log start or expire
 	entry     record.Index
 	term      record.Term
 	time      int64 // of the entry
 	partition record.PartitionID
 
-	sent            // of a batch, and of what is held
-	offset    int64 // of a batch, -1 of what is held; of a log start
-	timestamp int64
-	before    progress // of the producer, when it was decided
-	after     progress
-	producers []int64 // to expire, if not used since
-	since     int64
+	sent                // of a batch, and of what is held; of a marker, producer and epoch
+	transactional bool  // of a batch
+	commit        bool  // of a marker
+	offset        int64 // of a batch or a marker, -1 of what is held; of a log start
+	timestamp     int64
+	before        progress // of the producer, when it was decided
+	after         progress
+	producers     []int64 // to expire, if not used since
+	since         int64
 
 	batch   record.Batch
 	command record.Command
@@ -84,6 +86,16 @@ type contents struct {
 	epochs    []epochStart
 	producers map[int64][]event // what they sent since they were expired last
 	expired   int64
+	open      map[int64]int64 // first offsets of producers' transactions
+	aborted   []Aborted
+}
+
+// stable is the last stable offset, if the log ends there.
+func (c *contents) stable(end int64) int64 {
+	for _, first := range c.open {
+		end = min(end, first)
+	}
+	return end
 }
 
 // read goes through the log from its beginning; nil if the partition is not open.
@@ -93,7 +105,7 @@ func (w *world) read(p record.PartitionID) *contents {
 		if e.partition != p {
 			continue
 		}
-		fresh := &contents{number: int32(p), newest: -1, producers: map[int64][]event{}, expired: -1}
+		fresh := &contents{number: int32(p), newest: -1, producers: map[int64][]event{}, expired: -1, open: map[int64]int64{}}
 		if e.kind == "open" || e.kind == "batch" && p.Hidden() {
 			if c == nil {
 				c = fresh
@@ -105,11 +117,21 @@ func (w *world) read(p record.PartitionID) *contents {
 		switch e.kind {
 		case "close":
 			c = nil
-		case "batch":
+		case "batch", "marker":
 			if n := len(c.epochs); !p.Hidden() && (n == 0 || c.epochs[n-1].epoch < int32(e.term)) {
 				c.epochs = append(c.epochs, epochStart{int32(e.term), e.offset})
 			}
 			c.end, c.newest = e.offset+int64(e.count), max(c.newest, e.timestamp)
+			first, open := c.open[e.producer]
+			switch {
+			case e.transactional && !open:
+				c.open[e.producer] = e.offset
+			case e.kind == "marker" && open:
+				delete(c.open, e.producer)
+				if !e.commit {
+					c.aborted = append(c.aborted, Aborted{e.producer, first, e.offset, c.stable(c.end)})
+				}
+			}
 			fallthrough
 		case "hold":
 			if e.producer >= 0 {
@@ -117,11 +139,15 @@ func (w *world) read(p record.PartitionID) *contents {
 			}
 		case "log start":
 			c.logStart = max(c.logStart, min(c.end, e.offset))
+			c.aborted = slices.DeleteFunc(c.aborted, func(a Aborted) bool { return a.Last < c.logStart })
 			for len(c.epochs) > 1 && c.epochs[1].start <= c.logStart {
 				c.epochs = c.epochs[1:]
 			}
 		case "expire":
 			for _, id := range e.producers {
+				if _, open := c.open[id]; open {
+					continue
+				}
 				if sent := c.producers[id]; len(sent) > 0 && sent[len(sent)-1].time <= e.since {
 					delete(c.producers, id)
 					c.expired = max(c.expired, id)
@@ -151,8 +177,13 @@ func (w *world) progress(p record.PartitionID, id int64) (progress, bool) {
 	if c := w.read(p); c != nil && len(c.producers[id]) > 0 {
 		all := c.producers[id]
 		at := progress{all[0].epoch, all[0].first, 0}
-		for _, e := range all {
-			at = at.add(e.sent)
+		for i, e := range all {
+			switch {
+			case e.kind != "marker":
+				at = at.add(e.sent)
+			case i == 0 || e.epoch > at.epoch:
+				at = progress{epoch: e.epoch}
+			}
 		}
 		return at, true
 	}
@@ -194,7 +225,7 @@ func (w *world) decide(p record.PartitionID, s sent, offset, timestamp int64) (D
 		}
 	}
 	if c != nil {
-		all := c.producers[s.producer]
+		all := slices.DeleteFunc(slices.Clone(c.producers[s.producer]), func(e event) bool { return e.kind == "marker" })
 		for _, e := range slices.Backward(all[max(0, len(all)-5):]) {
 			if e.sent == s {
 				return Decision{BaseOffset: e.offset, Timestamp: e.timestamp, Duplicate: true}, at, nil
@@ -262,8 +293,10 @@ func (w *world) lead() {
 
 func (w *world) step() {
 	switch n := w.rng.IntN(100); {
-	case n < 45:
+	case n < 40:
 		w.send()
+	case n < 45:
+		w.mark()
 	case n < 52:
 		w.request()
 	case n < 67:
@@ -376,11 +409,12 @@ func (w *world) send() bool {
 	var got Decision
 	var err error
 	var batch record.Batch
+	transactional := s.producer >= 0 && !hold && w.rng.IntN(3) == 0
 	if hold {
 		got, err = w.l.Sequence(p, s.producer, s.epoch, s.first, s.count, timestamp, w.next)
 	} else {
 		batch = record.Build(record.BuildOptions{
-			BaseTimestamp: timestamp, ProducerID: s.producer, ProducerEpoch: s.epoch, BaseSequence: s.first,
+			BaseTimestamp: timestamp, ProducerID: s.producer, ProducerEpoch: s.epoch, BaseSequence: s.first, Transactional: transactional,
 		}, make([]record.Record, s.count))
 		got, err = w.l.Append(p, batch, w.next)
 	}
@@ -390,7 +424,7 @@ func (w *world) send() bool {
 	if err != nil || got.Duplicate {
 		return err == nil
 	}
-	e := event{kind: "batch", partition: p, sent: s, offset: offset, timestamp: timestamp, before: before, batch: batch}
+	e := event{kind: "batch", partition: p, sent: s, transactional: transactional, offset: offset, timestamp: timestamp, before: before, batch: batch}
 	if hold {
 		if e.kind = "hold"; s.producer < 0 {
 			return true // there is nothing to count
@@ -408,13 +442,49 @@ func (w *world) send() bool {
 	return true
 }
 
+// mark ends a producer's transaction, if there is one. Mostly under the epoch of the
+// producer, else under the next, which fences what it has in flight: the leader has
+// seen to it that there is nothing.
+func (w *world) mark() {
+	p, producer := w.target(), pick[int64](w, 1, 2, 3, 7)
+	if p.Hidden() || w.nextOffset(p) < 0 {
+		return
+	}
+	at, _ := w.progress(p, producer)
+	fences := len(w.flying(p, producer)) == 0 && w.rng.IntN(3) == 0
+	if fences {
+		at.epoch++
+	}
+	e := event{
+		kind: "marker", partition: p, sent: sent{producer, at.epoch, -1, 1}, commit: w.rng.IntN(2) == 0,
+		offset: w.nextOffset(p), timestamp: w.now,
+	}
+	kind := record.MarkerAbort
+	if e.commit {
+		kind = record.MarkerCommit
+	}
+	e.batch = record.Build(record.BuildOptions{
+		BaseTimestamp: w.now, ProducerID: producer, ProducerEpoch: at.epoch, BaseSequence: -1, Transactional: true, Control: true,
+	}, []record.Record{{Key: []byte{0, 0, 0, byte(kind)}, Value: make([]byte, 6)}})
+	if d, err := w.l.Append(p, e.batch, w.next); err != nil || d != (Decision{BaseOffset: e.offset, Timestamp: w.now}) {
+		w.t.Fatalf("%v: a marker for offset %d: %+v, %v", p, e.offset, d, err)
+	}
+	w.add(e)
+	if fences {
+		w.propose()
+		for len(w.inFlight) > 0 && w.inFlight[0].entry != w.next {
+			w.apply()
+		}
+	}
+}
+
 // plausible gives a batch a place behind what its producer has sent, or another one.
 func (w *world) plausible(p record.PartitionID, s sent) sent {
 	at, _ := w.progress(p, s.producer)
 	s.epoch, s.first = at.epoch, at.next
 	var before []event
 	if c := w.read(p); c != nil {
-		before = c.producers[s.producer]
+		before = slices.DeleteFunc(slices.Clone(c.producers[s.producer]), func(e event) bool { return e.kind == "marker" })
 	}
 	before = append(slices.Clone(before), w.flying(p, s.producer)...)
 	switch n := w.rng.IntN(20); {
@@ -438,7 +508,7 @@ func (w *world) nextOffset(p record.PartitionID) int64 {
 		return -1
 	}
 	for _, e := range slices.Backward(w.inFlight) {
-		if e.kind == "batch" && e.partition == p {
+		if (e.kind == "batch" || e.kind == "marker") && e.partition == p {
 			return e.offset + int64(e.count)
 		}
 	}
@@ -536,6 +606,11 @@ const idleAfter = int64(60_000)
 // are idle and were not named in the last minute, and only such.
 func (w *world) expire() {
 	before := w.now - idleAfter
+	for p := range w.table.partitions { // whose transaction is open is looked at again, too
+		for id := range w.read(p).open {
+			w.named[producerKey{p, id}] = w.now
+		}
+	}
 	for _, e := range w.inFlight {
 		w.named[producerKey{e.partition, e.producer}] = w.now // left alone for a minute
 	}
@@ -552,7 +627,7 @@ func (w *world) expire() {
 				w.t.Fatalf("%v: producer %d is expired and not known", x.Partition, id)
 			}
 			sent := c.producers[id]
-			if sent[len(sent)-1].time > before || len(w.flying(x.Partition, id)) > 0 {
+			if _, open := c.open[id]; open || sent[len(sent)-1].time > before || len(w.flying(x.Partition, id)) > 0 {
 				w.t.Fatalf("%v: producer %d is expired, it was used at %d of %d", x.Partition, id, sent[len(sent)-1].time, w.now)
 			}
 		}
@@ -566,7 +641,7 @@ func (w *world) expire() {
 	}
 	for p := range w.table.partitions {
 		for id, sent := range w.read(p).producers {
-			if sent[len(sent)-1].time > before {
+			if _, open := w.read(p).open[id]; open || sent[len(sent)-1].time > before {
 				continue
 			}
 			if at, ok := w.named[producerKey{p, id}]; !ok || at < w.now-60_000 {
@@ -645,13 +720,14 @@ func (w *world) check() {
 			continue
 		}
 		n++
-		if want := (Bounds{c.logStart, c.end, c.end, c.newest}); b != want {
+		if want := (Bounds{c.logStart, c.end, max(c.logStart, c.stable(c.end)), c.newest}); b != want {
 			w.t.Fatalf("%v: %+v, the model has %+v", p, b, want)
 		}
 		if topic, number, ok := w.table.Info(p); ok == p.Hidden() || ok && (number != c.number || topic[0] != byte(p)) {
 			w.t.Fatalf("%v: is %d of %v, %v", p, number, topic, ok)
 		}
 		w.checkEpochs(p, c)
+		w.checkAborted(p, c)
 	}
 	if w.table.Len() != n {
 		w.t.Fatalf("%d partitions, the model has %d", w.table.Len(), n)
@@ -670,6 +746,20 @@ func (w *world) everyPartition() []record.PartitionID {
 		ps = append(ps, p)
 	}
 	return ps
+}
+
+func (w *world) checkAborted(p record.PartitionID, c *contents) {
+	from := w.rng.Int64N(c.end + 1)
+	to := from + w.rng.Int64N(c.end-from+1)
+	var want []Aborted
+	for _, a := range c.aborted {
+		if a.Last >= from && a.First < to {
+			want = append(want, a)
+		}
+	}
+	if got := w.table.Aborted(p, from, to); !slices.Equal(got, want) {
+		w.t.Fatalf("%v: between %d and %d %v are aborted, for the model %v", p, from, to, got, want)
+	}
 }
 
 func (w *world) checkEpochs(p record.PartitionID, c *contents) {

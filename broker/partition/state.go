@@ -21,15 +21,19 @@ import (
 //	    i64 log start, i64 end, i64 max timestamp, i64 max expired producer
 //	    i32 n, n x { i32 epoch, i64 start }
 //	    i32 n, n x producer:
-//	        i64 id, i16 epoch, i32 next sequence, i32 accepted, i64 last used
+//	        i64 id, i16 epoch, i32 next sequence, i32 accepted, i64 last used,
+//	        i64 first offset of its open transaction, -1 if there is none,
 //	        i8 n, n x { i32 first sequence, i32 count, i64 offset, i64 timestamp }
+//	    i32 n, n x aborted transaction:
+//	        i64 producer, i64 first offset, i64 last offset, i64 last stable offset
 const stateVersion = 1
 
 // The least that one element takes, in bytes: bounds what a count may claim.
 const (
-	minPartition = 4 + 16 + 4 + 4*8 + 4 + 4
+	minPartition = 4 + 16 + 4 + 4*8 + 4 + 4 + 4
 	minEpoch     = 4 + 8
-	minProducer  = 8 + 2 + 4 + 4 + 8 + 1
+	minProducer  = 8 + 2 + 4 + 4 + 8 + 8 + 1
+	abortedSize  = 4 * 8
 )
 
 // ErrState is a snapshot that cannot be read.
@@ -90,6 +94,12 @@ func (v viewed) encode(out []byte) []byte {
 	for _, id := range slices.Sorted(maps.Keys(v.producers.byID)) {
 		out = v.producers.byID[id].encode(kbin.AppendInt64(out, id))
 	}
+	out = kbin.AppendArrayLen(out, len(v.transactions.aborted))
+	for _, a := range v.transactions.aborted {
+		for _, n := range []int64{a.Producer, a.First, a.Last, a.Stable} {
+			out = kbin.AppendInt64(out, n)
+		}
+	}
 	return out
 }
 
@@ -98,6 +108,7 @@ func (p *producer) encode(out []byte) []byte {
 	out = kbin.AppendInt32(out, p.next)
 	out = kbin.AppendInt32(out, p.accepted)
 	out = kbin.AppendInt64(out, p.lastUsed)
+	out = kbin.AppendInt64(out, p.transaction)
 	out = kbin.AppendInt8(out, int8(p.n))
 	for _, a := range p.window[:p.n] {
 		out = kbin.AppendInt32(kbin.AppendInt32(out, a.first), a.count)
@@ -189,11 +200,29 @@ func (d *decoder) partition() *partition {
 			id := d.Int64()
 			d.must(id > last, "producer %d behind %d", id, last)
 			last = id
-			p.producers.byID[id] = d.producer()
+			s := d.producer()
+			p.producers.byID[id] = s
+			d.must(noTransaction <= s.transaction && s.transaction < p.end, "transaction of producer %d from %d on", id, s.transaction)
+			if s.transaction != noTransaction {
+				p.transactions.open = append(p.transactions.open, s.transaction)
+			}
 			if d.err != nil {
 				break
 			}
 		}
+	}
+	slices.Sort(p.transactions.open)
+	for i, first := range p.transactions.open {
+		d.must(i == 0 || first > p.transactions.open[i-1], "two transactions from %d on", first)
+	}
+	for range d.count("aborted transactions", abortedSize) {
+		a := Aborted{d.Int64(), d.Int64(), d.Int64(), d.Int64()}
+		ok := a.Producer > noProducer && 0 <= a.First && a.First < a.Last && p.logStart <= a.Last && a.Last < p.end && 0 <= a.Stable && a.Stable <= a.Last+1
+		if n := len(p.transactions.aborted); n > 0 {
+			ok = ok && a.Last > p.transactions.aborted[n-1].Last
+		}
+		d.must(ok, "aborted transaction %+v", a)
+		p.transactions.aborted = append(p.transactions.aborted, a)
 	}
 	d.must(d.Complete() == nil, "cut off")
 	return p
@@ -203,11 +232,12 @@ func (d *decoder) producer() *producer {
 	p := &producer{
 		standing: standing{epoch: d.Int16(), next: d.Int32(), accepted: d.Int32()},
 		lastUsed: d.Int64(),
-		n:        int(d.Int8()),
 	}
-	d.must(p.epoch >= 0 && p.next >= 0 && p.accepted > 0 && p.accepted <= sequences/2,
+	p.transaction, p.n = d.Int64(), int(d.Int8())
+	d.must(p.epoch >= 0 && p.next >= 0 && p.accepted >= 0 && p.accepted <= sequences/2,
 		"producer at epoch %d, sequence %d, %d accepted", p.epoch, p.next, p.accepted)
-	if p.n < 1 || p.n > Window {
+	fenced := p.n == 0 && p.next == 0 && p.accepted == 0
+	if p.n < 0 || p.n > Window || (p.n == 0 || p.accepted == 0) && !fenced {
 		d.must(false, "%d batches of a producer", p.n)
 		return p
 	}

@@ -28,6 +28,9 @@ func lived(t testing.TB) *Table {
 			t.Fatal(err)
 		}
 	}
+	table.ApplyBatch(0x102, at(0, inTransaction(30, 0, 0, 2)), 9, 10)
+	table.ApplyBatch(0x102, at(2, inTransaction(31, 4, 0, 1)), 9, 11)
+	table.ApplyBatch(0x102, at(3, marker(30, 1, record.MarkerAbort)), 9, 12)
 	return table
 }
 
@@ -46,8 +49,9 @@ func TestASnapshotHasItsBytesForEver(t *testing.T) {
 		"00000001", "01000000000000000000000000000000", "00000001", // partition 1, topic, number
 		"0000000000000001", "0000000000000002", "00000000000003e8", "ffffffffffffffff", // log start, end, newest, expired
 		"00000001", "00000001", "0000000000000000", // leader epochs
-		"00000001", "0000000000000007", "0001", "00000002", "00000002", "0000000000000005", // producer
+		"00000001", "0000000000000007", "0001", "00000002", "00000002", "0000000000000005", "ffffffffffffffff", // producer
 		"01", "00000000", "00000002", "0000000000000000", "00000000000003e8", // its batch
+		"00000000", // aborted transactions
 	}, "")
 	if got := hex.EncodeToString(table.View().Encode()); got != want {
 		t.Errorf("it is\n%s, in a snapshot it is\n%s", got, want)
@@ -159,6 +163,29 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	} {
 		spoilt("a producer with "+what, func(p *partition) { spoil(p.producers.byID[8]) })
 	}
+	transaction := func(what string, spoil func(p *partition)) {
+		t.Helper()
+		table := lived(t)
+		spoil(table.partitions[0x102])
+		refused(what, table.View().Encode())
+	}
+	transaction("a transaction behind the end", func(p *partition) { p.producers.byID[31].transaction = p.end })
+	transaction("a transaction at -2", func(p *partition) { p.producers.byID[31].transaction = -2 })
+	transaction("two transactions that begin at one offset", func(p *partition) { p.producers.byID[30].transaction = p.producers.byID[31].transaction })
+	for what, spoil := range map[string]func(a *Aborted){
+		"of nobody":                    func(a *Aborted) { a.Producer = -1 },
+		"from -1":                      func(a *Aborted) { a.First = -1 },
+		"of its marker only":           func(a *Aborted) { a.First = a.Last },
+		"that ends behind the end":     func(a *Aborted) { a.Last = 4 },
+		"that is stable behind itself": func(a *Aborted) { a.Stable = a.Last + 2 },
+		"that is stable at -1":         func(a *Aborted) { a.Stable = -1 },
+	} {
+		transaction("an aborted transaction "+what, func(p *partition) { spoil(&p.transactions.aborted[0]) })
+	}
+	transaction("the same transaction twice", func(p *partition) {
+		p.transactions.aborted = append(p.transactions.aborted, p.transactions.aborted[0])
+	})
+	transaction("an aborted transaction below the log start", func(p *partition) { p.logStart = p.end })
 	spoilt("producer -1", func(p *partition) { p.producers.byID[-1] = p.producers.byID[8] })
 
 	two := NewTable()
@@ -170,14 +197,18 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 
 func TestHostileCountsAllocateNothing(t *testing.T) {
 	table := written(t)
+	p := table.partitions[1]
+	p.producers.byID[50] = &producer{transaction: noTransaction}
+	p.transactions.aborted = []Aborted{{50, 0, 1, 2}}
 	good := table.View().Encode()
 	counts := map[string]int{
 		"partitions": 1,
-		"epochs":     5 + minPartition - 8,
-		"producers":  len(good) - (8 + 2 + 4 + 4 + 8 + 1 + 24) - 4,
+		"epochs":     5 + minPartition - 12,
+		"producers":  len(good) - 4 - (8 + 2 + 4 + 4 + 8 + 8 + 1 + 24) - 4 - 4 - abortedSize - 4 - (8 + 2 + 4 + 4 + 8 + 8 + 1),
+		"aborted":    len(good) - abortedSize - 4,
 	}
 	for what, at := range counts {
-		if n := binary.BigEndian.Uint32(good[at:]); n != 1 {
+		if n := binary.BigEndian.Uint32(good[at:]); n != 1 && what != "producers" || n > 2 {
 			t.Fatalf("the count of %s is not at %d: %d", what, at, n)
 		}
 		for _, n := range []uint32{1<<31 - 1, 1<<32 - 1, 1 << 31, 1 << 20} {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strings"
 
 	"github.com/splashdam/splashdam/internal/vfs"
 )
@@ -48,11 +47,10 @@ func notADataDir(fsys vfs.FS, dir string) error {
 	return e
 }
 
-// segmentFiles lists what dump was asked for: one file; the segments of a shard;
-// those of all shards of a data directory.
-func segmentFiles(fsys vfs.FS, name string) ([]string, error) {
-	entries, err := fsys.List(name)
-	if err != nil {
+// dumpFiles lists what dump was asked for: one file; the files of a shard; those of
+// all shards of a data directory.
+func dumpFiles(fsys vfs.FS, name string) ([]string, error) {
+	if _, err := fsys.List(name); err != nil {
 		// Not a directory, or not there: opening it says which.
 		f, openErr := fsys.Open(name)
 		if errors.Is(openErr, vfs.ErrNotExist) {
@@ -63,7 +61,7 @@ func segmentFiles(fsys vfs.FS, name string) ([]string, error) {
 		}
 		return []string{name}, f.Close()
 	}
-	var dirs []string
+	dirs := []string{name}
 	if there, err := fsys.Exists(path.Join(name, shardsName)); err != nil {
 		return nil, err
 	} else if there {
@@ -72,26 +70,30 @@ func segmentFiles(fsys vfs.FS, name string) ([]string, error) {
 		}
 	}
 	var all []string
-	for _, n := range entries {
-		if strings.HasSuffix(n, segmentSuffix) {
-			all = append(all, path.Join(name, n))
-		}
-	}
 	for _, dir := range dirs {
 		names, err := fsys.List(dir)
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range names {
-			if strings.HasSuffix(n, segmentSuffix) {
+			if logFile(n) {
 				all = append(all, path.Join(dir, n))
 			}
 		}
 	}
 	if len(all) == 0 {
-		return nil, &problem{what: fmt.Sprintf("there is no segment (*%s) in %s", segmentSuffix, name)}
+		return nil, &problem{what: "there is no file of a shard in " + name, next: []string{"give a data directory, a shard in it, or a file"}}
 	}
 	return all, nil
+}
+
+// logFile reports whether a file belongs to the log of a shard, by its name.
+func logFile(name string) bool {
+	switch path.Ext(name) {
+	case segmentSuffix, ".idx", ".snap":
+		return true
+	}
+	return name == "manifest" || name == "hardstate" || name == "scrub"
 }
 
 // lockIdle takes the lock of a data directory, so that no node starts on it. A

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,18 +39,28 @@ type dumpedPart struct {
 	Error        string `json:"error,omitempty"`
 }
 
+// dumpedItem is a part of a file that is not a segment, as JSON.
+type dumpedItem struct {
+	File   string         `json:"file"`
+	At     int64          `json:"at"`
+	Kind   string         `json:"kind"`
+	Error  string         `json:"error,omitempty"` // then there are no fields
+	Fields map[string]any `json:"fields,omitempty"`
+}
+
 func (p *program) dumpCommand() *cobra.Command {
 	var asJSON bool
 	var format string
 	cmd := &cobra.Command{
 		Use:   "dump FILE|DIR",
-		Short: "Print the frames of a segment file, a shard or a data directory",
-		Long: `Print the frames of segments as they lie on the disk, a line each, and the parts of each
-below it. It reads only, and may be used on the directory of a node that runs. Bytes
-that are no frame are shown as what they are; then the exit code is 1.
+		Short: "Print what is in a file of a shard, a shard or a data directory",
+		Long: `Print what lies on the disk: the records of manifests, the slots of hard states, the
+sections of snapshots, the rows of segment indexes, and the frames of segments with
+their parts. It reads only, and may be used on the directory of a node that runs. Bytes
+that are none of it are shown as what they are; then the exit code is 1.
 
-With -o json each frame is one JSON object on a line.`,
-		Example: `  splashdam dump ./splashdam-data/shards/0001
+With -o json each of them is one JSON object on a line.`,
+		Example: `  splashdam dump ./splashdam-data/shards/0001/manifest
   splashdam dump -o json ./splashdam-data | jq 'select(.error)'`,
 		Args: cobra.ExactArgs(1),
 	}
@@ -66,17 +77,43 @@ With -o json each frame is one JSON object on a line.`,
 }
 
 func (p *program) dump(fsys vfs.FS, name string, asJSON bool) error {
-	files, err := segmentFiles(fsys, name)
+	files, err := dumpFiles(fsys, name)
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriterSize(p.stdout, 64<<10)
 	unwell := 0
-	var line []byte
+	var failed []error
 	for _, file := range files {
 		if !asJSON {
 			fmt.Fprintf(out, "%s\n", file)
 		}
+		n, err := dumpFile(fsys, file, asJSON, out)
+		unwell += n
+		if err != nil {
+			failed = append(failed, &problem{what: file, cause: err})
+		}
+	}
+	if err := errors.Join(append(failed, out.Flush())...); err != nil {
+		return err
+	}
+	if unwell > 0 {
+		return &problem{
+			what: fmt.Sprintf("%s of bytes are not what they should be", count(unwell, "run")),
+			next: []string{"behind the last frame it is a torn tail, which the next start cuts", "elsewhere it is damage:  splashdam verify says what to do"},
+		}
+	}
+	return nil
+}
+
+// dumpFile prints one file and returns how often it was damaged.
+func dumpFile(fsys vfs.FS, file string, asJSON bool, out io.Writer) (unwell int, err error) {
+	kind, err := commitlog.KindOf(fsys, file)
+	if err != nil {
+		return 0, err
+	}
+	var line []byte
+	if kind == commitlog.SegmentFile {
 		err := commitlog.Dump(fsys, file, func(f commitlog.FrameInfo) error {
 			if f.Err != nil {
 				unwell++
@@ -88,20 +125,33 @@ func (p *program) dump(fsys vfs.FS, name string, asJSON bool) error {
 			_, err = out.Write(line)
 			return err
 		})
-		if err != nil {
-			return errors.Join(&problem{what: file, cause: err}, out.Flush())
-		}
+		return unwell, err
 	}
-	if err := out.Flush(); err != nil {
+	err = commitlog.DumpItems(fsys, file, kind, func(i commitlog.Item) error {
+		if i.Err != nil {
+			unwell++
+		}
+		if !asJSON {
+			_, err := fmt.Fprintf(out, "%v\n", i)
+			return err
+		}
+		d := dumpedItem{File: file, At: i.At, Kind: i.Kind}
+		if i.Err != nil {
+			d.Error = i.Err.Error()
+		} else {
+			d.Fields = make(map[string]any)
+			for _, f := range i.Fields {
+				d.Fields[f.Name] = f.Value
+			}
+		}
+		var err error
+		if line, err = appendJSON(line[:0], d); err != nil {
+			return err
+		}
+		_, err = out.Write(line)
 		return err
-	}
-	if unwell > 0 {
-		return &problem{
-			what: fmt.Sprintf("%s of bytes are no frames", count(unwell, "run")),
-			next: []string{"behind the last frame it is a torn tail, which the next start cuts", "elsewhere it is damage:  splashdam verify says what to do"},
-		}
-	}
-	return nil
+	})
+	return unwell, err
 }
 
 func appendFrame(b []byte, file string, f commitlog.FrameInfo, asJSON bool) ([]byte, error) {
