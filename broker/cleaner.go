@@ -2,10 +2,12 @@ package broker
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/commitlog"
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -23,12 +25,15 @@ type cleanedShard struct {
 	sizes    retention
 	retained time.Time
 	seen     standing
+	seenAt   time.Time
 }
 
-// standing is all that decides what can be cleaned: if it is as it was the last time,
-// there is nothing to do.
+// standing is all that decides what can be cleaned, but for the time, by which delete
+// markers go and compaction becomes due: if it is as it was the last time, and that is not
+// long ago, there is nothing to do.
 type standing struct {
 	deaths   uint64
+	metadata uint64
 	snapshot record.Index
 	segments int
 	urgent   bool
@@ -79,15 +84,21 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 	if st.failed != nil {
 		return nil // fenced: nothing is written any more
 	}
-	now := standing{deaths: s.deaths.Load(), segments: len(s.log.Segments()), urgent: st.low || st.full}
+	now := standing{deaths: s.deaths.Load(), metadata: c.b.view().Version(), segments: len(s.log.Segments()), urgent: st.low || st.full}
 	if snap := s.log.Snapshot(); snap != nil {
 		now.snapshot = snap.Index
 	}
-	if k.seen == now {
+	if k.seen == now && time.Since(k.seenAt).Milliseconds() < s.cfg.Settings.RetentionCheckMs {
 		return nil
 	}
-	done, err := s.log.Clean(judge{s}, commitlog.CleanOptions{
+	clock, err := s.leaderTime(ctx)
+	if err != nil {
+		return err
+	}
+	done, err := s.log.Clean(c.judge(s), commitlog.CleanOptions{
 		SegmentSize: s.cfg.Settings.SegmentBytes,
+		KeyMapBytes: s.cfg.Settings.CleanerKeyMapBytes,
+		Now:         clock,
 		Pace:        func(n int) error { return c.pace.wait(ctx, n) },
 		Urgent:      now.urgent,
 	})
@@ -98,10 +109,10 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 	if now.urgent {
 		enough = min(enough, urgentWaste)
 	}
-	roll := done.OpenWaste >= enough && 2*done.OpenWaste >= s.log.OpenSegmentSize()
-	snapshot := done.SealedWaste >= enough
+	roll := done.OpenOverdue || done.OpenWaste >= enough && 2*done.OpenWaste >= s.log.OpenSegmentSize()
+	snapshot := done.SealedOverdue || done.SealedWaste >= enough
 	if !roll && !snapshot && done.Removed+done.Rewritten == 0 {
-		k.seen = now
+		k.seen, k.seenAt = now, time.Now()
 		return nil
 	}
 	return s.host.Call(ctx, func() { s.tidy(roll, snapshot) })
@@ -143,7 +154,31 @@ func (s *Shard) follow(e record.Entry) {
 }
 
 // judge says what of a shard's log is of use, by what was applied.
-type judge struct{ *Shard }
+type judge struct {
+	*Shard
+	compacted map[record.PartitionID]cluster.TopicSettings
+}
+
+// judge reads which partitions are compacted now.
+func (c *cleaner) judge(s *Shard) judge {
+	j := judge{s, make(map[record.PartitionID]cluster.TopicSettings)}
+	for _, t := range c.b.view().Topics() {
+		set := c.b.cfg.Settings.Topic(t)
+		if !set.Compacted {
+			continue
+		}
+		for _, p := range t.Partitions {
+			if p.Shard == s.id {
+				j.compacted[p.ID] = set
+			}
+		}
+	}
+	return j
+}
+
+func (j judge) Compacted() []record.PartitionID {
+	return slices.Sorted(maps.Keys(j.compacted))
+}
 
 func (j judge) Judge(p record.PartitionID) commitlog.Verdict {
 	j.mu.RLock()
@@ -160,7 +195,14 @@ func (j judge) Judge(p record.PartitionID) commitlog.Verdict {
 	case !open:
 		return commitlog.Verdict{Start: math.MaxInt64, Closed: true}
 	}
-	return commitlog.Verdict{Start: bounds.LogStart}
+	v := commitlog.Verdict{Start: bounds.LogStart}
+	if set, ok := j.compacted[p]; ok {
+		v.Compaction = &commitlog.Compaction{
+			MinDirtyRatio: set.MinCleanableDirtyRatio, MinLag: set.MinCompactionLagMs, MaxLag: set.MaxCompactionLagMs,
+			DeleteRetention: set.DeleteRetentionMs, Stable: bounds.LastStable,
+		}
+	}
+	return v
 }
 
 // pace spreads bytes over time.

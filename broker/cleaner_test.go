@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/splashdam/splashdam/broker/record"
@@ -320,5 +322,94 @@ func TestThePaceIsKept(t *testing.T) {
 		if err := p.wait(ctx, 1); !errors.Is(err, context.Canceled) {
 			t.Errorf("canceled: %v", err)
 		}
+	})
+}
+
+// keyed is a batch of records with keys; a value "" is none.
+func keyed(pairs ...string) record.Batch {
+	var records []record.Record
+	for i := 0; i+1 < len(pairs); i += 2 {
+		r := record.Record{Key: []byte(pairs[i])}
+		if pairs[i+1] != "" {
+			r.Value = []byte(pairs[i+1])
+		}
+		records = append(records, r)
+	}
+	return record.Build(record.BuildOptions{
+		Codec: record.Snappy, BaseTimestamp: time.Now().UnixMilli(), ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1,
+	}, records)
+}
+
+func TestACompactedTopicEndsWithOneRecordForEachKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		mem := vfs.NewMem()
+		n := run(t, tidyNode(t, mem, map[string]string{"log.cleaner.delete.retention.ms": "60000"}))
+		ask := n.asker(t)
+		must(t, ask.createTopic(ctx, orders, 1, "cleanup.policy", "compact", "max.compaction.lag.ms", "30000"))
+		must(t, ask.createTopic(ctx, "others", 1))
+		ask.fill(t, "others", 0, 20)
+		newest := map[string]string{}
+		for i := range 300 {
+			a, b := fmt.Sprint("key", i%7), fmt.Sprint("key", i%13)
+			value := fmt.Sprint(i, strings.Repeat("v", 500))
+			if _, err := ask.produce(ctx, orders, 0, keyed(a, value, b, value)); err != nil {
+				t.Fatal(err)
+			}
+			newest[a], newest[b] = value, value
+		}
+		if _, err := ask.produce(ctx, orders, 0, keyed("key3", "", "key4", "")); err != nil {
+			t.Fatal(err)
+		}
+		delete(newest, "key3")
+		delete(newest, "key4")
+		check := func(when string, records int) {
+			t.Helper()
+			reader := n.client(t, kgo.ConsumeTopics(orders), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+			defer reader.Close()
+			got, offset, count := map[string]string{}, int64(-1), 0
+			for offset < 601 {
+				fetched := reader.PollFetches(ctx)
+				must(t, fetched.Err())
+				fetched.EachRecord(func(r *kgo.Record) {
+					if got[string(r.Key)] = string(r.Value); r.Value == nil {
+						delete(got, string(r.Key))
+					}
+					offset, count = r.Offset, count+1
+				})
+				if count == records {
+					break
+				}
+			}
+			if !maps.Equal(got, newest) || count != records {
+				t.Errorf("%s: %d records of %d keys, want %d of %d", when, count, len(got), records, len(newest))
+			}
+		}
+		time.Sleep(40 * time.Second)
+		// By max.compaction.lag.ms, though the segment is not full. The rest follows.
+		check("after the lag", 13)
+		time.Sleep(time.Hour)
+		check("after an hour", 11)
+		if got, err := ask.fetch(t, orders, 0, 600); err != nil || record.Batch(got).NextOffset() != 602 {
+			t.Errorf("a reader does not come to the end: %d bytes, %v", len(got), err)
+		}
+		if size := n.size(); size > 120_000 {
+			t.Errorf("%d bytes, of which 80 KB are another topic's", size)
+		}
+		if earliest, latest := ask.bounds(t, orders, 0); earliest != 0 || latest != 602 {
+			t.Errorf("[%d, %d)", earliest, latest)
+		}
+		n.shut(t)
+		n = run(t, tidyNode(t, mem.CrashClean(), nil))
+		check("after a start", 11)
+		ask = n.asker(t)
+		if offset, err := ask.produce(ctx, orders, 0, keyed("key0", "new")); err != nil || offset != 602 {
+			t.Errorf("one more is at %d: %v", offset, err)
+		}
+		values, err := ask.read(ctx, "others", 0)
+		if err != nil || len(values) != 20 {
+			t.Errorf("of the other topic %d are left: %v", len(values), err)
+		}
+		n.shut(t)
 	})
 }

@@ -48,7 +48,6 @@ const (
 	noEffectSharedLog = " Accepted for compatibility; changes nothing: all partitions of a shard share one log, whose files have no settings per topic."
 	noEffectRaft      = " Accepted for compatibility; changes nothing: replication is by Raft, which acknowledges a write once a majority has it and elects only who has it all."
 	noEffectFlush     = " Accepted for compatibility; changes nothing: the broker setting flush decides, for all topics alike."
-	notYetCompaction  = " Stored and shown; compaction is not carried out yet."
 	notYetTransaction = " Stored and shown; Kafka transactions are not carried out yet."
 )
 
@@ -93,7 +92,7 @@ type TopicSettings struct {
 var topicSettings = []topicSetting{
 	{
 		Setting: some(cleanupPolicy, policyDelete, []string{policyCompact, policyDelete},
-			"What becomes of old messages: delete removes them by retention.ms and retention.bytes, compact keeps the newest of each key, an empty list keeps all. With compact every message needs a key."+notYetCompaction),
+			"What becomes of old messages: delete removes them by retention.ms and retention.bytes, compact keeps the newest of each key, an empty list keeps all. With compact every message needs a key."),
 		from: from("log.cleanup.policy"),
 		bind: func(t *TopicSettings, v string) {
 			words := splitList(v)
@@ -107,7 +106,7 @@ var topicSettings = []topicSetting{
 	},
 	{
 		Setting: long("delete.retention.ms", dayMs, 0, math.MaxInt64,
-			"How long the delete marker of a key stays in a compacted topic, in ms."+notYetCompaction),
+			"How long the delete marker of a key stays in a compacted topic, in ms."),
 		from: from("log.cleaner.delete.retention.ms"),
 		bind: func(t *TopicSettings, v string) { t.DeleteRetentionMs = toInt64(v) },
 	},
@@ -129,7 +128,7 @@ var topicSettings = []topicSetting{
 	},
 	{
 		Setting: long(maxCompactionLagMs, math.MaxInt64, 1, math.MaxInt64,
-			"How long a message may stay uncompacted, in ms."+notYetCompaction),
+			"How long a message may stay uncompacted, in ms."),
 		from: from(cleanerMaxLagMs),
 		bind: func(t *TopicSettings, v string) { t.MaxCompactionLagMs = toInt64(v) },
 	},
@@ -167,13 +166,13 @@ var topicSettings = []topicSetting{
 	},
 	{
 		Setting: ratio("min.cleanable.dirty.ratio", "0.5",
-			"How much of a compacted topic must be uncompacted before it is compacted again."+notYetCompaction),
+			"How much of a compacted topic must be uncompacted before it is compacted again."),
 		from: from("log.cleaner.min.cleanable.ratio"),
 		bind: func(t *TopicSettings, v string) { t.MinCleanableDirtyRatio = toFloat(v) },
 	},
 	{
 		Setting: long(minCompactionLagMs, 0, 0, math.MaxInt64,
-			"How long a message stays uncompacted at least, in ms."+notYetCompaction),
+			"How long a message stays uncompacted at least, in ms."),
 		from: from(cleanerMinLagMs),
 		bind: func(t *TopicSettings, v string) { t.MinCompactionLagMs = toInt64(v) },
 	},

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 
 	"github.com/splashdam/splashdam/broker/record"
@@ -12,6 +13,11 @@ import (
 type CleanOptions struct {
 	// SegmentSize is what segments that are merged may come to together, in bytes.
 	SegmentSize int64
+	// KeyMapBytes is the memory for the keys of partitions that are compacted, in
+	// bytes. If they do not fit there are several passes.
+	KeyMapBytes int
+	// Now is the time by which compaction goes, ms.
+	Now int64
 	// Pace is told of bytes that are about to be read or written and returns when
 	// it is their turn. An error ends the cleaning, and Clean returns it.
 	Pace func(bytes int) error
@@ -25,8 +31,12 @@ type Cleaned struct {
 	Rewritten int   // segments that were replaced by shorter ones
 	Freed     int64 // bytes of segment files
 	// SealedWaste are the dead bytes of full segments that the older snapshot does
-	// not cover yet, OpenWaste those of the segment that is appended to.
+	// not cover yet, OpenWaste those of the segment that is appended to. What is to be
+	// compacted is counted too: how much of it will go nobody knows yet.
 	SealedWaste, OpenWaste int64
+	// SealedOverdue and OpenOverdue are that there is something to be compacted that
+	// is older than its MaxLag.
+	SealedOverdue, OpenOverdue bool
 }
 
 const (
@@ -52,14 +62,22 @@ func (l *Log) Clean(j Judge, o CleanOptions) (Cleaned, error) {
 	if err := l.writable(); err != nil {
 		return Cleaned{}, err
 	}
-	installed := l.manifest.installedIndex()
+	c := cleaning{Log: l, judge: j, installed: l.manifest.installedIndex(), CleanOptions: o}
+	err := c.pinned(c.run)
+	if err == nil || isCorrupt(err) || errors.Is(err, errNoGain) {
+		err = errors.Join(err, c.compact(), c.pinned(c.waste))
+	}
+	return c.Cleaned, err
+}
+
+// pinned calls do with the segments of this moment.
+func (l *Log) pinned(do func(*segmentSet) error) error {
 	set, err := l.pin()
 	if err != nil {
-		return Cleaned{}, err
+		return err
 	}
 	defer set.release()
-	c := cleaning{Log: l, judge: j, installed: installed, CleanOptions: o}
-	return c.Cleaned, errors.Join(c.run(set), c.waste(set))
+	return do(set)
 }
 
 // cleaning is one call of Clean.
@@ -68,6 +86,8 @@ type cleaning struct {
 	CleanOptions
 	Cleaned
 	judge Judge
+	// filters are those of the compaction that is going on.
+	filters map[record.PartitionID]*compacting
 	// installed is the last installation when the segments were looked at.
 	installed record.Index
 }
@@ -166,50 +186,72 @@ func (c *cleaning) liveBytes(s *segment) (int64, error) {
 func (c *cleaning) waste(set *segmentSet) error {
 	old := len(c.cleanable(set))
 	for i, s := range set.list[old:] {
-		var live int64
+		var t tally
 		var err error
 		if s.index.Load() != nil {
-			live, err = c.liveBytes(s)
+			err = c.tallySealed(s, &t)
 		} else {
-			live = c.liveInMemory(s)
+			c.tallyInMemory(s, &t)
 		}
 		if err != nil {
 			return err
 		}
 		c.mu.RLock()
-		waste := s.size - segmentHeaderSize - live
+		waste := s.size - segmentHeaderSize - t.live
 		c.mu.RUnlock()
 		if old+i == len(set.list)-1 {
-			c.OpenWaste = waste
+			c.OpenWaste, c.OpenOverdue = waste, t.overdue
 		} else {
 			c.SealedWaste += waste
+			c.SealedOverdue = c.SealedOverdue || t.overdue
 		}
 	}
 	return nil
 }
 
-// liveInMemory is liveBytes of a segment that is not sealed. What is not yet committed
-// has not been judged, and counts as dead for a moment.
-func (c *cleaning) liveInMemory(s *segment) int64 {
+// tally is what a segment holds that stays, in bytes, and whether something in it is to
+// be compacted at once.
+type tally struct {
+	live    int64
+	overdue bool
+}
+
+func (t *tally) add(v *Verdict, r row, now int64) {
+	switch k := v.Compaction; {
+	case !v.lives(r):
+	case k == nil || k.MinLag > 0 && r.maxTime > now-k.MinLag:
+		t.live += record.PartHeaderSize + int64(r.size)
+	default:
+		t.overdue = t.overdue || r.maxTime < now-k.MaxLag
+	}
+}
+
+func (c *cleaning) tallySealed(s *segment, t *tally) error {
+	rows := c.living([]*segment{s})
+	for {
+		_, ok, err := rows.next()
+		if err != nil || !ok {
+			return err
+		}
+		t.add(&rows.verdict, rows.row, c.Now)
+	}
+}
+
+// tallyInMemory is about a segment that is not sealed. What is not yet committed has not
+// been judged, and counts as dead for a moment.
+func (c *cleaning) tallyInMemory(s *segment, t *tally) {
 	c.mu.RLock()
 	var rows map[record.PartitionID][]row
 	if s.mem != nil {
-		rows = make(map[record.PartitionID][]row, len(s.mem.rows))
-		for p, r := range s.mem.rows {
-			rows[p] = r
-		}
+		rows = maps.Clone(s.mem.rows)
 	}
 	c.mu.RUnlock()
-	var live int64
 	for p, list := range rows {
 		v := c.judge.Judge(p)
 		for _, r := range list {
-			if v.lives(r) {
-				live += record.PartHeaderSize + int64(r.size)
-			}
+			t.add(&v, r, c.Now)
 		}
 	}
-	return live
 }
 
 // groups chooses neighbours that are to become one segment: those that are mostly

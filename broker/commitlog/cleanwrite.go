@@ -69,8 +69,7 @@ func (c *cleaning) write(m segmentMeta, old []surveyed) (_ *segment, err error) 
 	for _, s := range old {
 		segments = append(segments, s.segment)
 	}
-	last := segments[len(segments)-1]
-	w := &segmentWriter{file: f, pace: c.Pace, meta: m, room: int64(last.base-m.base) + last.size}
+	w := &segmentWriter{file: f, pace: c.Pace, meta: m, room: int64(c.behind(m.last) - m.base)}
 	err = replaceFile(c.fs, c.dir, indexName(m.name()), func(index vfs.File) error {
 		w.index = newIndexWriter(index)
 		if err := c.copyLiving(w, segments); err != nil {
@@ -88,6 +87,14 @@ func (c *cleaning) write(m segmentMeta, old []surveyed) (_ *segment, err error) 
 	s := &segment{segmentMeta: w.meta, file: f}
 	s.index.Store(x)
 	return s, nil
+}
+
+// behind is the base address of the segment behind a sealed one.
+func (l *Log) behind(last record.Index) Address {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	i := slices.IndexFunc(l.set.list, func(s *segment) bool { return s.first > last })
+	return l.set.list[i].base
 }
 
 // copyLiving writes the living batches by partition and offset, so that reading a
@@ -113,7 +120,16 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 			s.damaged.Store(s.damaged.Load() || errors.As(err, &corrupt))
 			return err
 		}
-		if err := w.add(rows.partition, buf); err != nil {
+		b := record.Batch(buf)
+		if f := c.filters[rows.partition]; f != nil {
+			if b, err = f.filter(b); err != nil {
+				return err
+			}
+		}
+		if b == nil {
+			continue
+		}
+		if err := w.add(rows.partition, b); err != nil {
 			return err
 		}
 	}

@@ -103,7 +103,7 @@ func describe(f frame, base Address) FrameInfo {
 		part := PartInfo{Kind: p.Kind, Partition: p.Partition, Size: len(p.Bytes)}
 		if p.Kind == record.KindBatch {
 			b := record.Batch(p.Bytes)
-			if part.Err = b.Validate(); len(b) >= record.BatchHeaderSize {
+			if part.Err = b.ValidateStored(); len(b) >= record.BatchHeaderSize {
 				part.BaseOffset, part.Records, part.MaxTimestamp = b.BaseOffset(), b.Records(), b.MaxTimestamp()
 			}
 		}

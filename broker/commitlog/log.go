@@ -41,6 +41,11 @@ type Log struct {
 
 	room room
 
+	// The cleaner's: how far each compacted partition is, as it was found out behind
+	// the last installation.
+	compacted   map[record.PartitionID]compactedTo
+	compactedIn record.Index
+
 	coldDistance Address
 	cold         *coldReads
 

@@ -62,6 +62,8 @@ func (j starts) Judge(p record.PartitionID) Verdict {
 	return Verdict{Start: j[p], Closed: j[p] < 0}
 }
 
+func (j starts) Compacted() []record.PartitionID { return nil }
+
 func (j starts) lives(p record.PartitionID, b record.Batch) bool {
 	v := j.Judge(p)
 	return v.lives(rowOf(b, 0))

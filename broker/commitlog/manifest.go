@@ -164,7 +164,10 @@ func (l *layout) apply(c change) error {
 		if err != nil {
 			return fmt.Errorf("replacing: %w", err)
 		}
-		old, end := l.segments[from], l.segments[to-1].base+Address(l.segments[to-1].size)
+		if to == len(l.segments) {
+			return damagef("replacing the segments up to %d, which are the last", c.last)
+		}
+		old, end := l.segments[from], l.segments[to].base
 		if c.generation != old.generation || c.edition <= old.edition || c.size < segmentHeaderSize || Address(c.size) > end-old.base {
 			return damagef("segment %d to %d of generation %d, edition %d, %d bytes replaces generation %d, edition %d, %d bytes",
 				c.first, c.last, c.generation, c.edition, c.size, old.generation, old.edition, end-old.base)

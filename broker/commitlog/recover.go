@@ -29,7 +29,10 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	if o.IndexCache > 0 {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
-	l := &Log{fs: fsys, dir: dir, cache: newBlockCache(blocks), shipments: make(map[*Shipment]struct{}), cold: newColdReads()}
+	l := &Log{
+		fs: fsys, dir: dir, cache: newBlockCache(blocks), cold: newColdReads(),
+		compacted: make(map[record.PartitionID]compactedTo), shipments: make(map[*Shipment]struct{}),
+	}
 	l.coldDistance = cmp.Or(o.coldDistance, coldDistance)
 	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
 	l.damage.told = o.Damaged

@@ -13,6 +13,8 @@ import (
 // was given, so that no power loss can take back what an answer rested on.
 type Judge interface {
 	Judge(p record.PartitionID) Verdict
+	// Compacted lists the partitions whose verdict has a Compaction.
+	Compacted() []record.PartitionID
 }
 
 // Verdict says what lives of one partition.
@@ -24,6 +26,8 @@ type Verdict struct {
 	Holds func(base int64) bool
 	// Closed says that the partition is no more, and all of it is dead.
 	Closed bool
+	// Compaction, if not nil, is how the partition is compacted.
+	Compaction *Compaction
 }
 
 // lives reports whether a batch is of use; compaction aside.

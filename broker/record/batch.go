@@ -15,7 +15,8 @@ import (
 //	12  i32  partition leader epoch  patched by the leader
 //	16  i8   magic, 2
 //	17  u32  CRC-32C                 over all that follows
-//	21  i16  attributes              codec 0..2, timestamp type 3, transactional 4, control 5
+//	21  i16  attributes              codec 0..2, timestamp type 3, transactional 4, control 5,
+//	                                 base timestamp is the delete horizon 6
 //	23  i32  last offset delta
 //	27  i64  base timestamp
 //	35  i64  max timestamp
@@ -50,6 +51,7 @@ const (
 	attrLogAppendTime = 1 << 3
 	attrTransactional = 1 << 4
 	attrControl       = 1 << 5
+	attrDeleteHorizon = 1 << 6
 )
 
 func (b Batch) BaseOffset() int64      { return int64(binary.BigEndian.Uint64(b)) }
@@ -88,6 +90,16 @@ func AddSequence(seq, n int32) int32 {
 // CRC, codec and counts. It errors with ErrMagic or ErrBatch; with ErrContent where
 // the CRC is right and codec or counts are not.
 func (b Batch) Validate() error {
+	if err := b.validateBytes(); err != nil {
+		return err
+	}
+	if n := b.Records(); n <= 0 || b.LastOffsetDelta() != n-1 {
+		return fmt.Errorf("%w: %d records with last offset delta %d", ErrContent, b.Records(), b.LastOffsetDelta())
+	}
+	return b.validateCodec()
+}
+
+func (b Batch) validateBytes() error {
 	if len(b) < BatchHeaderSize {
 		return fmt.Errorf("%w: %d bytes are fewer than a header of %d", ErrBatch, len(b), BatchHeaderSize)
 	}
@@ -100,9 +112,10 @@ func (b Batch) Validate() error {
 	if sum := b.computedCRC(); sum != b.CRC() {
 		return fmt.Errorf("%w: CRC %08x, computed %08x", ErrBatch, b.CRC(), sum)
 	}
-	if n := b.Records(); n <= 0 || b.LastOffsetDelta() != n-1 {
-		return fmt.Errorf("%w: %d records with last offset delta %d", ErrContent, b.Records(), b.LastOffsetDelta())
-	}
+	return nil
+}
+
+func (b Batch) validateCodec() error {
 	if b.Codec() > Zstd {
 		return fmt.Errorf("%w: unknown compression codec %d", ErrContent, b.Codec())
 	}

@@ -1,0 +1,339 @@
+package commitlog
+
+import (
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// compactedTo is what the cleaner remembers of a compacted partition, as long as the
+// log is open. After a start it finds out anew, by one pass over the partition.
+type compactedTo struct {
+	end     int64 // up to here there is one record for each key
+	horizon int64 // ms; from then on there are delete markers to be taken away
+}
+
+// compact does what the partitions that are due need, in as many passes as the keys take
+// memory.
+func (c *cleaning) compact() error {
+	if c.compactedIn != c.installed {
+		clear(c.compacted) // other segments came with a shipment
+		c.compactedIn = c.installed
+	}
+	due, err := c.due()
+	if err != nil {
+		return err
+	}
+	for len(due) > 0 {
+		done, err := c.pass(due)
+		if err != nil {
+			return err
+		}
+		for _, p := range done {
+			c.compacted[p.partition] = compactedTo{p.end, p.horizon}
+		}
+		// The last one may not be through, for want of room for its keys.
+		n := len(done)
+		if end := done[n-1].end; end < due[n-1].end {
+			n--
+			due[n].from = end
+		}
+		due = due[n:]
+	}
+	return nil
+}
+
+// duePartition is one that is to be compacted, from where it is clean to where it may be.
+type duePartition struct {
+	partition record.PartitionID
+	Compaction
+	start, from, end int64
+	records          int64 // between from and end, at most
+	transactional    bool
+}
+
+// due finds the partitions that are to be compacted.
+func (c *cleaning) due() (list []duePartition, err error) {
+	partitions := c.judge.Compacted()
+	for p := range c.compacted {
+		if !slices.Contains(partitions, p) {
+			delete(c.compacted, p)
+		}
+	}
+	err = c.pinned(func(set *segmentSet) error {
+		segments := c.cleanable(set)
+		for _, p := range partitions {
+			v := c.judge.Judge(p)
+			if v.Compaction == nil || v.Closed {
+				continue
+			}
+			d, ok, err := c.isDue(set, segments, p, v)
+			if err != nil {
+				return err
+			}
+			if ok {
+				list = append(list, d)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+func (c *cleaning) isDue(set *segmentSet, segments []*segment, p record.PartitionID, v Verdict) (duePartition, bool, error) {
+	known, seen := c.compacted[p]
+	if !seen {
+		known.horizon = math.MaxInt64
+	}
+	d := duePartition{partition: p, Compaction: *v.Compaction, start: v.Start, from: max(v.Start, known.end)}
+	d.end = d.from
+	var clean, dirty, oldest int64
+	err := walkIn(set, segments, p, v.Start, func(r row) bool {
+		if r.next() > d.Stable || d.MinLag > 0 && r.maxTime > c.Now-d.MinLag {
+			return false
+		}
+		d.transactional = d.transactional || record.OfTransaction(r.attrs)
+		if r.base < d.from {
+			clean += int64(r.size)
+			return true
+		}
+		if dirty == 0 {
+			oldest = r.maxTime
+		}
+		dirty += int64(r.size)
+		d.records += int64(r.count)
+		d.end = r.next()
+		return true
+	})
+	due := dirty > 0 && (float64(dirty) > d.MinDirtyRatio*float64(clean+dirty) || oldest < c.Now-d.MaxLag)
+	return d, due || clean > 0 && c.Now >= known.horizon, err
+}
+
+// walkIn calls do with the rows of a partition in some of the oldest segments, from
+// an offset on, until it returns false.
+func walkIn(set *segmentSet, segments []*segment, p record.PartitionID, from int64, do func(row) bool) error {
+	v := view{set: set, partition: p, sealed: segments}
+	return v.walk(from, do)
+}
+
+// pass compacts as many of the due partitions as have room in one map of keys. It
+// returns how far it came with each.
+func (c *cleaning) pass(due []duePartition) ([]*compacting, error) {
+	var records int64
+	for _, d := range due {
+		records += d.records
+	}
+	keys := newKeyMap(records, c.KeyMapBytes)
+	var parts []*compacting
+	err := c.pinned(func(set *segmentSet) error {
+		segments := c.cleanable(set)
+		for i := range due {
+			d := &due[i]
+			p := &compacting{Compaction: d.Compaction, partition: d.partition, keys: keys, end: d.end, now: c.Now, horizon: math.MaxInt64}
+			if d.transactional {
+				if err := c.readTransactions(set, segments, d, p); err != nil {
+					return err
+				}
+				d.end = p.end // no further in a next pass either
+			}
+			whole, err := c.readKeys(set, segments, d, p, len(parts) == 0)
+			if err != nil {
+				return err
+			}
+			if p.end > d.from || whole {
+				parts = append(parts, p)
+			}
+			if !whole {
+				return nil
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = c.rewriteCompacted(parts)
+	}
+	return parts, err
+}
+
+// readTransactions reads what the markers say up to p.end, and moves that in front of the
+// first transaction of which it is not known how it ended.
+func (c *cleaning) readTransactions(set *segmentSet, segments []*segment, d *duePartition, p *compacting) error {
+	p.txns = newTransactions()
+	var failed error
+	var buf []byte
+	err := walkIn(set, segments, d.partition, d.start, func(r row) bool {
+		if r.next() > p.end {
+			return false
+		}
+		if !record.OfTransaction(r.attrs) {
+			return true
+		}
+		var more bool
+		if buf, failed = c.load(set, r, buf); failed == nil {
+			more, failed = p.txns.add(buf)
+		}
+		if !more {
+			p.end = min(p.end, r.base)
+		}
+		return more
+	})
+	if isCorrupt(failed) {
+		failed = nil // it ends in front of that batch
+	}
+	p.end = min(p.end, p.txns.end())
+	return errors.Join(err, failed)
+}
+
+// readKeys puts the keys of the records between d.from and p.end into the map. If it is
+// full before, it reports false and moves p.end to where it came; first is that the map was
+// empty: then it comes behind one batch at least, of whose keys those count that fit.
+func (c *cleaning) readKeys(set *segmentSet, segments []*segment, d *duePartition, p *compacting, first bool) (whole bool, err error) {
+	whole = true
+	var failed error
+	var buf []byte
+	err = walkIn(set, segments, d.partition, d.from, func(r row) bool {
+		if r.next() > p.end {
+			return false
+		}
+		if buf, failed = c.load(set, r, buf); failed != nil {
+			if isCorrupt(failed) {
+				failed = nil // nobody can read it any more: its keys have no say
+				return true
+			}
+			return false
+		}
+		b := record.Batch(buf)
+		if b.IsControl() || b.IsTransactional() && p.txns.aborted(b.ProducerID(), r.base) {
+			return true
+		}
+		// One that cannot be looked into stays as it is, and its keys have no say.
+		_ = b.Iterate(maxInflated, func(rec record.Record) bool {
+			whole = rec.Key == nil || p.keys.put(d.partition, rec.Key, r.base+int64(rec.OffsetDelta))
+			return whole
+		})
+		if !whole {
+			p.end = r.base
+			if first && r.base <= d.from {
+				p.end = r.next()
+			}
+		}
+		return whole
+	})
+	return whole, errors.Join(err, failed)
+}
+
+// load reads a batch into buf, or into a larger one.
+func (c *cleaning) load(set *segmentSet, r row, buf []byte) ([]byte, error) {
+	if err := c.Pace(int(r.size)); err != nil {
+		return buf, err
+	}
+	s := set.holding(r.at)
+	buf = slices.Grow(buf[:0], int(r.size))[:r.size]
+	err := s.readBatch(buf, r)
+	if isCorrupt(err) {
+		s.damaged.Store(true)
+	}
+	return buf, err
+}
+
+func isCorrupt(err error) bool {
+	var corrupt *CorruptionError
+	return errors.As(err, &corrupt)
+}
+
+// rewriteCompacted rewrites the segments in which something changes, neighbours as one,
+// the oldest first: a delete marker must not go before what it hides.
+func (c *cleaning) rewriteCompacted(parts []*compacting) error {
+	c.filters = make(map[record.PartitionID]*compacting, len(parts))
+	for _, p := range parts {
+		c.filters[p.partition] = p
+	}
+	defer func() { c.filters = nil }()
+	return c.pinned(func(set *segmentSet) error {
+		var group []surveyed
+		var live int64
+		flush := func() error {
+			defer func() { group, live = nil, 0 }()
+			if len(group) == 0 {
+				return nil
+			}
+			return c.rewriteFiltered(group, parts)
+		}
+		for _, s := range c.cleanable(set) {
+			changes := false
+			var err error
+			if s.damaged.Load() || s.index.Load().holes > 0 {
+				keepDeletes(parts)
+			} else if changes, err = c.changes(set, s, parts); isCorrupt(err) {
+				keepDeletes(parts)
+				changes, err = false, nil
+			}
+			if err != nil {
+				return err
+			}
+			if !changes || live+s.size > c.SegmentSize {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			if changes {
+				group, live = append(group, surveyed{segment: s, usable: true}), live+s.size
+			}
+		}
+		return flush()
+	})
+}
+
+func keepDeletes(parts []*compacting) {
+	for _, p := range parts {
+		p.keepDeletes = true
+	}
+}
+
+// rewriteFiltered rewrites neighbours. If nothing is gained that way it tries without
+// what makes batches longer.
+func (c *cleaning) rewriteFiltered(group []surveyed, parts []*compacting) error {
+	err := c.rewrite(group)
+	if errors.Is(err, errNoGain) {
+		for _, p := range parts {
+			p.noHorizon = true
+		}
+		err = c.rewrite(group)
+		for _, p := range parts {
+			p.noHorizon = false
+		}
+	}
+	if errors.Is(err, errNoGain) || isCorrupt(err) {
+		keepDeletes(parts)
+		return nil
+	}
+	return err
+}
+
+// changes reports whether the filters change anything in a segment.
+func (c *cleaning) changes(set *segmentSet, s *segment, parts []*compacting) (changes bool, err error) {
+	var buf []byte
+	for _, p := range parts {
+		var failed error
+		err := walkIn(set, []*segment{s}, p.partition, c.judge.Judge(p.partition).Start, func(r row) bool {
+			if r.next() > p.end {
+				return false
+			}
+			var out record.Batch
+			if buf, failed = c.load(set, r, buf); failed == nil {
+				out, failed = p.filter(buf)
+			}
+			changes = failed == nil && !sameBytes(out, buf)
+			return failed == nil && !changes
+		})
+		if err := errors.Join(err, failed); err != nil || changes {
+			return changes, err
+		}
+	}
+	return false, nil
+}
+
+// sameBytes reports whether two slices are one.
+func sameBytes(a, b []byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
