@@ -153,9 +153,9 @@ func (m *Machine) Due() (write func() error, due bool) {
 	}
 }
 
-// Clean deletes what is dead, as the node's cleaner does.
+// Clean deletes what is dead, as the node's cleaner does. No partition is compacted.
 func (m *Machine) Clean() (commitlog.Cleaned, error) {
-	return m.s.log.Clean(judge{m.s}, commitlog.CleanOptions{
+	return m.s.log.Clean(judge{m.s, nil}, commitlog.CleanOptions{
 		SegmentSize: m.s.cfg.Settings.SegmentBytes,
 		Pace:        func(int) error { return nil },
 	})

@@ -179,6 +179,9 @@ type Effects struct {
 	Follow bool
 	// Ship is for Transfers.Ship. TransferEnded is called for each in the end.
 	Ship []Behind
+	// More is that Turn is to be called again: there may be more to propose, while what
+	// is here is already stored and sent.
+	More bool
 	// Installed is the shipments that Install was called with and of which it is known
 	// what became, for Transfers.Installed: nil, or commitlog.ErrStale.
 	Installed []error
@@ -192,25 +195,28 @@ type Behind struct {
 }
 
 // Turn moves Raft on until it waits for the disk, for a peer, for the clock or for
-// work. What is committed is applied meanwhile, and while this replica leads, what
-// waits is proposed. The error is final: this binary cannot go on with the log.
+// work. What is committed is applied meanwhile, and while this replica leads, one entry
+// is proposed of what waits. The error is final: this binary cannot go on with the log.
 func (r *Replica) Turn() (Effects, error) {
 	fx := Effects{Send: r.out, Installed: r.installed}
 	r.out, r.installed = nil, nil
-	for {
+	err := r.ready(&fx)
+	r.received = nil
+	if err != nil {
+		return fx, err
+	}
+	if r.leading && !r.fenced && r.unwritten() < maxUnwritten && !r.staging.full() && r.propose() {
+		fx.More = true
 		if err := r.ready(&fx); err != nil {
 			return fx, err
 		}
-		r.received = nil
-		if r.arrived != nil {
-			r.arrived = nil // Raft has no use for it
-			fx.Installed = append(fx.Installed, commitlog.ErrStale)
-		}
-		fx.Follow, r.lost = fx.Follow || r.lost, false
-		if !r.leading || r.fenced || r.unwritten() >= maxUnwritten || r.staging.full() || !r.propose() {
-			return fx, nil
-		}
 	}
+	if r.arrived != nil {
+		r.arrived = nil // Raft has no use for it
+		fx.Installed = append(fx.Installed, commitlog.ErrStale)
+	}
+	fx.Follow, r.lost = r.lost, false
+	return fx, nil
 }
 
 // propose asks the state machine for one entry and puts it into Raft's log. It

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/internal/invariant"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -277,18 +278,28 @@ func (h *Host) begin() error {
 
 // turn moves the replica on and hands out what it wants done.
 func (h *Host) turn() error {
-	fx, err := h.r.Turn()
-	if err != nil {
-		return err
+	for {
+		fx, err := h.r.Turn()
+		if err != nil {
+			return err
+		}
+		h.handOut(fx)
+		if !fx.More {
+			return nil
+		}
 	}
+}
+
+func (h *Host) handOut(fx Effects) {
 	if len(fx.Store) > 0 {
 		h.store.push(fx.Store...)
 	}
+	if h.cfg.Transport == nil {
+		invariant.That(len(fx.Send) == 0, "a message in a group of one")
+		return
+	}
 	if len(fx.Send) > 0 {
 		h.cfg.Transport.Send(fx.Send)
-	}
-	if h.cfg.Transport == nil {
-		return nil
 	}
 	if fx.Follow {
 		h.ferry.push((*Transfers).Follow)
@@ -299,7 +310,6 @@ func (h *Host) turn() error {
 	for _, err := range fx.Installed {
 		h.ferry.push(func(t *Transfers) TransferEffects { return t.Installed(err) })
 	}
-	return nil
 }
 
 // receive steps what peers sent. There is a turn behind each message, which takes

@@ -195,17 +195,23 @@ func (n *node) tickIn(d time.Duration) {
 
 // turn is what a Host does behind everything that happens to a replica.
 func (n *node) turn() {
-	if n.fenced && !n.m.Replica.HandingOver() {
-		return
+	for n.m != nil && (!n.fenced || n.m.Replica.HandingOver()) {
+		fx, err := n.m.Replica.Turn()
+		if n.checkDisk() {
+			return
+		}
+		if err != nil {
+			n.w.fail(understood, "node %d: %v", n.id, err)
+		}
+		n.w.oracle.turned(n)
+		n.handOut(fx)
+		if !fx.More {
+			return
+		}
 	}
-	fx, err := n.m.Replica.Turn()
-	if n.checkDisk() {
-		return
-	}
-	if err != nil {
-		n.w.fail("the log is understood", "node %d: %v", n.id, err)
-	}
-	n.w.oracle.turned(n)
+}
+
+func (n *node) handOut(fx replica.Effects) {
 	if len(fx.Store) > 0 {
 		n.waiting = append(n.waiting, fx.Store...)
 		n.store()
@@ -328,7 +334,7 @@ func (n *node) tell(work []replica.Work) {
 		}
 		for _, w := range work {
 			if err := n.m.Replica.Stored(w); err != nil {
-				n.w.fail("what is stored can be told", "node %d: %v", n.id, err)
+				n.w.fail(understood, "node %d: %v", n.id, err)
 			}
 		}
 		n.turn()

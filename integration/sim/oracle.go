@@ -35,6 +35,8 @@ const (
 	filesSound = "files are sound"
 	// A log opens again on whatever a crash leaves of it.
 	opensAgain = "what a crash leaves can be opened"
+	// A replica can go on with its own log.
+	understood = "the log is understood"
 	// A replica sends nothing that another one refuses.
 	wellFormed = "messages are well-formed"
 	// No invariant of the product is broken, nor Raft's.
