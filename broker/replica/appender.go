@@ -29,7 +29,7 @@ type Appender struct {
 	log      *commitlog.Log
 	flush    FlushPolicy
 	taken    []Work
-	hard     *commitlog.HardState // the newest that was taken and is not stored
+	hard     *commitlog.HardState // the newest that was taken and is not stored as a whole
 	runs     []run                // of entries that are not stored
 	unsynced int                  // bytes of entries that were written and not synced
 	wrote    bool                 // entries, in this Store
@@ -98,13 +98,16 @@ func (a *Appender) Unsynced() bool { return a.unsynced > 0 }
 // has fenced the log.
 //
 // The newest term and vote are durable before the first frame is written (F1), and
-// a suffix is cut durably before other entries take its place (F3).
+// a suffix is cut durably before other entries take its place (F3). The commit index
+// comes last: it may speak of entries that come with it, and in whose place a crash
+// would leave others, which nobody has committed.
 func (a *Appender) Store() ([]Work, error) {
 	if a.hard != nil {
-		if err := a.log.SetHardState(*a.hard); err != nil {
+		first := *a.hard
+		first.Commit = a.log.HardState().Commit
+		if err := a.log.SetHardState(first); err != nil {
 			return nil, err
 		}
-		a.hard = nil
 	}
 	for len(a.runs) > 0 {
 		if err := a.storeRun(&a.runs[0]); err != nil {
@@ -117,6 +120,12 @@ func (a *Appender) Store() ([]Work, error) {
 		if err := a.Sync(); err != nil {
 			return nil, err
 		}
+	}
+	if a.hard != nil {
+		if err := a.log.SetHardState(*a.hard); err != nil {
+			return nil, err
+		}
+		a.hard = nil
 	}
 	done := a.taken
 	a.taken, a.wrote = nil, false

@@ -51,6 +51,7 @@ type Replica struct {
 	id      uint64
 	node    *raft.RawNode
 	log     *commitlog.Log
+	storage storage
 	sm      StateMachine
 	builder record.EntryBuilder
 
@@ -115,11 +116,15 @@ func New(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logg
 		return nil, err
 	}
 	r.confState = cs
+	r.storage = storage{log: log, members: r.Members, changes: make(map[record.Index]record.Entry)}
+	if err := r.storage.readChanges(); err != nil {
+		return nil, err
+	}
 	r.node, err = raft.NewRawNode(&raft.Config{
 		ID:                        id,
 		ElectionTick:              electionTicks,
 		HeartbeatTick:             heartbeatTicks,
-		Storage:                   storage{log: log, members: r.Members},
+		Storage:                   r.storage,
 		Applied:                   uint64(snap.Index),
 		AsyncStorageWrites:        true,
 		MaxSizePerMsg:             0, // one entry per message: handles are small, payloads are not
@@ -414,6 +419,9 @@ func (r *Replica) entryFor(pe *raftpb.Entry) record.Entry {
 		b.Add(record.KindConfChange, 0, pe.GetData())
 	}
 	e := b.Finish(i, record.Term(pe.GetTerm()), 0, false)
+	if e.IsConfChange() {
+		r.storage.addChange(e)
+	}
 	r.staging.put(e)
 	if r.leader {
 		r.openBytes += int64(len(e) + frameOverhead)
