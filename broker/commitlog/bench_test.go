@@ -395,3 +395,92 @@ func (unsynced) wrap(f vfs.File, err error) (vfs.File, error) {
 type unsyncedFile struct{ vfs.File }
 
 func (unsyncedFile) Sync() error { return nil }
+
+// BenchmarkSeal seals a segment of batches of 1 KiB, of one partition and of 10,000:
+// the time is per GiB of segment.
+func BenchmarkSeal(b *testing.B) {
+	for _, partitions := range []int{1, 10_000} {
+		b.Run(fmt.Sprintf("partitions=%d", partitions), func(b *testing.B) {
+			size := roundBytes(b)
+			entries := benchEntries(size>>20, 1<<20, 1024, partitions)
+			var took []float64
+			for b.Loop() {
+				dir := b.TempDir()
+				l := benchLog(b, filepath.Join(dir, "log"))
+				must(b, l.Append(entries))
+				must(b, l.Append([]record.Entry{rolling(record.Index(len(entries) + 1))}))
+				for i := l.First(); i <= l.Last(); i++ {
+					e, err := l.Entry(i)
+					must(b, err)
+					l.Committed(e)
+				}
+				must(b, l.Append(nil))
+				took = append(took, seconds(func() { must(b, l.Seal()) }))
+				must(b, l.Close())
+				gone(b, dir)
+			}
+			slices.Sort(took)
+			b.ReportMetric(took[len(took)/2]*1e3*float64(1<<30)/float64(size), "ms/GiB")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// rolling is an entry without content behind which the segment ends.
+func rolling(i record.Index) record.Entry {
+	var builder record.EntryBuilder
+	return builder.Finish(i, 1, 1, true)
+}
+
+// BenchmarkSync is what a single producer waits: an entry of 4 KiB, or 64 KiB, appended
+// and synced, in a segment that grows as it is written and in one that was prepared, in
+// turn.
+func BenchmarkSync(b *testing.B) {
+	for _, s := range []struct {
+		name string
+		size int
+	}{{"4KiB", 4 << 10}, {"64KiB", 64 << 10}} {
+		b.Run(s.name, func(b *testing.B) {
+			const each = 200
+			entries := benchEntries(2*each+1, s.size, s.size-1024, 1)
+			entries[each] = rolling(each + 1)
+			var grown, prepared []float64
+			for b.Loop() {
+				dir := b.TempDir()
+				for _, prepare := range []bool{false, true} {
+					l, err := Open(vfs.OS(), filepath.Join(dir, fmt.Sprint(prepare)), Options{roomPiece: 64 << 10})
+					must(b, err)
+					must(b, l.SetHardState(HardState{Term: 1, Vote: 1}))
+					must(b, l.Append(entries[:each]))
+					for prepare && l.PreparePending() {
+						must(b, l.Prepare())
+					}
+					must(b, l.Append(entries[each:each+1]))
+					must(b, l.Append(nil)) // rolls
+					for i := each + 1; i < len(entries); i++ {
+						took := seconds(func() {
+							must(b, l.Append(entries[i:i+1]))
+							must(b, l.Sync())
+						})
+						if prepare {
+							prepared = append(prepared, took)
+						} else {
+							grown = append(grown, took)
+						}
+					}
+					must(b, l.Close())
+				}
+				gone(b, dir)
+			}
+			slices.Sort(grown)
+			slices.Sort(prepared)
+			n := len(grown)
+			b.ReportMetric(grown[n/2]*1e6, "grown-p50-us")
+			b.ReportMetric(grown[n*99/100]*1e6, "grown-p99-us")
+			b.ReportMetric(prepared[n/2]*1e6, "prepared-p50-us")
+			b.ReportMetric(prepared[n*99/100]*1e6, "prepared-p99-us")
+			b.ReportMetric(prepared[n/2]/grown[n/2], "prepared/grown")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}

@@ -15,7 +15,7 @@ type view struct {
 	cold      Address // what lies in front of it is far behind the end
 	partition record.PartitionID
 	sealed    []*segment
-	open      [][]row // of the other segments that have rows of the partition
+	open      [][]row // of the other segments, pieces of rows of the partition
 	standing  directoryRow
 	// holed is that some index was made around damage, openHoled that one in memory was.
 	holed, openHoled bool
@@ -35,9 +35,7 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	}
 	for _, s := range l.set.list[n:] {
 		v.openHoled = v.openHoled || s.mem.holes > 0
-		if rows := s.mem.rows[p]; len(rows) > 0 {
-			v.open = append(v.open, rows)
-		}
+		v.open = append(v.open, s.mem.rows[p]...)
 	}
 	return v, nil
 }

@@ -370,7 +370,7 @@ func (l *Log) checkIndexes() error {
 			}
 			continue
 		}
-		if !maps.EqualFunc(s.mem.rows, mem.rows, slices.Equal) {
+		if !maps.EqualFunc(s.mem.rows, mem.rows, func(a, b memRows) bool { return slices.Equal(slices.Collect(a.all()), slices.Collect(b.all())) }) {
 			return fmt.Errorf("the index of %s in memory is %v, from scratch it is %v", s.name(), s.mem.rows, mem.rows)
 		}
 	}
@@ -397,7 +397,7 @@ func start(t *testing.T, fsys vfs.FS) *history {
 	t.Helper()
 	h := newHistory()
 	var err error
-	h.log, err = Open(fsys, dir, Options{})
+	h.log, err = Open(fsys, dir, lifeOptions)
 	must(t, err)
 	must(t, h.setHard(1, 1, 0))
 	return h

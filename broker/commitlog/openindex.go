@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"sort"
 
@@ -85,18 +86,51 @@ func directoryOf(rows []directoryRow) directory {
 	return d
 }
 
-// memIndex is the index of a segment that is not sealed. Rows are only ever added,
-// so a slice of them stays good without the lock.
+// memIndex is the index of a segment that is not sealed. Rows are only ever added, so
+// a copy of a partition's memRows stays good without the lock.
 type memIndex struct {
-	rows   map[record.PartitionID][]row
+	rows   map[record.PartitionID]memRows
 	digest Digest
 	// holes is how many runs of damaged bytes it was made around.
 	holes uint32
 }
 
-func newMemIndex() *memIndex { return &memIndex{rows: make(map[record.PartitionID][]row)} }
+func newMemIndex() *memIndex { return &memIndex{rows: make(map[record.PartitionID]memRows)} }
 
-func (m *memIndex) add(p record.PartitionID, r row) { m.rows[p] = append(m.rows[p], r) }
+func (m *memIndex) add(p record.PartitionID, r row) { m.rows[p] = m.rows[p].add(r) }
+
+// memRows is the rows of a partition, in order, in pieces of which each can hold twice
+// as many as the one before it, up to maxPiece. So no row is ever moved: one busy
+// partition has a million of them in a segment, and they are added under the log's lock.
+type memRows [][]row
+
+const maxPiece = 1 << 14
+
+func (m memRows) add(r row) memRows {
+	last := len(m) - 1
+	if last < 0 || len(m[last]) == cap(m[last]) {
+		size := 1
+		if last >= 0 {
+			size = min(2*cap(m[last]), maxPiece)
+		}
+		m, last = append(m, make([]row, 0, size)), last+1
+	}
+	m[last] = append(m[last], r)
+	return m
+}
+
+// all goes through the rows.
+func (m memRows) all() iter.Seq[row] {
+	return func(do func(row) bool) {
+		for _, piece := range m {
+			for _, r := range piece {
+				if !do(r) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // partitions lists those with rows, sorted.
 func (m *memIndex) partitions() []record.PartitionID {

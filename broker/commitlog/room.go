@@ -37,6 +37,9 @@ const (
 	roomShare = 8
 )
 
+// zeroPiece is never written, so that the system need not keep it in memory.
+var zeroPiece [roomPiece]byte
+
 // room is the file of the next segment.
 type room struct {
 	// size is how much of it is zero, written and synced; noRoom if no more is made
@@ -105,7 +108,7 @@ func (l *Log) extendRoom() (enough bool, err error) {
 		return false, err
 	}
 	r.allocated = place
-	if _, err := r.file.WriteAt(make([]byte, r.piece), size); err != nil {
+	if _, err := r.file.WriteAt(zeroPiece[:r.piece], size); err != nil {
 		return false, err
 	}
 	if err := r.file.Sync(); err != nil {

@@ -322,7 +322,7 @@ func (x *indexFile) compare(mem *memIndex, d directory, cleaned bool) error {
 	}
 	i := int64(0)
 	for _, p := range mem.partitions() {
-		for _, want := range mem.rows[p] {
+		for want := range mem.rows[p].all() {
 			if i == x.rows {
 				return damagef("it ends at row %d", i)
 			}
