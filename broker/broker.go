@@ -33,6 +33,8 @@ type Broker struct {
 
 	// viewChanged tells the reconciler that the metadata or a lead has changed.
 	viewChanged chan struct{}
+	// hurry tells the cleaner that there is little room on the disk.
+	hurry       chan struct{}
 	producerIDs producerIDs
 	creating    sync.Map // topic name -> struct{}: automatic creations under way
 	creations   chan string
@@ -66,6 +68,7 @@ func Open(cfg Config) (*Broker, error) {
 		shards:      make(map[record.ShardID]*Shard),
 		ready:       make(chan struct{}),
 		viewChanged: make(chan struct{}, 1),
+		hurry:       make(chan struct{}, 1),
 		creations:   make(chan string, maxCreations),
 		inflating:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
@@ -123,6 +126,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 		return nil, err
 	}
 	s.changed = func() { signal(b.viewChanged) }
+	s.hurry = func() { signal(b.hurry) }
 	s.act = func(ctx context.Context, actions []txn.Action) { b.actOnHalves(ctx, s, actions) }
 	return s, nil
 }

@@ -50,6 +50,27 @@ func newCleaner(b *Broker) *cleaner {
 	return &cleaner{b: b, pace: pace{perSecond: b.cfg.Settings.CleanerBytesPerSecond}, known: make(map[*Shard]*cleanedShard)}
 }
 
+// pause is how long to wait for the next round.
+func (c *cleaner) pause() time.Duration {
+	ms := min(c.b.cfg.Settings.CleanerBackoffMs, maxWaitMs)
+	for s := range c.known {
+		if s.status.Load().hurry() {
+			ms = min(ms, urgentBackoffMs)
+		}
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+const (
+	// maxWaitMs is the longest time that a time.Duration holds, in ms.
+	maxWaitMs = int64(math.MaxInt64 / time.Millisecond)
+	// urgentBackoffMs is how long the cleaner rests while the disk is low, in ms.
+	urgentBackoffMs = int64(1000)
+)
+
+// hurry reports whether what may be deleted should be at once.
+func (st *status) hurry() bool { return st.scarce || st.low || st.full }
+
 // round looks at every shard once. What fails is logged, and tried again in the next.
 func (c *cleaner) round(ctx context.Context) {
 	shards := []*Shard{c.b.meta}
@@ -64,7 +85,8 @@ func (c *cleaner) round(ctx context.Context) {
 			k = &cleanedShard{sizes: retention{}}
 			c.known[s] = k
 		}
-		if every := c.b.cfg.Settings.RetentionCheckMs; k.retained.IsZero() || time.Since(k.retained).Milliseconds() >= every {
+		every := c.b.cfg.Settings.RetentionCheckMs
+		if k.retained.IsZero() || time.Since(k.retained).Milliseconds() >= every || s.status.Load().hurry() {
 			k.retained = time.Now()
 			if err := c.b.retain(ctx, s, k.sizes); err != nil && ctx.Err() == nil {
 				s.logger.Warn("moving the log starts of partitions by their retention", "cause", err)
@@ -84,7 +106,7 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 	if st.failed != nil {
 		return nil // fenced: nothing is written any more
 	}
-	now := standing{deaths: s.deaths.Load(), metadata: c.b.view().Version(), segments: len(s.log.Segments()), urgent: st.low || st.full}
+	now := standing{deaths: s.deaths.Load(), metadata: c.b.view().Version(), segments: len(s.log.Segments()), urgent: st.hurry()}
 	if snap := s.log.Snapshot(); snap != nil {
 		now.snapshot = snap.Index
 	}
@@ -101,15 +123,16 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 		Now:         clock,
 		Pace:        func(n int) error { return c.pace.wait(ctx, n) },
 		Urgent:      now.urgent,
+		MinFree:     s.cfg.Settings.MinFreeBytes,
 	})
 	if err != nil {
 		return err
 	}
-	enough := s.cfg.Settings.SegmentBytes / wasteShare
+	enough, share := s.cfg.Settings.SegmentBytes/wasteShare, int64(2)
 	if now.urgent {
-		enough = min(enough, urgentWaste)
+		enough, share = min(enough, urgentWaste), wasteShare
 	}
-	roll := done.OpenOverdue || done.OpenWaste >= enough && 2*done.OpenWaste >= s.log.OpenSegmentSize()
+	roll := done.OpenOverdue || done.OpenWaste >= enough && share*done.OpenWaste >= s.log.OpenSegmentSize()
 	snapshot := done.SealedOverdue || done.SealedWaste >= enough
 	if !roll && !snapshot && done.Removed+done.Rewritten == 0 {
 		k.seen, k.seenAt = now, time.Now()

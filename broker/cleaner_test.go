@@ -413,3 +413,57 @@ func TestACompactedTopicEndsWithOneRecordForEachKey(t *testing.T) {
 		n.shut(t)
 	})
 }
+
+// A disk that is nearly full is made room on at once, not when it is time; what may not be
+// deleted is kept, and batches are refused; deleting still goes.
+func TestANearlyFullDiskIsMadeRoomOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		mem := vfs.NewMem()
+		set := map[string]string{
+			"log.cleaner.backoff.ms": "3600000", "log.retention.check.interval.ms": "3600000", "disk.min.free.bytes": fmt.Sprint(1 << 20),
+		}
+		n := run(t, tidyNode(t, mem, set))
+		ask := n.asker(t)
+		must(t, ask.createTopic(ctx, orders, 1, "retention.ms", "60000"))
+		must(t, ask.createTopic(ctx, "others", 1))
+		mem.SetCapacity(14 << 20)
+		ask.fill(t, orders, 0, 100)
+		if earliest, _ := ask.bounds(t, orders, 0); earliest != 0 {
+			t.Errorf("with room on the disk the log begins at %d", earliest)
+		}
+		// With less than 8 MiB it is time to hurry.
+		big := func(topic string) error {
+			_, err := ask.produce(ctx, topic, 0, batch(-1, 0, strings.Repeat("x", 1<<20)))
+			time.Sleep(10 * time.Second)
+			return err
+		}
+		for i := range 60 {
+			if err := big(orders); err != nil {
+				t.Fatalf("a topic that is kept for a minute, %d MiB: %v", i, err)
+			}
+		}
+		if earliest, _ := ask.bounds(t, orders, 0); earliest < 140 {
+			t.Errorf("with little room on the disk the log begins at %d", earliest)
+		}
+		// What is kept for a week cannot be deleted for that.
+		var refused error
+		kept := 0
+		for refused == nil && kept < 60 {
+			if refused = big("others"); refused == nil {
+				kept++
+			}
+		}
+		if !errors.Is(refused, kerr.KafkaStorageError) || kept < 4 {
+			t.Errorf("after %d MiB more: %v", kept, refused)
+		}
+		if low, err := ask.deleteRecords(t, "others", 0, -1); err != nil || low != int64(kept) {
+			t.Errorf("deleting: %d, %v", low, err)
+		}
+		time.Sleep(10 * time.Minute)
+		if err := big("others"); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		must(t, n.end())
+	})
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -272,7 +273,7 @@ func TestANearlyFullDiskTakesNoBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := context.Background()
 		mem := vfs.NewMem()
-		mem.SetCapacity(minFree + 4<<20)
+		mem.SetCapacity(cluster.DefaultBrokerSettings().MinFreeBytes + 4<<20)
 		n := run(t, Config{FS: mem, Settings: settings(t, nil)})
 		ask := n.asker(t)
 		must(t, ask.createTopic(ctx, orders, 1))

@@ -15,9 +15,9 @@ const (
 	maxActions = 1024
 	// maxExpired bounds the producers that are forgotten at a time.
 	maxExpired = 4096
-	// minFree is how much of the disk stays free of batches, in bytes: commands that
-	// make room must still find some.
-	minFree = 16 << 20
+	// scarce is how many times disk.min.free.bytes must be free, so that the cleaner
+	// need not hurry.
+	scarce = 8
 )
 
 // Tick does what is due.
@@ -40,18 +40,25 @@ func (s *Shard) Tick(time.Time) {
 	}
 }
 
-// checkSpace refuses batches before the disk is full to the last byte.
+// checkSpace refuses batches before the disk is full to the last byte: commands that
+// make room must still find some. Before that the cleaner hurries.
 func (s *Shard) checkSpace() {
 	free, err := s.cfg.FS.Free(s.cfg.Dir)
 	if err != nil {
 		s.logger.Warn("asking how much room the disk has", "dir", s.cfg.Dir, "cause", err)
 		return
 	}
-	st := s.status.Load()
+	st, minFree := s.status.Load(), s.cfg.Settings.MinFreeBytes
+	if scarce := free/scarce < minFree; scarce != st.scarce {
+		s.setStatus(func(st *status) { st.scarce = scarce })
+		if scarce {
+			s.hurry()
+		}
+	}
 	if low := free < minFree; low != st.low {
 		s.setStatus(func(st *status) { st.low = low })
 		if low {
-			s.logger.Error("the disk is nearly full: batches are refused, reads and deletions go on", "dir", s.cfg.Dir, "free_bytes", free, "limit_bytes", int64(minFree))
+			s.logger.Error("the disk is nearly full: batches are refused, reads and deletions go on", "dir", s.cfg.Dir, "free_bytes", free, "limit_bytes", minFree)
 		} else {
 			s.logger.Info("there is room on the disk again", "dir", s.cfg.Dir, "free_bytes", free)
 		}

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"math"
 	"sync"
 	"time"
 
@@ -144,14 +143,12 @@ func (b *Broker) keepClean(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Duration(min(b.cfg.Settings.CleanerBackoffMs, maxWaitMs)) * time.Millisecond):
+		case <-b.hurry:
+		case <-time.After(c.pause()):
 		}
 		c.round(ctx)
 	}
 }
-
-// maxWaitMs is the longest time that a time.Duration holds, in ms.
-const maxWaitMs = int64(math.MaxInt64 / time.Millisecond)
 
 // tasks are goroutines that end together with their owner.
 type tasks struct {

@@ -53,6 +53,9 @@ type Shard struct {
 	// was taken.
 	changed func()
 
+	// hurry is called, in the loop, when there is little room on the disk.
+	hurry func()
+
 	// status is what others may know of the lead.
 	status atomic.Pointer[status]
 
@@ -117,6 +120,7 @@ type status struct {
 	term    record.Term
 	full    bool  // a write found no room on the disk
 	low     bool  // there is too little room for batches
+	scarce  bool  // there is little room
 	failed  error // the log cannot be written any more
 }
 
@@ -186,6 +190,7 @@ func recoverShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		roomDue:  make(chan struct{}, 1),
 		waiting:  make(map[group.Token]chan<- kmsg.Response),
 		changed:  func() {},
+		hurry:    func() {},
 	}
 	log, err := commitlog.Open(cfg.FS, cfg.Dir, commitlog.Options{Damaged: s.damaged})
 	if errors.Is(err, commitlog.ErrFutureVersion) {

@@ -4,7 +4,8 @@
 //
 // What a test needs from outside (kcat, a JVM, root) is asked for with Need: where
 // it is missing the test skips and says so; with SPLASHDAM_TEST_REQUIRE=all, or a
-// list of names, the skip is a failure. Tests that take minutes run with
-// SPLASHDAM_TEST_LONG=1, and as many rounds with a database as
+// list of names, the skip is a failure. A loop device, whose power can be cut, is
+// required by its own name only (power). Tests that take minutes run with
+// SPLASHDAM_TEST_LONG=1, and as many rounds with a database, kills and power losses as
 // SPLASHDAM_TEST_ROUNDS says.
 package integration

@@ -17,10 +17,7 @@ import (
 // load of idempotent producers. Afterwards every acknowledged message is there,
 // once, and each producer's messages are in the order of their sending.
 func TestKilledNodeKeepsWhatItAcknowledged(t *testing.T) {
-	cycles := 4
-	if Long() {
-		cycles = 50
-	}
+	cycles := Rounds(t, 4, 30)
 	for _, shards := range []int{1, 3} {
 		t.Run(fmt.Sprintf("shards=%d", shards), func(t *testing.T) {
 			// Small segments, so that kills also meet rolls and seals.
@@ -30,7 +27,7 @@ func TestKilledNodeKeepsWhatItAcknowledged(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 0))
 
 			const producers, partitions = 3, 3
-			ctx := testContext(t, 10*time.Minute)
+			ctx := testContext(t, 5*time.Minute+time.Duration(cycles)*10*time.Second)
 			loading, stop := context.WithCancel(ctx)
 			defer stop()
 			acked := make([][]bool, producers) // by producer and number; written by its own goroutine

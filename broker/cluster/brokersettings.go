@@ -28,6 +28,7 @@ type BrokerSettings struct {
 	CleanerBackoffMs         int64
 	CleanerKeyMapBytes       int
 	CleanerBytesPerSecond    int64
+	MinFreeBytes             int64
 	SocketRequestMaxBytes    int
 	MaxConnections           int
 	ConnectionsMaxIdleMs     int64
@@ -99,6 +100,12 @@ var brokerSettings = []brokerSetting{
 		Setting: toggle("delete.topic.enable", true,
 			"Whether clients may delete topics."),
 		bind: func(s *BrokerSettings, v string) { s.DeleteTopics = toBool(v) },
+	},
+	{
+		// Ours.
+		Setting: long("disk.min.free.bytes", 16<<20, 1<<20, math.MaxInt64/8,
+			"How much of the disk stays free, in bytes. With less, batches are refused until there is room again, while reads and deletions go on; with less than eight times as much, what may be deleted is deleted as soon as possible."),
+		bind: func(s *BrokerSettings, v string) { s.MinFreeBytes = toInt64(v) },
 	},
 	{
 		// Ours, for Kafka's log.flush.*.

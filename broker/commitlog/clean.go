@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -21,6 +22,8 @@ type CleanOptions struct {
 	// Pace is told of bytes that are about to be read or written and returns when
 	// it is their turn. An error ends the cleaning, and Clean returns it.
 	Pace func(bytes int) error
+	// MinFree is how much of the disk a new file must leave free, in bytes.
+	MinFree int64
 	// Urgent asks to rewrite also where little is gained: the disk is nearly full.
 	Urgent bool
 }
@@ -30,6 +33,7 @@ type Cleaned struct {
 	Removed   int   // segments of which nothing lived
 	Rewritten int   // segments that were replaced by shorter ones
 	Freed     int64 // bytes of segment files
+	NoRoom    bool  // something was left as it is for want of room on the disk
 	// SealedWaste are the dead bytes of full segments that the older snapshot does
 	// not cover yet, OpenWaste those of the segment that is appended to. What is to be
 	// compacted is counted too: how much of it will go nobody knows yet.
@@ -128,6 +132,8 @@ func (c *cleaning) run(set *segmentSet) error {
 		err := c.rewrite(group)
 		var corrupt *CorruptionError
 		switch {
+		case errors.Is(err, errNoRoom):
+			c.NoRoom = true
 		case errors.As(err, &corrupt), errors.Is(err, errNoGain):
 			failed = errors.Join(failed, err)
 		case err != nil:
@@ -267,6 +273,9 @@ func groups(list []surveyed, size int64, urgent bool) [][]surveyed {
 	wasteful := func(s surveyed) bool { return s.waste()*share >= s.size-segmentHeaderSize && s.waste() > 0 }
 	small := func(s surveyed) bool { return s.live <= size/mergeCount }
 	chosen := runs(list, size, 1, wasteful)
+	if urgent { // what needs the least room first
+		slices.SortStableFunc(chosen, func(a, b []surveyed) int { return cmp.Compare(liveOf(a), liveOf(b)) })
+	}
 	for _, group := range runs(list, size, mergeCount, small) {
 		overlaps := false
 		for _, other := range chosen {
@@ -277,6 +286,13 @@ func groups(list []surveyed, size int64, urgent bool) [][]surveyed {
 		}
 	}
 	return chosen
+}
+
+func liveOf(list []surveyed) (live int64) {
+	for _, s := range list {
+		live += s.live
+	}
+	return live
 }
 
 // runs finds at least least neighbours of a kind, of which no more lives than size

@@ -13,6 +13,9 @@ import (
 // errNoGain is a rewritten segment that would be longer than what it replaces.
 var errNoGain = errors.New("it would be no shorter")
 
+// errNoRoom is a rewritten segment that might fill the disk, which others need more.
+var errNoRoom = errors.New("there is too little room on the disk for it")
+
 // rewrittenEntry is the size at which an entry of a rewritten segment ends, in bytes.
 const rewrittenEntry = 1 << 20
 
@@ -31,6 +34,13 @@ func (c *cleaning) tryRewrite(old []surveyed) error {
 	m := old[0].segmentMeta
 	m.edition++
 	m.last = old[len(old)-1].last
+	free, err := c.fs.Free(c.dir)
+	if err != nil {
+		return err
+	}
+	if free-c.MinFree < liveOf(old) {
+		return errNoRoom
+	}
 	s, err := c.write(m, old)
 	if err != nil {
 		var syncing *syncError

@@ -28,6 +28,10 @@ func (c *cleaning) compact() error {
 	}
 	for len(due) > 0 {
 		done, err := c.pass(due)
+		if errors.Is(err, errNoRoom) {
+			c.NoRoom = true
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -279,7 +283,7 @@ func (c *cleaning) rewriteCompacted(parts []*compacting) error {
 				}
 			}
 			if changes {
-				group, live = append(group, surveyed{segment: s, usable: true}), live+s.size
+				group, live = append(group, surveyed{segment: s, live: s.size, usable: true}), live+s.size
 			}
 		}
 		return flush()

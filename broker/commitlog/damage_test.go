@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -203,4 +204,89 @@ func TestDumpGoesAroundDamage(t *testing.T) {
 	if bad != 1 || len(seen) != 3 || seen[0] != 1 || seen[1] != 3 || seen[2] != 4 {
 		t.Errorf("%d damaged, seen %v", bad, seen)
 	}
+}
+
+// A read that goes wrong once, a bit that flips in memory or on the way, a read that
+// is short: what is served is right, or an error, and nothing on the disk suffers.
+func TestAReadThatGoesWrongNeverGivesAWrongByteAndCostsNothing(t *testing.T) {
+	mem, h, _ := aged(t, 15)
+	errDisk := errors.New("input/output error")
+	// session opens the log, reads all, and closes it.
+	session := func(fsys vfs.FS) error {
+		got := h.clone()
+		l, err := Open(fsys, dir, Options{})
+		if err != nil {
+			return err
+		}
+		got.log = l
+		if err := got.replay(); err != nil {
+			return err
+		}
+		for _, p := range partitions {
+			list := got.batches(p)
+			end := list[len(list)-1].NextOffset()
+			for i, b := range list {
+				read, err := l.Read(nil, p, b.BaseOffset(), end, 1<<20, true)
+				var want []byte
+				for _, b := range list[i:] {
+					want = append(want, b...)
+				}
+				if !bytes.HasPrefix(want, read) || len(read) == 0 && err == nil {
+					t.Fatalf("%v at %d: %d bytes, %v", p, b.BaseOffset(), len(read), err)
+				}
+			}
+		}
+		for i := l.First(); i <= l.Last(); i++ {
+			if e, err := l.Entry(i); err == nil && !bytes.Equal(e, h.entries[i-1]) {
+				t.Fatalf("entry %d is another", i)
+			}
+		}
+		return l.Close()
+	}
+	reads := 0
+	must(t, session(vfs.NewFault(copyFS(t, mem), func(op vfs.Op) error {
+		if op.Kind == vfs.OpRead {
+			reads++
+		}
+		return nil
+	})))
+	bits := 3
+	if long {
+		bits = 200
+	}
+	rnd := rand.New(rand.NewPCG(uint64(reads), 1))
+	for n := 1; n <= reads; n++ {
+		faults := []error{vfs.ShortRead(0, errDisk), vfs.ShortRead(rnd.IntN(64), errDisk), vfs.ShortRead(rnd.IntN(4096), errDisk)}
+		for range bits {
+			faults = append(faults, vfs.FlipBit(rnd.IntN(8*4096)))
+		}
+		for _, fault := range faults {
+			fsys := copyFS(t, mem)
+			count := 0
+			err := session(vfs.NewFault(fsys, func(op vfs.Op) error {
+				if op.Kind != vfs.OpRead {
+					return nil
+				}
+				if count++; count == n {
+					return fault
+				}
+				return nil
+			}))
+			var corrupt *CorruptionError
+			if err != nil && !errors.As(err, &corrupt) && !errors.Is(err, errDisk) && !errors.Is(err, ErrFutureVersion) {
+				t.Fatalf("%v in read %d: %v", fault, n, err)
+			}
+			// The next session finds all of it.
+			again := h.clone()
+			if again.log, err = Open(fsys, dir, Options{}); err != nil {
+				t.Fatalf("%v in read %d, then: %v", fault, n, err)
+			}
+			must(t, again.replay())
+			if err := again.check(); err != nil {
+				t.Fatalf("%v in read %d, then: %v", fault, n, err)
+			}
+			must(t, again.log.Close())
+		}
+	}
+	t.Logf("%d reads", reads)
 }

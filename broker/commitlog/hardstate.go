@@ -124,6 +124,8 @@ type hardState struct {
 	file   vfs.File
 	now    hardStateRecord
 	anchor int // the slot that is not written
+	// torn is that a write of the other slot has failed: nothing counts on it.
+	torn bool
 }
 
 // createHardState makes the file of a log in which nothing happened yet.
@@ -190,7 +192,7 @@ func (h *hardState) set(hs HardState, sync bool, durable record.Index, generatio
 	defer h.mu.Unlock()
 	next := hardStateRecord{HardState: hs, sequence: h.now.sequence + 1, durable: durable, generation: generation}
 	other := 1 - h.anchor
-	if _, err := h.file.WriteAt(next.encode(), int64(other)*hardStateSlot); err != nil {
+	if err := h.write(next); err != nil {
 		return err
 	}
 	if !sync {
@@ -208,8 +210,11 @@ func (h *hardState) set(hs HardState, sync bool, durable record.Index, generatio
 }
 
 // mirror writes the state to the slot that is not the anchor.
-func (h *hardState) mirror() error {
-	_, err := h.file.WriteAt(h.now.encode(), int64(1-h.anchor)*hardStateSlot)
+func (h *hardState) mirror() error { return h.write(h.now) }
+
+func (h *hardState) write(r hardStateRecord) error {
+	_, err := h.file.WriteAt(r.encode(), int64(1-h.anchor)*hardStateSlot)
+	h.torn = err != nil
 	return err
 }
 
@@ -222,5 +227,8 @@ func (h *hardState) check() (int64, error) {
 		return 0, err
 	}
 	_, _, damaged, err := decodeHardState(b)
+	if h.torn {
+		damaged = nil
+	}
 	return int64(len(b)), errors.Join(damaged, err)
 }

@@ -15,11 +15,14 @@ import (
 // long reports whether tests may take minutes.
 var long = os.Getenv("SPLASHDAM_TEST_LONG") != ""
 
+// lifeOptions suit the small segments of a test.
+var lifeOptions = Options{IndexCache: blockSize, roomPiece: 256}
+
 // randomScript is a life of a few dozen calls, seeded by its number.
 func (h *history) randomScript(fsys vfs.FS) []func() error {
 	rnd := rand.New(rand.NewPCG(h.life, 7))
 	steps := []func() error{
-		func() (err error) { h.log, err = Open(fsys, dir, Options{IndexCache: blockSize}); return err },
+		func() (err error) { h.log, err = Open(fsys, dir, lifeOptions); return err },
 		func() error { return h.setHard(1, 1, 0) },
 	}
 	for range 30 {
@@ -33,14 +36,18 @@ func (h *history) random(fsys vfs.FS, rnd *rand.Rand) error {
 	last := record.Index(len(h.entries))
 	upTo := func(n record.Index) record.Index { return record.Index(rnd.Uint64N(uint64(n) + 1)) }
 	switch k := rnd.IntN(100); {
-	case k < 35:
+	case k < 32:
 		rolls := make([]bool, 1+rnd.IntN(4))
 		for i := range rolls {
 			rolls[i] = rnd.IntN(4) == 0
 		}
 		return h.append(rolls...)
-	case k < 50:
+	case k < 35:
+		return h.do(h.log.Prepare)
+	case k < 48:
 		return h.sync()
+	case k < 50:
+		return h.scrub()
 	case k < 65:
 		return h.commit(h.committed + upTo(last-h.committed))
 	case k < 70:
@@ -62,6 +69,18 @@ func (h *history) random(fsys vfs.FS, rnd *rand.Rand) error {
 	default:
 		return h.reopen(fsys)
 	}
+}
+
+// scrub goes through the log.
+func (h *history) scrub() error {
+	s, err := h.log.Scrub()
+	if err != nil {
+		return err
+	}
+	for done := false; err == nil && !done; {
+		_, done, err = s.Step(1, 700)
+	}
+	return errors.Join(err, s.Close())
 }
 
 // A log lives through ten thousand random calls, deaths and power losses, and is
@@ -87,7 +106,7 @@ func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T
 		mem := vfs.NewMem()
 		h := newHistory()
 		live := func() (err error) {
-			if h.log, err = Open(mem, dir, Options{IndexCache: blockSize}); err != nil {
+			if h.log, err = Open(mem, dir, lifeOptions); err != nil {
 				return err
 			}
 			if err := h.setHard(1, 1, 0); err != nil {
@@ -115,6 +134,9 @@ func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T
 				if errors.Is(err, ErrClosed) || h.log.writable() == ErrClosed {
 					err = h.again(mem)
 				}
+				if n := h.log.Damage(); err == nil && n > 0 {
+					err = fmt.Errorf("%d damaged places", n)
+				}
 				if err != nil {
 					return err
 				}
@@ -132,7 +154,7 @@ func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T
 
 // again opens a log that was closed.
 func (h *history) again(fsys vfs.FS) error {
-	l, err := Open(fsys, dir, Options{IndexCache: blockSize})
+	l, err := Open(fsys, dir, lifeOptions)
 	if err != nil {
 		return fmt.Errorf("opening it again: %w", err)
 	}

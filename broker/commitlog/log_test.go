@@ -397,7 +397,7 @@ func start(t *testing.T, fsys vfs.FS) *history {
 	t.Helper()
 	h := newHistory()
 	var err error
-	h.log, err = Open(fsys, dir, Options{})
+	h.log, err = Open(fsys, dir, lifeOptions)
 	must(t, err)
 	must(t, h.setHard(1, 1, 0))
 	return h

@@ -116,6 +116,27 @@ func CrashAt(n int) func(Op) error {
 // the first n bytes. To other calls it is just err.
 func ShortWrite(n int, err error) error { return &shortWrite{n, err} }
 
+// ShortRead is an error for a hook to return: a Read it objects to still reads the first
+// n bytes. To other calls it is just err.
+func ShortRead(n int, err error) error { return &shortRead{n, err} }
+
+type shortRead struct {
+	n   int
+	err error
+}
+
+func (s *shortRead) Error() string { return s.err.Error() }
+func (s *shortRead) Unwrap() error { return s.err }
+
+// FlipBit is for a hook to return: a Read is made and succeeds, but with one bit of
+// what it read inverted, counted from the beginning of its buffer and as often around
+// as need be. Other calls are not changed.
+func FlipBit(bit int) error { return flipBit(bit) }
+
+type flipBit int
+
+func (f flipBit) Error() string { return fmt.Sprintf("bit %d is flipped", int(f)) }
+
 type shortWrite struct {
 	n   int
 	err error
@@ -129,7 +150,11 @@ func (f *Fault) ask(op Op) error {
 	if f.hook == nil {
 		return nil
 	}
-	if err := f.hook(op); err != nil {
+	err := f.hook(op)
+	if _, ok := errors.AsType[flipBit](err); ok && op.Kind != OpRead {
+		return nil
+	}
+	if err != nil {
 		return &fs.PathError{Op: op.Kind.String(), Path: op.Name, Err: err}
 	}
 	return nil
@@ -248,18 +273,36 @@ type faultFile struct {
 }
 
 func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.fault.ask(Op{Kind: OpRead, Name: f.name, Bytes: len(p), Offset: off}); err != nil {
-		return 0, err
-	}
-	return f.inner.ReadAt(p, off)
+	return f.read(p, off, f.inner.ReadAt)
 }
 
 // ReadOnce is a read like any other to a hook.
 func (f *faultFile) ReadOnce(p []byte, off int64) (int, error) {
-	if err := f.fault.ask(Op{Kind: OpRead, Name: f.name, Bytes: len(p)}); err != nil {
+	return f.read(p, off, f.inner.ReadOnce)
+}
+
+func (f *faultFile) read(p []byte, off int64, read func([]byte, int64) (int, error)) (int, error) {
+	err := f.fault.ask(Op{Kind: OpRead, Name: f.name, Bytes: len(p), Offset: off})
+	if err == nil {
+		return read(p, off)
+	}
+	if flip, ok := errors.AsType[flipBit](err); ok {
+		n, err := read(p, off)
+		if n > 0 {
+			bit := int(flip) % (8 * n)
+			p[bit/8] ^= 1 << (bit % 8)
+		}
+		return n, err
+	}
+	short, ok := errors.AsType[*shortRead](err)
+	if !ok || short.n <= 0 {
 		return 0, err
 	}
-	return f.inner.ReadOnce(p, off)
+	n, innerErr := read(p[:min(short.n, len(p))], off)
+	if innerErr != nil {
+		err = innerErr
+	}
+	return n, err
 }
 
 func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {

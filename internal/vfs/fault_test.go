@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"reflect"
@@ -143,6 +144,55 @@ func TestAShortWriteWritesItsFirstBytes(t *testing.T) {
 	if n, _ := f.WriteAt([]byte("x"), 3); n != 1 {
 		t.Errorf("%d of 1 bytes were written", n)
 	}
+}
+
+func TestAShortReadReadsItsFirstBytes(t *testing.T) {
+	mem := NewMem()
+	create(t, mem, "f", "abcdef")
+	fault := NewFault(mem, func(op Op) error {
+		switch {
+		case op.Kind == OpRead && op.Offset == 1:
+			return ShortRead(2, errBroken)
+		case op.Kind == OpRead && op.Offset == 5:
+			return ShortRead(7, errBroken)
+		}
+		return nil
+	})
+	f, err := fault.Open("f")
+	must(t, err)
+	defer f.Close()
+	p := make([]byte, 4)
+	n, err := f.ReadAt(p, 1)
+	wantErr(t, err, errBroken)
+	if n != 2 || string(p[:n]) != "bc" {
+		t.Errorf("%d bytes were read: %q", n, p[:n])
+	}
+	if n, err := f.ReadAt(p, 5); n != 1 || err != io.EOF {
+		t.Errorf("at the end %d bytes were read: %v", n, err)
+	}
+	if n, err := f.ReadAt(p, 2); n != 4 || err != nil {
+		t.Errorf("elsewhere %d bytes were read: %v", n, err)
+	}
+}
+
+func TestAFlippedBitIsInWhatIsReadOnly(t *testing.T) {
+	mem := NewMem()
+	create(t, mem, "f", "aaaa")
+	fault := NewFault(mem, func(Op) error { return FlipBit(8*4 + 9) })
+	f, err := fault.OpenWrite("f")
+	must(t, err)
+	defer f.Close()
+	for _, read := range []func([]byte, int64) (int, error){f.ReadAt, f.ReadOnce} {
+		p := make([]byte, 4)
+		if n, err := read(p, 0); n != 4 || err != nil || string(p) != "acaa" {
+			t.Errorf("%d bytes were read: %q, %v", n, p, err)
+		}
+	}
+	if n, err := f.WriteAt([]byte("b"), 3); n != 1 || err != nil {
+		t.Errorf("%d bytes were written: %v", n, err)
+	}
+	must(t, f.Sync())
+	wantContent(t, mem, "f", "aaab")
 }
 
 func TestNothingWorksBehindTheCrash(t *testing.T) {

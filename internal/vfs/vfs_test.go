@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"path"
 	"reflect"
 	"strings"
@@ -21,11 +22,28 @@ func implementations(t *testing.T, test func(t *testing.T, fsys FS, dir string))
 		must(t, mem.MkdirAll("/data"))
 		test(t, mem, "/data")
 	})
+	for seed := range uint64(2) { // what a crash leaves is a file system like any other
+		t.Run(fmt.Sprint("Crash", seed), func(t *testing.T) {
+			mem := NewMem()
+			must(t, mem.MkdirAll("data"))
+			must(t, mem.SyncDir("/"))
+			create(t, mem, "data/lost", "never synced")
+			left := mem.CrashClean()
+			if seed > 0 {
+				left = mem.Crash(rand.New(rand.NewPCG(seed, 0)))
+				if there, err := left.Exists("data/lost"); err == nil && there {
+					must(t, left.Remove("data/lost"))
+				}
+			}
+			test(t, left, "data")
+		})
+	}
 	t.Run("Fault", func(t *testing.T) {
 		fault := NewFault(NewMem(), nil)
 		must(t, fault.MkdirAll("data"))
 		test(t, fault, "data")
 	})
+	t.Run("FaultOnOS", func(t *testing.T) { test(t, NewFault(OS(), nil), t.TempDir()) })
 }
 
 func must(t *testing.T, err error) {
