@@ -303,6 +303,10 @@ func (r *Replica) send(fx *Effects, pm *raftpb.Message) {
 		fx.Send = append(fx.Send, m)
 		return
 	}
+	if !r.leader {
+		fx.Send = append(fx.Send, r.withPayload(m)) // the last words of a leader
+		return
+	}
 	f := r.flows[pm.GetTo()]
 	if f == nil {
 		f = new(flow)
