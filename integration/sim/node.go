@@ -38,6 +38,7 @@ type node struct {
 	transfers *replica.Transfers
 	waiting   []replica.Work
 	storing   bool // a store is under way
+	syncing   bool // a sync of what was only written is due
 	written   bool // the last store waits to be told
 	snapping  bool
 	fenced    bool
@@ -148,7 +149,7 @@ func (n *node) start() {
 		return
 	}
 	n.m = m
-	n.appender = replica.NewAppender(m.Log, replica.FlushSync)
+	n.appender, n.syncing = replica.NewAppender(m.Log, n.w.flush), false
 	n.transfers = replica.NewTransfers(n.id, m.Log, transferRate)
 	hs := m.Log.HardState()
 	n.w.log(n.id, "starts: log %d to %d, snapshot %d, term %d, vote %d, commit %d", m.Log.First(), m.Log.Last(), m.Log.Snapshot().Index, hs.Term, hs.Vote, hs.Commit)
@@ -307,6 +308,10 @@ func (n *node) tryStore() {
 		return
 	}
 	n.noSpace(false)
+	if n.appender.Unsynced() && !n.syncing {
+		n.syncing = true
+		n.alive(asyncDelay, n.sync)
+	}
 	n.tell(work)
 	if n.m.Log.SealPending() {
 		err := n.m.Log.Seal()
@@ -316,6 +321,19 @@ func (n *node) tryStore() {
 		if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
 			n.fence(err)
 		}
+	}
+}
+
+// asyncDelay is when a Host syncs what was only written.
+const asyncDelay = 50 * time.Millisecond
+
+func (n *node) sync() {
+	n.syncing = false
+	if n.fenced {
+		return
+	}
+	if err := n.appender.Sync(); err != nil && !n.checkDisk() {
+		n.fence(err)
 	}
 }
 
@@ -375,6 +393,7 @@ func (n *node) checkDisk() bool {
 // was written stays.
 func (n *node) crash(process bool) {
 	n.w.result.Crashes++
+	process = process || n.w.flush == replica.FlushAsync
 	n.life++
 	n.w.oracle.crashed(n)
 	n.m, n.appender, n.transfers, n.stopAt, n.saidFull = nil, nil, nil, 0, false
@@ -421,12 +440,16 @@ func (n *node) clean() {
 	if n.fenced {
 		return
 	}
+	n.w.oracle.cleans(n)
 	done, err := n.m.Clean()
 	if n.checkDisk() {
 		return
 	}
 	n.w.result.Cleaned += done.Removed + done.Rewritten
 	n.w.log(n.id, "cleans: %+v, %v", done, err)
+	if done.Removed+done.Rewritten > 0 {
+		n.w.oracle.checkAllReads(n)
+	}
 }
 
 // witness stands between a replica and its shard and shows the oracle what happens.

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
@@ -85,6 +87,8 @@ type oracle struct {
 	sums      map[record.Index]uint32
 	digests   map[[2]record.Index]commitlog.Digest
 	batches   map[record.PartitionID][]committedBatch
+	closed    map[record.PartitionID]bool  // or are to be
+	deleted   map[record.PartitionID]int64 // in front of it cleaners have deleted
 	high      map[record.PartitionID]int64
 }
 
@@ -112,6 +116,8 @@ func (o *oracle) begin(w *World) {
 	*o = oracle{
 		w: w, links: make(map[place]link), leaders: make(map[record.Term]leadership),
 		digests: make(map[[2]record.Index]commitlog.Digest),
+		deleted: make(map[record.PartitionID]int64),
+		closed:  make(map[record.PartitionID]bool),
 		sums:    make(map[record.Index]uint32), batches: make(map[record.PartitionID][]committedBatch),
 		high: make(map[record.PartitionID]int64),
 	}
@@ -145,6 +151,7 @@ func (o *oracle) started(n *node) {
 	o.checkSum(n, v.applied)
 	if o.w.chance(4) {
 		o.checkFiles(n)
+		o.checkAllReads(n)
 	}
 }
 
@@ -159,6 +166,7 @@ func (o *oracle) installed(n *node) {
 	o.looked(n)
 	o.checkSum(n, snap.Index)
 	o.checkFiles(n)
+	o.checkAllReads(n)
 }
 
 // crashed remembers what a node has promised.
@@ -336,18 +344,38 @@ func (o *oracle) acked(p record.PartitionID, offset int64, crc uint32) {
 	}
 }
 
+// cleans takes a node that is about to delete what is dead for it.
+func (o *oracle) cleans(n *node) {
+	for p := range o.batches {
+		if b, open := n.m.Bounds(p); open {
+			o.deleted[p] = max(o.deleted[p], b.LogStart)
+		} else if o.closed[p] {
+			o.deleted[p] = math.MaxInt64
+		}
+	}
+}
+
+func (o *oracle) checkAllReads(n *node) {
+	for _, p := range slices.Sorted(maps.Keys(o.batches)) {
+		o.checkReads(n, p)
+	}
+}
+
 // checkReads reads a partition on a node and compares it with what was committed.
 func (o *oracle) checkReads(n *node, p record.PartitionID) {
 	b, open := n.m.Bounds(p)
-	if !open {
+	if !open || o.closed[p] {
 		return
 	}
+	// A node that has started again, or has got another's log, may stand in front of a
+	// command for which something was deleted. It leads, and is read, only behind it.
+	start := max(b.LogStart, o.deleted[p])
 	list := o.batches[p]
-	i, found := slices.BinarySearchFunc(list, b.LogStart, func(c committedBatch, at int64) int { return int(c.base - at) })
-	if !found && i > 0 && list[i-1].next > b.LogStart {
+	i, found := slices.BinarySearchFunc(list, start, func(c committedBatch, at int64) int { return int(c.base - at) })
+	if !found && i > 0 && list[i-1].next > start {
 		i-- // the log start lies inside a batch
 	}
-	for at := b.LogStart; at < b.HighWatermark; {
+	for at := start; at < b.HighWatermark; {
 		data, err := n.m.Log.Read(nil, p, at, b.HighWatermark, 64<<10, true)
 		if n.stopped {
 			return
@@ -359,7 +387,8 @@ func (o *oracle) checkReads(n *node, p record.PartitionID) {
 		for len(data) > 0 {
 			first, rest, err := record.SplitBatch(data)
 			if err != nil || i >= len(list) || first.BaseOffset() != list[i].base || first.CRC() != list[i].crc {
-				o.fail(indexesTrue, "node %d: %v at offset %d is not what was committed there (%v)", n.id, p, at, err)
+				o.fail(indexesTrue, "node %d: of %v, from %d to %d, batch %d to %d with CRC %08x comes at offset %d, of those committed it would be %v (%v)", n.id, p, start, b.HighWatermark,
+					first.BaseOffset(), first.NextOffset(), first.CRC(), at, list[min(i, len(list)-1)], err)
 				return
 			}
 			at, data, i = first.NextOffset(), rest, i+1
@@ -420,9 +449,7 @@ func (o *oracle) final() {
 		}
 		o.checkSum(n, record.Index(len(o.committed)))
 		o.checkFiles(n)
-		for p := range o.batches {
-			o.checkReads(n, p)
-		}
+		o.checkAllReads(n)
 	}
 	o.checkOnce()
 }
