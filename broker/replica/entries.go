@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -137,6 +138,15 @@ func (r *Replica) Stored(w Work) error {
 		if err := r.restore(); err != nil {
 			return err
 		}
+	}
+	if w.hard != nil {
+		r.termStored = w.hard.Term
+		for _, m := range r.early {
+			if record.Term(m.Raft.GetTerm()) <= r.termStored {
+				r.out = append(r.out, m)
+			}
+		}
+		r.early = slices.DeleteFunc(r.early, func(m Message) bool { return record.Term(m.Raft.GetTerm()) <= r.termStored })
 	}
 	// What was cut meanwhile counts for nothing.
 	if n := len(w.entries); n > 0 && w.cuts == r.cuts {

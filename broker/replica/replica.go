@@ -72,6 +72,8 @@ type Replica struct {
 	confState   *raftpb.ConfState
 	flows       map[uint64]*flow // while this replica is the leader
 	installed   []error          // for the next Turn's effects
+	termStored  record.Term      // durable
+	early       []Message        // of a term that is not
 	out         []Message        // what the next Turn sends first
 	lost        bool             // the lead, since the last Turn
 	segmentSize int64
@@ -110,6 +112,7 @@ func New(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logg
 		written: log.Last(), last: log.Last(), applied: snap.Index,
 	}
 	r.staging.low = snap.Index + 1
+	r.termStored = log.HardState().Term
 	_, cs, err := storage{log: log}.InitialState()
 	if err != nil {
 		return nil, err
@@ -297,6 +300,12 @@ func (r *Replica) send(fx *Effects, pm *raftpb.Message) {
 		return
 	}
 	m := Message{Raft: pm}
+	if r.isEarly(pm) {
+		if len(r.early) < maxEarly {
+			r.early = append(r.early, m)
+		}
+		return
+	}
 	e := m.entry()
 	if e == nil || !hasPayload(e) {
 		fx.Send = append(fx.Send, m)
@@ -314,6 +323,22 @@ func (r *Replica) send(fx *Effects, pm *raftpb.Message) {
 	if f.admit(m) {
 		fx.Send = append(fx.Send, r.withPayload(m))
 	}
+}
+
+// maxEarly bounds the messages that wait for their term to be durable. Raft repeats
+// what is beyond.
+const maxEarly = 1024
+
+// isEarly reports whether a message speaks of a term that this replica would not know
+// any more after a crash (F1). Raft holds back answers only; but a candidate that has
+// forgotten its term may be elected in it a second time, by others than the first time.
+// A MsgPreVote speaks of a term that does not begin by it.
+func (r *Replica) isEarly(pm *raftpb.Message) bool {
+	switch pm.GetType() {
+	case raftpb.MsgPreVote, raftpb.MsgPreVoteResp:
+		return false
+	}
+	return record.Term(pm.GetTerm()) > r.termStored
 }
 
 // withPayload adds the payload if it is in memory.
