@@ -135,11 +135,30 @@ func (m *Machine) Partitions(do func(p record.PartitionID, b partition.Bounds)) 
 // Applied is the index behind which the applied half stands.
 func (m *Machine) Applied() record.Index { return m.s.applied }
 
-// Capture takes the state of this moment; write makes a snapshot of it, at any time
-// later, unless a newer one was written meanwhile.
-func (m *Machine) Capture() (at record.Index, write func() error) {
-	c := m.s.capture()
-	return c.snapshot.Index, func() error { return m.s.log.WriteSnapshot(c.encode()) }
+// TakeSnapshot captures the state of this moment, unless a snapshot is being written
+// or there is nothing new; then it is Due.
+func (m *Machine) TakeSnapshot() {
+	if !m.s.since.running && m.s.applied > m.s.log.Snapshot().Index {
+		m.s.takeSnapshot()
+	}
+}
+
+// Due is a snapshot that was captured: write writes it, once, at any time later.
+func (m *Machine) Due() (write func() error, due bool) {
+	select {
+	case c := <-m.s.captured:
+		return func() error { return m.s.writeSnapshot(context.Background(), c) }, true
+	default:
+		return nil, false
+	}
+}
+
+// Clean deletes what is dead, as the node's cleaner does. No partition is compacted.
+func (m *Machine) Clean() (commitlog.Cleaned, error) {
+	return m.s.log.Clean(judge{m.s, nil}, commitlog.CleanOptions{
+		SegmentSize: m.s.cfg.Settings.SegmentBytes,
+		Pace:        func(int) error { return nil },
+	})
 }
 
 // StateSum is a checksum over all of the applied half, which is equal on all replicas

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -54,6 +55,10 @@ type capture struct {
 func (s *Shard) grown(e record.Entry) {
 	s.since.bytes += int64(len(e))
 	s.since.entries++
+	if e.IsConfChange() {
+		// A new member can be sent only a snapshot that names it.
+		s.since.wanted = true
+	}
 	due := s.since.wanted || s.since.bytes >= max(snapshotMinimum, snapshotGrowth*s.since.last) || s.since.entries >= snapshotEntries
 	if due && !s.since.running {
 		s.takeSnapshot()
@@ -105,10 +110,23 @@ func (s *Shard) writeSnapshot(ctx context.Context, c capture) error {
 	}); ended != nil {
 		return nil // the loop has ended, and nobody counts any more
 	}
+	if errors.Is(err, commitlog.ErrStale) {
+		return nil // a newer one has come from the leader
+	}
 	if err != nil {
 		return fmt.Errorf("writing the snapshot of shard %d at index %d: %w", s.id, snap.Index, err)
 	}
 	return nil
+}
+
+// Restore sets the applied half to a snapshot that a leader has sent.
+func (s *Shard) Restore(snap *commitlog.Snapshot) error {
+	s.mu.Lock()
+	err := s.restore(snap)
+	s.mu.Unlock()
+	s.watch.wakeAll()
+	s.changed()
+	return err
 }
 
 // restore sets the applied half to a snapshot's. Sections that it does not have
@@ -120,6 +138,7 @@ func (s *Shard) restore(snap *commitlog.Snapshot) error {
 	s.partitions, s.groups, s.halves = partition.NewTable(), group.NewState(), txn.NewHalves()
 	s.cluster.Store(cluster.Empty())
 	s.applied, s.appliedIn = snap.Index, snap.Term
+	s.since.bytes, s.since.entries, s.since.last = 0, 0, 0
 	for _, sec := range snap.Sections {
 		var err error
 		switch sec.Name {

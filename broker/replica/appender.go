@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"fmt"
+
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
@@ -10,7 +12,9 @@ import (
 // Work is one message of Raft to its storage: what to store, and what may be said
 // when it is stored. Works are stored in the order in which Turn returned them.
 type Work struct {
-	hard      *commitlog.HardState
+	hard *commitlog.HardState
+	// install is a shipment that becomes the log, in front of the entries.
+	install   *Install
 	entries   []record.Entry
 	responses []*raftpb.Message
 	// cuts is how often Raft had cut its log when this was asked for.
@@ -25,17 +29,26 @@ type Appender struct {
 	log      *commitlog.Log
 	flush    FlushPolicy
 	taken    []Work
-	hard     *commitlog.HardState // the newest that was taken and is not stored
+	hard     *commitlog.HardState // the newest that was taken and is not stored as a whole
 	runs     []run                // of entries that are not stored
 	unsynced int                  // bytes of entries that were written and not synced
 	wrote    bool                 // entries, in this Store
 }
 
 // run is entries that follow each other. With cut, what the log has from the first
-// one's index on goes first.
+// one's index on goes first; with install, all of it goes, for a shipment.
 type run struct {
+	install *Install
 	cut     bool
 	entries []record.Entry
+}
+
+// end is the index behind which the next run begins.
+func (r run) end() record.Index {
+	if n := len(r.entries); n > 0 {
+		return r.entries[n-1].Index()
+	}
+	return r.install.index()
 }
 
 // NewAppender returns an appender with nothing to do.
@@ -49,6 +62,9 @@ func (a *Appender) Take(work []Work) {
 		a.taken = append(a.taken, w)
 		if w.hard != nil {
 			a.hard = w.hard
+		}
+		if w.install != nil {
+			a.runs = append(a.runs, run{install: w.install})
 		}
 		if len(w.entries) == 0 {
 			continue
@@ -64,8 +80,7 @@ func (a *Appender) Take(work []Work) {
 // end is where the log will end when all that was taken is stored.
 func (a *Appender) end() record.Index {
 	if n := len(a.runs); n > 0 {
-		entries := a.runs[n-1].entries
-		return entries[len(entries)-1].Index()
+		return a.runs[n-1].end()
 	}
 	return a.log.Last()
 }
@@ -83,13 +98,16 @@ func (a *Appender) Unsynced() bool { return a.unsynced > 0 }
 // has fenced the log.
 //
 // The newest term and vote are durable before the first frame is written (F1), and
-// a suffix is cut durably before other entries take its place (F3).
+// a suffix is cut durably before other entries take its place (F3). The commit index
+// comes last: it may speak of entries that come with it, and in whose place a crash
+// would leave others, which nobody has committed.
 func (a *Appender) Store() ([]Work, error) {
 	if a.hard != nil {
-		if err := a.log.SetHardState(*a.hard); err != nil {
+		first := *a.hard
+		first.Commit = a.log.HardState().Commit
+		if err := a.log.SetHardState(first); err != nil {
 			return nil, err
 		}
-		a.hard = nil
 	}
 	for len(a.runs) > 0 {
 		if err := a.storeRun(&a.runs[0]); err != nil {
@@ -103,12 +121,29 @@ func (a *Appender) Store() ([]Work, error) {
 			return nil, err
 		}
 	}
+	if a.hard != nil {
+		if err := a.log.SetHardState(*a.hard); err != nil {
+			return nil, err
+		}
+		a.hard = nil
+	}
 	done := a.taken
 	a.taken, a.wrote = nil, false
 	return done, nil
 }
 
 func (a *Appender) storeRun(r *run) error {
+	if r.install != nil && !r.install.done {
+		// Raft has taken the snapshot: a log that cannot must not go on.
+		if err := a.log.Install(r.install.Stage); err != nil {
+			return fmt.Errorf("what Raft has accepted is not installed: %w", err)
+		}
+		r.install.done = true
+		a.unsynced = 0
+	}
+	if len(r.entries) == 0 {
+		return nil
+	}
 	if r.cut {
 		if err := a.log.TruncateSuffix(r.entries[0].Index() - 1); err != nil {
 			return err

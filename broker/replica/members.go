@@ -78,6 +78,18 @@ func (r *Replica) applyChange(pe *raftpb.Entry) error {
 	return nil
 }
 
+// namesAll says whether all members of a group are in a snapshot's.
+func namesAll(snapshot, group *raftpb.ConfState) bool {
+	for _, ids := range [][]uint64{group.Voters, group.Learners, group.VotersOutgoing, group.LearnersNext} {
+		for _, id := range ids {
+			if !isMember(snapshot, id) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func isMember(cs *raftpb.ConfState, id uint64) bool {
 	return slices.Contains(cs.Voters, id) || slices.Contains(cs.Learners, id) ||
 		slices.Contains(cs.VotersOutgoing, id) || slices.Contains(cs.LearnersNext, id)
@@ -121,9 +133,9 @@ func (r *Replica) HandingOver() bool { return r.fenced && r.leader && !r.SoleVot
 // Raft then feels its way instead of sending on.
 func (r *Replica) Unreachable(to uint64) { r.node.ReportUnreachable(to) }
 
-// ShipmentEnded tells what became of a Shipment: whether the follower has the
+// TransferEnded tells what became of a transfer to a follower: whether it has the
 // snapshot. Raft sends it nothing until then.
-func (r *Replica) ShipmentEnded(to uint64, ok bool) {
+func (r *Replica) TransferEnded(to uint64, ok bool) {
 	status := raft.SnapshotFailure
 	if ok {
 		status = raft.SnapshotFinish

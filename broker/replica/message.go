@@ -30,6 +30,9 @@ type Transport interface {
 	// Incomplete is true leaves, the transport calls Load, outside of the loop, and
 	// drops the message if that fails.
 	Send(messages []Message)
+	// SendTransfers takes what the two ends of a snapshot transfer say. It is called
+	// beside the loop and does not block either; order and loss are of no matter.
+	SendTransfers(messages []TransferMessage)
 }
 
 // ErrMessage is a message from a peer that no working replica sends: nothing was

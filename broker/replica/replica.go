@@ -35,6 +35,9 @@ type StateMachine interface {
 	// Apply changes the state by a committed entry. An error means that this
 	// binary does not understand the log: the replica stops for good.
 	Apply(e record.Entry) error
+	// Restore sets the state to a snapshot's, which was installed in place of the log.
+	// Its error is as Apply's. Never called while leading.
+	Restore(snap *commitlog.Snapshot) error
 	// Lead is called when the first entry of the term is applied here and this
 	// replica still leads, Follow when it no longer does.
 	Lead(term record.Term)
@@ -48,6 +51,7 @@ type Replica struct {
 	id      uint64
 	node    *raft.RawNode
 	log     *commitlog.Log
+	storage storage
 	sm      StateMachine
 	builder record.EntryBuilder
 
@@ -55,10 +59,12 @@ type Replica struct {
 	// received is the payload of the message that was stepped last. The Turn behind
 	// it takes it to staging if Raft wants it, and forgets it if not.
 	received record.Entry
-	written  record.Index // what the appender has stored
-	last     record.Index // the last index in Raft's log, stored or not
-	applied  record.Index
-	cuts     int // how often Raft has cut its log
+	// arrived is the shipment whose message was stepped last; as received.
+	arrived *Install
+	written record.Index // what the appender has stored
+	last    record.Index // the last index in Raft's log, stored or not
+	applied record.Index
+	cuts    int // how often Raft has cut its log
 
 	leader      bool        // Raft says so
 	leading     bool        // and the first entry of the term is applied
@@ -66,7 +72,9 @@ type Replica struct {
 	fenced      bool        // the log takes nothing any more
 	confState   *raftpb.ConfState
 	flows       map[uint64]*flow // while this replica is the leader
+	installed   []error          // for the next Turn's effects
 	out         []Message        // what the next Turn sends first
+	lost        bool             // the lead, since the last Turn
 	segmentSize int64
 	openBytes   int64 // of the segment that the next entry goes to, kept by the leader
 }
@@ -103,16 +111,20 @@ func New(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logg
 		written: log.Last(), last: log.Last(), applied: snap.Index,
 	}
 	r.staging.low = snap.Index + 1
-	_, cs, err := storage{log}.InitialState()
+	_, cs, err := storage{log: log}.InitialState()
 	if err != nil {
 		return nil, err
 	}
 	r.confState = cs
+	r.storage = storage{log: log, members: r.Members, changes: make(map[record.Index]record.Entry)}
+	if err := r.storage.readChanges(); err != nil {
+		return nil, err
+	}
 	r.node, err = raft.NewRawNode(&raft.Config{
 		ID:                        id,
 		ElectionTick:              electionTicks,
 		HeartbeatTick:             heartbeatTicks,
-		Storage:                   storage{log},
+		Storage:                   r.storage,
 		Applied:                   uint64(snap.Index),
 		AsyncStorageWrites:        true,
 		MaxSizePerMsg:             0, // one entry per message: handles are small, payloads are not
@@ -167,34 +179,49 @@ type Effects struct {
 	Store []Work
 	// Send goes to the transport at once.
 	Send []Message
-	// Ship is followers that need more than messages. ShipmentEnded is called for
-	// each in the end, however it ends.
-	Ship []Shipment
+	// Follow is that this replica does not lead any more, and ships nothing
+	// (Transfers.Follow).
+	Follow bool
+	// Ship is for Transfers.Ship. TransferEnded is called for each in the end.
+	Ship []Behind
+	// More is that Turn is to be called again: there may be more to propose, while what
+	// is here is already stored and sent.
+	More bool
+	// Installed is the shipments that Install was called with and of which it is known
+	// what became, for Transfers.Installed: nil, or commitlog.ErrStale.
+	Installed []error
 }
 
-// Shipment is a follower that is behind the Raft window of this leader: it needs a
-// snapshot transfer, which brings it to an index at least.
-type Shipment struct {
-	To    uint64
-	Index record.Index
-	Term  record.Term
+// Behind is a follower that is behind the Raft window of the leader of a term: it
+// needs a snapshot transfer.
+type Behind struct {
+	To   uint64
+	Lead record.Term
 }
 
 // Turn moves Raft on until it waits for the disk, for a peer, for the clock or for
-// work. What is committed is applied meanwhile, and while this replica leads, what
-// waits is proposed. The error is final: this binary cannot go on with the log.
+// work. What is committed is applied meanwhile, and while this replica leads, one entry
+// is proposed of what waits. The error is final: this binary cannot go on with the log.
 func (r *Replica) Turn() (Effects, error) {
-	fx := Effects{Send: r.out}
-	r.out = nil
-	for {
+	fx := Effects{Send: r.out, Installed: r.installed}
+	r.out, r.installed = nil, nil
+	err := r.ready(&fx)
+	r.received = nil
+	if err != nil {
+		return fx, err
+	}
+	if r.leading && !r.fenced && r.unwritten() < maxUnwritten && !r.staging.full() && r.propose() {
+		fx.More = true
 		if err := r.ready(&fx); err != nil {
 			return fx, err
 		}
-		r.received = nil
-		if !r.leading || r.fenced || r.unwritten() >= maxUnwritten || r.staging.full() || !r.propose() {
-			return fx, nil
-		}
 	}
+	if r.arrived != nil {
+		r.arrived = nil // Raft has no use for it
+		fx.Installed = append(fx.Installed, commitlog.ErrStale)
+	}
+	fx.Follow, r.lost = r.lost, false
+	return fx, nil
 }
 
 // propose asks the state machine for one entry and puts it into Raft's log. It
@@ -267,8 +294,7 @@ func (r *Replica) ready(fx *Effects) error {
 // send lets a message to a peer go, or holds it until there is room.
 func (r *Replica) send(fx *Effects, pm *raftpb.Message) {
 	if pm.GetType() == raftpb.MsgSnap {
-		meta := pm.GetSnapshot().GetMetadata()
-		fx.Ship = append(fx.Ship, Shipment{pm.GetTo(), record.Index(meta.GetIndex()), record.Term(meta.GetTerm())})
+		fx.Ship = append(fx.Ship, Behind{pm.GetTo(), r.term})
 		return
 	}
 	m := Message{Raft: pm}
@@ -316,6 +342,7 @@ func (r *Replica) stepDown() {
 		r.leading = false
 		r.sm.Follow()
 	}
+	r.lost = r.lost || r.leader
 	r.leader, r.flows = false, nil
 }
 
@@ -335,12 +362,16 @@ func (r *Replica) fill() int64 {
 
 // toStore turns a message to Raft's append thread into work for the appender.
 func (r *Replica) toStore(m *raftpb.Message) Work {
+	var in *Install
+	if m.GetSnapshot() != nil {
+		in = r.install(m.GetSnapshot())
+	}
 	if entries := m.GetEntries(); len(entries) > 0 {
 		if first := record.Index(entries[0].GetIndex()); first <= r.last && !r.proposed(entries[0]) {
 			r.cut(first)
 		}
 	}
-	w := Work{responses: m.GetResponses(), cuts: r.cuts}
+	w := Work{responses: m.GetResponses(), cuts: r.cuts, install: in}
 	if m.Term != nil && m.Commit != nil {
 		w.hard = &commitlog.HardState{Term: record.Term(m.GetTerm()), Vote: m.GetVote(), Commit: record.Index(m.GetCommit())}
 	}
@@ -388,6 +419,9 @@ func (r *Replica) entryFor(pe *raftpb.Entry) record.Entry {
 		b.Add(record.KindConfChange, 0, pe.GetData())
 	}
 	e := b.Finish(i, record.Term(pe.GetTerm()), 0, false)
+	if e.IsConfChange() {
+		r.storage.addChange(e)
+	}
 	r.staging.put(e)
 	if r.leader {
 		r.openBytes += int64(len(e) + frameOverhead)
@@ -433,6 +467,11 @@ func (r *Replica) Stored(w Work) error {
 	if r.fenced {
 		return nil
 	}
+	if w.install != nil {
+		if err := r.restore(); err != nil {
+			return err
+		}
+	}
 	// What was cut meanwhile counts for nothing.
 	if n := len(w.entries); n > 0 && w.cuts == r.cuts {
 		r.written = w.entries[n-1].Index()
@@ -443,7 +482,8 @@ func (r *Replica) Stored(w Work) error {
 			r.out = append(r.out, Message{Raft: m})
 			continue
 		}
-		if err := r.node.Step(m); err != nil {
+		// Who was taken out of the group meanwhile is no peer of its own any more.
+		if err := r.node.Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
 			return fmt.Errorf("stepping a stored message: %w", err)
 		}
 	}

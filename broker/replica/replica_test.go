@@ -76,6 +76,8 @@ func (m *recorder) Apply(e record.Entry) error {
 	return nil
 }
 
+func (m *recorder) Restore(*commitlog.Snapshot) error { panic("a group of one installs nothing") }
+
 func (m *recorder) Lead(t record.Term) { m.term = t; m.led <- t }
 func (m *recorder) Follow()            {}
 func (m *recorder) Tick(time.Time)     {}

@@ -3,12 +3,14 @@ package replica
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
 	"go.etcd.io/raft/v3"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/internal/invariant"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -37,6 +39,8 @@ const (
 	// maxInbox and maxInboxBytes bound the messages from peers that wait for the loop.
 	maxInbox      = 4096
 	maxInboxBytes = 64 << 20
+	// maxTransferInbox bounds those of transfers, of up to 256 KiB.
+	maxTransferInbox = 256
 	// noSpaceRetry is how long the appender waits before it tries a full disk again.
 	noSpaceRetry = 100 * time.Millisecond
 )
@@ -79,8 +83,9 @@ type Host struct {
 	inbox inbox
 	ended chan struct{}
 
-	store storeQueue
+	store queue[Work]
 	done  chan stored
+	ferry queue[func(*Transfers) TransferEffects]
 }
 
 // stored is what the appender tells the loop.
@@ -102,8 +107,9 @@ func NewHost(cfg Config) (*Host, error) {
 		calls: make(chan func(), maxCalls),
 		inbox: inbox{ready: make(chan struct{}, 1)},
 		ended: make(chan struct{}),
-		store: storeQueue{ready: make(chan struct{}, 1)},
+		store: newQueue[Work](),
 		done:  make(chan stored, 1),
+		ferry: newQueue[func(*Transfers) TransferEffects](),
 	}, nil
 }
 
@@ -161,8 +167,69 @@ func (h *Host) Run(ctx context.Context) error {
 	defer close(h.ended)
 	appending := make(chan error, 1)
 	go func() { appending <- h.appendAll(ctx) }()
-	err := h.loop(ctx)
-	return errors.Join(err, <-appending)
+	if h.cfg.Transport == nil {
+		err := h.loop(ctx)
+		return errors.Join(err, <-appending)
+	}
+	transfers := NewTransfers(h.cfg.ID, h.cfg.Log, TransferRate)
+	carrying := make(chan struct{})
+	go func() { h.carry(ctx, transfers); close(carrying) }()
+	err := errors.Join(h.loop(ctx), <-appending)
+	<-carrying
+	transfers.Close()
+	return err
+}
+
+// carry runs the snapshot transfers, beside the loop, since they read and write the
+// disk.
+func (h *Host) carry(ctx context.Context, t *Transfers) {
+	ticker := time.NewTicker(TickInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			h.carryOut(ctx, t.Tick())
+		case <-h.ferry.ready:
+			for _, do := range h.ferry.takeAll() {
+				h.carryOut(ctx, do(t))
+			}
+		}
+	}
+}
+
+func (h *Host) carryOut(ctx context.Context, fx TransferEffects) {
+	if len(fx.Send) > 0 {
+		h.cfg.Transport.SendTransfers(fx.Send)
+	}
+	if fx.Failed != nil {
+		h.cfg.Logger.Warningf("receiving a snapshot: %v", fx.Failed)
+	}
+	if len(fx.Ended) == 0 && fx.Install == nil {
+		return
+	}
+	// It fails only at the end, where nobody waits for it.
+	_ = h.Call(ctx, func() {
+		for _, e := range fx.Ended {
+			h.r.TransferEnded(e.To, e.Err == nil)
+		}
+		if fx.Install != nil {
+			h.r.Install(fx.Install)
+		}
+	})
+}
+
+// ReceiveTransfer queues a message of a snapshot transfer from a peer, and drops it if
+// there is no room. It never blocks.
+func (h *Host) ReceiveTransfer(m TransferMessage) {
+	h.ferry.pushUpTo(maxTransferInbox, func(t *Transfers) TransferEffects {
+		fx, err := t.Step(m)
+		if err != nil {
+			h.cfg.Logger.Warningf("%v", err)
+		}
+		return fx
+	})
 }
 
 func (h *Host) loop(ctx context.Context) error {
@@ -172,6 +239,9 @@ func (h *Host) loop(ctx context.Context) error {
 	for {
 		if err != nil {
 			h.r.Fence()
+			if h.cfg.Transport != nil {
+				h.ferry.push((*Transfers).Follow)
+			}
 			h.cfg.StateMachine.Failed(err)
 			return h.drain(ctx, ticker.C)
 		}
@@ -208,20 +278,38 @@ func (h *Host) begin() error {
 
 // turn moves the replica on and hands out what it wants done.
 func (h *Host) turn() error {
-	fx, err := h.r.Turn()
-	if err != nil {
-		return err
+	for {
+		fx, err := h.r.Turn()
+		if err != nil {
+			return err
+		}
+		h.handOut(fx)
+		if !fx.More {
+			return nil
+		}
 	}
+}
+
+func (h *Host) handOut(fx Effects) {
 	if len(fx.Store) > 0 {
-		h.store.push(fx.Store)
+		h.store.push(fx.Store...)
+	}
+	if h.cfg.Transport == nil {
+		invariant.That(len(fx.Send) == 0, "a message in a group of one")
+		return
 	}
 	if len(fx.Send) > 0 {
 		h.cfg.Transport.Send(fx.Send)
 	}
-	for _, s := range fx.Ship {
-		h.r.ShipmentEnded(s.To, false)
+	if fx.Follow {
+		h.ferry.push((*Transfers).Follow)
 	}
-	return nil
+	for _, b := range fx.Ship {
+		h.ferry.push(func(t *Transfers) TransferEffects { return t.Ship(b.To, b.Lead) })
+	}
+	for _, err := range fx.Installed {
+		h.ferry.push(func(t *Transfers) TransferEffects { return t.Installed(err) })
+	}
 }
 
 // receive steps what peers sent. There is a turn behind each message, which takes
@@ -287,18 +375,25 @@ func (h *Host) drain(ctx context.Context, tick <-chan time.Time) error {
 	}
 }
 
-// storeQueue is what waits for the appender. Its length is bounded by what Raft
-// has in flight: maxUnwritten entries of a leader, maxStaged bytes of a follower,
-// and the hard states between them.
-type storeQueue struct {
+// queue is what waits for another goroutine. What waits for the appender is bounded by
+// what Raft has in flight: maxUnwritten entries of a leader, maxStaged bytes of a
+// follower, and the hard states between them.
+type queue[T any] struct {
 	mu    sync.Mutex
-	work  []Work
+	items []T
 	ready chan struct{}
 }
 
-func (q *storeQueue) push(w []Work) {
+func newQueue[T any]() queue[T] { return queue[T]{ready: make(chan struct{}, 1)} }
+
+func (q *queue[T]) push(items ...T) { q.pushUpTo(math.MaxInt, items...) }
+
+// pushUpTo drops the items where there would be more than most.
+func (q *queue[T]) pushUpTo(most int, items ...T) {
 	q.mu.Lock()
-	q.work = append(q.work, w...)
+	if len(q.items)+len(items) <= most {
+		q.items = append(q.items, items...)
+	}
 	q.mu.Unlock()
 	select {
 	case q.ready <- struct{}{}:
@@ -306,12 +401,12 @@ func (q *storeQueue) push(w []Work) {
 	}
 }
 
-func (q *storeQueue) takeAll() []Work {
+func (q *queue[T]) takeAll() []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := q.work
-	q.work = nil
-	return w
+	items := q.items
+	q.items = nil
+	return items
 }
 
 // inbox is what peers sent and the loop has not stepped.

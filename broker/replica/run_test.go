@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 
@@ -68,4 +69,59 @@ func TestAFullDiskIsWaitedOutWhereASuffixIsCut(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestTheCommitIndexNeverSpeaksOfEntriesThatAreNotStored has a follower replace entries
+// by others that are committed when they come, and crash at every call.
+func TestTheCommitIndexNeverSpeaksOfEntriesThatAreNotStored(t *testing.T) {
+	begin := func() *vfs.Mem {
+		fs := vfs.NewMem()
+		log, err := commitlog.Open(fs, "shard", commitlog.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := NewAppender(log, FlushSync)
+		a.Take([]Work{{hard: &commitlog.HardState{Term: 1, Vote: 1, Commit: 1}, entries: []record.Entry{entry(1, 1, "kept"), entry(2, 1, "stale"), entry(3, 1, "stale")}}})
+		if _, err := a.Store(); err != nil {
+			t.Fatal(err)
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return fs
+	}
+	for n := 1; ; n++ {
+		fs := begin()
+		opened := 0
+		faulty := vfs.NewFault(fs, func(op vfs.Op) error {
+			if opened > 0 && op.N >= opened+n {
+				return vfs.ErrCrashed
+			}
+			return nil
+		})
+		log, err := commitlog.Open(faulty, "shard", commitlog.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened = faulty.Calls()
+		a := NewAppender(log, FlushSync)
+		a.Take([]Work{{hard: &commitlog.HardState{Term: 2, Vote: 2, Commit: 2}, entries: []record.Entry{entry(2, 2, "instead")}}})
+		_, stored := a.Store()
+		for seed := range uint64(8) {
+			log, err := commitlog.Open(fs.Crash(rand.New(rand.NewPCG(uint64(n), seed))), "shard", commitlog.Options{})
+			if err != nil {
+				t.Fatalf("crash at call %d, seed %d: %v", n, seed, err)
+			}
+			hs := log.HardState()
+			if term, _ := log.Term(2); hs.Commit >= 2 && term != 2 {
+				t.Errorf("crash at call %d, seed %d: committed is %d, and entry 2 is of term %d", n, seed, hs.Commit, term)
+			}
+			if stored == nil && hs.Term != 2 {
+				t.Errorf("seed %d: term %d after a store that succeeded", seed, hs.Term)
+			}
+		}
+		if stored == nil {
+			return
+		}
+	}
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -15,9 +16,38 @@ import (
 
 // storage is the commit log as Raft sees it: the window of recent entries as
 // handles, and the newest snapshot for everything older. Raft calls it inside the
-// loop, so nothing here reads a disk, except for the rare change of membership.
+// loop, and panics where it is told of an error that it does not know: so nothing here
+// reads a disk.
 type storage struct {
 	log *commitlog.Log
+	// members is the group's members of this moment; nil where nobody asks for them.
+	members func() *raftpb.ConfState
+	// changes has the content of the changes of members that are in the window, which
+	// Raft must see.
+	changes map[record.Index]record.Entry
+}
+
+// readChanges reads the changes of members in the window, when a replica starts.
+func (s storage) readChanges() error {
+	for i := s.log.First(); i <= s.log.Last(); i++ {
+		if h, ok := s.log.Handle(i); !ok || !h.ConfChange {
+			continue
+		}
+		e, err := s.log.Entry(i)
+		if err != nil {
+			return fmt.Errorf("reading the membership change at index %d: %w", i, err)
+		}
+		s.changes[i] = e
+	}
+	return nil
+}
+
+// addChange keeps a change of members that is about to be stored, and forgets those
+// that the window has passed.
+func (s storage) addChange(e record.Entry) {
+	s.changes[e.Index()] = e
+	first := s.log.First()
+	maps.DeleteFunc(s.changes, func(i record.Index, _ record.Entry) bool { return i < first })
 }
 
 // handleSize is the length of the data that Raft carries for an entry.
@@ -76,17 +106,18 @@ func (s storage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 	var size uint64
 	for i := record.Index(lo); i < record.Index(hi); i++ {
 		h, ok := s.log.Handle(i)
+		if !ok && i < s.log.First() {
+			return nil, raft.ErrCompacted // by a snapshot that was written meanwhile
+		}
 		if !ok {
 			return nil, raft.ErrUnavailable
 		}
 		e := &raftpb.Entry{Index: new(uint64(i)), Term: new(uint64(h.Term)), Type: raftpb.EntryNormal.Enum()}
 		switch {
 		case h.ConfChange:
-			entry, err := s.log.Entry(i)
-			if err != nil {
-				return nil, fmt.Errorf("reading the membership change at index %d: %w", i, err)
-			}
-			e.Type, e.Data = raftpb.EntryConfChangeV2.Enum(), confChangeOf(entry)
+			change := s.changes[i]
+			invariant.That(change != nil && change.Term() == h.Term, "the membership change at index %d is not in memory", i)
+			e.Type, e.Data = raftpb.EntryConfChangeV2.Enum(), confChangeOf(change)
 		case h.Length > record.EntryHeaderSize:
 			e.Data = handle(h.Length, h.Checksum)
 		}
@@ -115,7 +146,8 @@ func (s storage) LastIndex() (uint64, error)  { return uint64(s.log.Last()), nil
 func (s storage) FirstIndex() (uint64, error) { return uint64(s.log.First()), nil }
 
 // Snapshot tells Raft what the newest snapshot covers. Its data stays where it is:
-// a follower that needs it gets a transfer, not a message.
+// a follower that needs it gets a transfer, not a message. There is none for now if
+// it does not name every member: who is not named must refuse it.
 func (s storage) Snapshot() (*raftpb.Snapshot, error) {
 	snap := s.log.Snapshot()
 	if snap == nil {
@@ -124,6 +156,9 @@ func (s storage) Snapshot() (*raftpb.Snapshot, error) {
 	var cs raftpb.ConfState
 	if err := proto.Unmarshal(snap.ConfState, &cs); err != nil {
 		return nil, fmt.Errorf("reading the membership in snapshot %d: %w", snap.Index, err)
+	}
+	if s.members != nil && !namesAll(&cs, s.members()) {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	return raftpb.EnsureSnapshot(&raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
 		ConfState: &cs,

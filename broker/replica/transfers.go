@@ -53,6 +53,12 @@ type TransferEnd struct {
 type Install struct {
 	Stage   *commitlog.Stage
 	Message *raftpb.Message
+
+	done bool // the appender has installed it
+}
+
+func (i *Install) index() record.Index {
+	return record.Index(i.Message.GetSnapshot().GetMetadata().GetIndex())
 }
 
 // NewTransfers of replica id; rate is in bytes a tick, for each follower.

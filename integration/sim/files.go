@@ -35,12 +35,16 @@ func (o *oracle) checkSegment(n *node, s commitlog.SegmentInfo) {
 	if _, at := slices.BinarySearch(o.rolls, s.First-1); s.First > 1 && !at {
 		o.fail(segmentsEqual, "node %d: %s begins at %d, behind an entry that ends no segment", n.id, s.Name, s.First)
 	}
-	if i, _ := slices.BinarySearch(o.rolls, s.First); i < len(o.rolls) && o.rolls[i] < s.Last && uint64(o.rolls[i]) <= n.m.Replica.Status().Commit {
+	if i, _ := slices.BinarySearch(o.rolls, s.First); s.Edition == 0 && i < len(o.rolls) && o.rolls[i] < s.Last && uint64(o.rolls[i]) <= n.m.Replica.Status().Commit {
 		o.fail(segmentsEqual, "node %d: %s goes from %d to %d, and a segment ends at %d", n.id, s.Name, s.First, s.Last, o.rolls[i])
 	}
-	if !s.Sealed {
+	if !s.Sealed || s.Edition > 0 {
 		return
 	}
+	if d, ok := o.digests[[2]record.Index{s.First, s.Last}]; ok && d != s.Digest {
+		o.fail(segmentsEqual, "node %d: %s, from %d to %d, has digest %+v, another replica's has %+v", n.id, s.Name, s.First, s.Last, s.Digest, d)
+	}
+	o.digests[[2]record.Index{s.First, s.Last}] = s.Digest
 	data := make([]byte, s.Size)
 	f, err := n.disk.Open(path.Join(shardDir, s.Name))
 	if err == nil {

@@ -78,7 +78,38 @@ func (t *network) send(from *node, messages []replica.Message) {
 }
 
 func (t *network) carry(m replica.Message) {
-	w, at := t.w, line2{m.Raft.GetFrom(), m.Raft.GetTo()}
+	t.deliver(line2{m.Raft.GetFrom(), m.Raft.GetTo()}, func() { t.arrive(m) })
+}
+
+// transfer takes the messages of snapshot transfers, which go the same ways. They are
+// encoded and decoded.
+func (t *network) transfer(from *node, messages []replica.TransferMessage) {
+	for _, m := range messages {
+		t.w.result.Messages++
+		b := m.Encode()
+		t.deliver(line2{from.id, m.To}, func() {
+			n := t.w.node(m.To)
+			if n == nil || n.m == nil || n.fenced {
+				return
+			}
+			m, err := replica.DecodeTransfer(b)
+			if err != nil {
+				t.w.fail(wellFormed, "node %d: %v", n.id, err)
+			}
+			n.beside(func() replica.TransferEffects {
+				fx, err := n.transfers.Step(m)
+				if err != nil {
+					t.w.fail(wellFormed, "node %d: %v", n.id, err)
+				}
+				return fx
+			})
+		})
+	}
+}
+
+// deliver lets something arrive, or not, once or twice, now or later.
+func (t *network) deliver(at line2, arrive func()) {
+	w := t.w
 	if t.cut[at] || t.loss > 0 && w.chance(t.loss) {
 		t.lose(at)
 		return
@@ -98,8 +129,8 @@ func (t *network) carry(m replica.Message) {
 			t.arrival[at] = w.now + d
 		}
 		w.after(d, func() {
-			if !t.streams || t.stream[at] == stream {
-				t.arrive(m)
+			if !t.cut[at] && (!t.streams || t.stream[at] == stream) {
+				arrive()
 			}
 		})
 	}
@@ -112,21 +143,21 @@ func (t *network) lose(at line2) {
 	}
 	t.stream[at]++
 	t.arrival[at] = t.w.now + t.w.between(time.Millisecond, 100*time.Millisecond) // when there is a new one
-	if n := t.w.node(at.from); n.m != nil && t.w.chance(2) {
+	if n := t.w.node(at.from); n.m != nil && !n.fenced && t.w.chance(2) {
 		n.m.Replica.Unreachable(at.to) // a transport that notices says so
 	}
 }
 
 func (t *network) arrive(m replica.Message) {
 	n := t.w.node(m.Raft.GetTo())
-	if n == nil || n.m == nil || t.cut[line2{m.Raft.GetFrom(), n.id}] {
+	if n == nil || n.m == nil {
 		return
 	}
 	if t := m.Raft.GetType(); t != raftpb.MsgHeartbeat && t != raftpb.MsgHeartbeatResp {
 		n.w.log(n.id, "gets %s", describe(m))
 	}
 	if err := n.m.Replica.Step(m); err != nil {
-		n.w.fail("messages are well-formed", "node %d: %v", n.id, err)
+		n.w.fail(wellFormed, "node %d: %v", n.id, err)
 	}
 	n.turn()
 }

@@ -34,20 +34,27 @@ type node struct {
 	life     int
 	m        *broker.Machine
 	appender *replica.Appender
-	waiting  []replica.Work
-	storing  bool // a store is under way
-	written  bool // the last store waits to be told
-	snapping bool
-	fenced   bool
-	view     shadow
+	// transfers and what waits for them, while an installation is under way.
+	transfers *replica.Transfers
+	waiting   []replica.Work
+	storing   bool // a store is under way
+	written   bool // the last store waits to be told
+	snapping  bool
+	fenced    bool
+	view      shadow
 
-	stopAt   int  // calls until the disk stops, 0 for never
-	stopped  bool // it has
+	stopAt  int  // calls until the disk stops, 0 for never
+	stopped bool // it has
+	// deciding is that the manifest was written in this store: it may have cut what was
+	// durable, and the log not know yet.
+	deciding bool
 	ill      bool // the next sync fails
 	full     bool // writes find no room
 	saidFull bool
 	slow     time.Duration // what a store takes, at most
 	skew     time.Duration // of the clock
+	member   bool          // it is or was one of the group
+	leaving  bool          // it was taken out
 	gone     bool          // it was taken out of the group
 }
 
@@ -86,6 +93,9 @@ func (n *node) op(op vfs.Op) error {
 	if n.stopped {
 		return vfs.ErrCrashed
 	}
+	if op.Kind == vfs.OpWrite && strings.HasSuffix(op.Name, "/manifest") {
+		n.deciding = true
+	}
 	if n.stopAt > 0 {
 		if n.stopAt--; n.stopAt == 0 {
 			n.stopped = true
@@ -113,7 +123,7 @@ func (n *node) start() {
 		return
 	}
 	n.life++
-	n.stopped, n.fenced, n.storing, n.written, n.snapping, n.waiting = false, false, false, false, false, nil
+	n.stopped, n.fenced, n.storing, n.written, n.waiting = false, false, false, false, nil
 	n.fault = vfs.NewFault(n.disk, n.op)
 	fs := vfs.FS(n.fault)
 	if n.w.cfg.Plant.FS != nil {
@@ -139,10 +149,12 @@ func (n *node) start() {
 	}
 	n.m = m
 	n.appender = replica.NewAppender(m.Log, replica.FlushSync)
+	n.transfers = replica.NewTransfers(n.id, m.Log, transferRate)
 	hs := m.Log.HardState()
 	n.w.log(n.id, "starts: log %d to %d, snapshot %d, term %d, vote %d, commit %d", m.Log.First(), m.Log.Last(), m.Log.Snapshot().Index, hs.Term, hs.Vote, hs.Commit)
 	n.w.oracle.started(n)
 	n.tickIn(n.w.between(0, replica.TickInterval))
+	n.transferIn(n.w.between(0, replica.TickInterval))
 	n.turn()
 }
 
@@ -172,6 +184,7 @@ func (n *node) tickIn(d time.Duration) {
 		}
 		if !n.fenced {
 			n.m.Tick(n.clock())
+			n.due()
 		}
 		n.turn()
 		if n.m != nil {
@@ -182,25 +195,83 @@ func (n *node) tickIn(d time.Duration) {
 
 // turn is what a Host does behind everything that happens to a replica.
 func (n *node) turn() {
-	if n.fenced && !n.m.Replica.HandingOver() {
-		return
+	for n.m != nil && (!n.fenced || n.m.Replica.HandingOver()) {
+		fx, err := n.m.Replica.Turn()
+		if n.checkDisk() {
+			return
+		}
+		if err != nil {
+			n.w.fail(understood, "node %d: %v", n.id, err)
+		}
+		n.w.oracle.turned(n)
+		n.handOut(fx)
+		if !fx.More {
+			return
+		}
 	}
-	fx, err := n.m.Replica.Turn()
-	if n.checkDisk() {
-		return
-	}
-	if err != nil {
-		n.w.fail("the log is understood", "node %d: %v", n.id, err)
-	}
-	n.w.oracle.turned(n)
+}
+
+func (n *node) handOut(fx replica.Effects) {
 	if len(fx.Store) > 0 {
 		n.waiting = append(n.waiting, fx.Store...)
 		n.store()
 	}
 	n.w.net.send(n, fx.Send)
+	if fx.Follow {
+		n.beside(n.transfers.Follow)
+	}
 	for _, s := range fx.Ship {
-		n.w.log(n.id, "would ship %d to node %d", s.Index, s.To)
-		n.m.Replica.ShipmentEnded(s.To, false)
+		n.w.log(n.id, "node %d is behind the window", s.To)
+		n.beside(func() replica.TransferEffects { return n.transfers.Ship(s.To, s.Lead) })
+	}
+	for _, err := range fx.Installed {
+		n.w.log(n.id, "installed: %v", err)
+		if err == nil {
+			n.w.oracle.installed(n)
+			n.w.result.Installs++
+		}
+		n.beside(func() replica.TransferEffects { return n.transfers.Installed(err) })
+	}
+}
+
+// transferRate is slow, so that much happens while a transfer is under way.
+const transferRate = 32 << 10
+
+// beside runs something of the transfers a little later, as what runs beside the loop.
+func (n *node) beside(do func() replica.TransferEffects) {
+	n.alive(n.w.between(time.Microsecond, time.Millisecond), func() { n.transfer(do()) })
+}
+
+func (n *node) transferIn(d time.Duration) {
+	n.alive(d, func() {
+		if n.fenced {
+			return
+		}
+		n.transfer(n.transfers.Tick())
+		if n.m != nil {
+			n.transferIn(replica.TickInterval)
+		}
+	})
+}
+
+// transfer carries out what the transfers want.
+func (n *node) transfer(fx replica.TransferEffects) {
+	if n.checkDisk() || n.fenced {
+		return
+	}
+	if fx.Failed != nil {
+		n.w.log(n.id, "a transfer failed here: %v", fx.Failed)
+	}
+	n.w.net.transfer(n, fx.Send)
+	for _, e := range fx.Ended {
+		n.w.log(n.id, "the transfer to node %d ends: %v", e.To, e.Err)
+		n.m.Replica.TransferEnded(e.To, e.Err == nil)
+	}
+	if fx.Install != nil {
+		n.m.Replica.Install(fx.Install)
+	}
+	if len(fx.Ended) > 0 || fx.Install != nil {
+		n.turn()
 	}
 }
 
@@ -219,10 +290,12 @@ func (n *node) store() {
 }
 
 func (n *node) tryStore() {
+	n.deciding = false
 	work, err := n.appender.Store()
 	if n.checkDisk() {
 		return
 	}
+	n.deciding = n.deciding && err != nil
 	n.w.oracle.stored(n)
 	switch {
 	case errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced):
@@ -261,7 +334,7 @@ func (n *node) tell(work []replica.Work) {
 		}
 		for _, w := range work {
 			if err := n.m.Replica.Stored(w); err != nil {
-				n.w.fail("what is stored can be told", "node %d: %v", n.id, err)
+				n.w.fail(understood, "node %d: %v", n.id, err)
 			}
 		}
 		n.turn()
@@ -304,7 +377,7 @@ func (n *node) crash(process bool) {
 	n.w.result.Crashes++
 	n.life++
 	n.w.oracle.crashed(n)
-	n.m, n.appender, n.stopAt, n.saidFull = nil, nil, 0, false
+	n.m, n.appender, n.transfers, n.stopAt, n.saidFull = nil, nil, nil, 0, false
 	if !process {
 		n.disk = n.disk.Crash(n.w.rnd)
 	}
@@ -325,26 +398,35 @@ func (n *node) restartIn(d time.Duration) {
 	})
 }
 
-// snapshot captures the state, and writes it a while later.
-func (n *node) snapshot() {
-	newest := n.m.Log.Snapshot().Index
-	if n.snapping || n.fenced || n.m.Applied() <= newest {
+// due writes a snapshot that was captured, a while later.
+func (n *node) due() {
+	write, due := n.m.Due()
+	if !due {
 		return
 	}
-	n.snapping = true
-	at, write := n.m.Capture()
-	n.w.oracle.captured(n, at)
 	n.alive(n.w.between(0, 300*time.Millisecond), func() {
-		n.snapping = false
 		err := write()
 		if n.checkDisk() {
 			return
 		}
-		n.w.log(n.id, "snapshot at %d: %v", at, err)
+		n.w.log(n.id, "snapshot at %d: %v", n.m.Log.Snapshot().Index, err)
 		if err != nil && !errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced) {
 			n.fence(err)
 		}
 	})
+}
+
+// clean lets a node's cleaner work.
+func (n *node) clean() {
+	if n.fenced {
+		return
+	}
+	done, err := n.m.Clean()
+	if n.checkDisk() {
+		return
+	}
+	n.w.result.Cleaned += done.Removed + done.Rewritten
+	n.w.log(n.id, "cleans: %+v, %v", done, err)
 }
 
 // witness stands between a replica and its shard and shows the oracle what happens.
@@ -357,6 +439,9 @@ func (x *witness) Apply(e record.Entry) error {
 	x.n.w.oracle.applying(x.n, e)
 	err := x.StateMachine.Apply(e)
 	if err == nil {
+		if e.IsConfChange() {
+			x.n.w.changed(x.n, int(e.Index()))
+		}
 		x.n.w.oracle.applied(x.n, e)
 	}
 	return err
@@ -372,6 +457,3 @@ func (x *witness) Follow() {
 	x.n.w.log(x.n.id, "leads no more")
 	x.StateMachine.Follow()
 }
-
-// hasSuffix reports whether a file is of a kind.
-func hasSuffix(name, suffix string) bool { return strings.HasSuffix(name, suffix) }

@@ -35,6 +35,10 @@ const (
 	filesSound = "files are sound"
 	// A log opens again on whatever a crash leaves of it.
 	opensAgain = "what a crash leaves can be opened"
+	// A replica can go on with its own log.
+	understood = "the log is understood"
+	// A replica sends nothing that another one refuses.
+	wellFormed = "messages are well-formed"
 	// No invariant of the product is broken, nor Raft's.
 	noPanic = "no panic"
 	// Where nothing breaks any more, all replicas come to have all entries.
@@ -79,6 +83,7 @@ type oracle struct {
 	links     map[place]link
 	leaders   map[record.Term]leadership
 	sums      map[record.Index]uint32
+	digests   map[[2]record.Index]commitlog.Digest
 	batches   map[record.PartitionID][]committedBatch
 	high      map[record.PartitionID]int64
 }
@@ -106,7 +111,8 @@ type shadow struct {
 func (o *oracle) begin(w *World) {
 	*o = oracle{
 		w: w, links: make(map[place]link), leaders: make(map[record.Term]leadership),
-		sums: make(map[record.Index]uint32), batches: make(map[record.PartitionID][]committedBatch),
+		digests: make(map[[2]record.Index]commitlog.Digest),
+		sums:    make(map[record.Index]uint32), batches: make(map[record.PartitionID][]committedBatch),
 		high: make(map[record.PartitionID]int64),
 	}
 }
@@ -142,10 +148,24 @@ func (o *oracle) started(n *node) {
 	}
 }
 
+// installed takes a node whose log is another's.
+func (o *oracle) installed(n *node) {
+	snap := n.m.Log.Snapshot()
+	n.view.applied, n.view.handles = snap.Index, nil
+	clear(n.view.high)
+	if c := o.committed[snap.Index-1]; c.term != snap.Term {
+		o.fail(appliedEqual, "node %d has installed snapshot %d of term %d, committed is term %d", n.id, snap.Index, snap.Term, c.term)
+	}
+	o.looked(n)
+	o.checkSum(n, snap.Index)
+	o.checkFiles(n)
+}
+
 // crashed remembers what a node has promised.
 func (o *oracle) crashed(n *node) {
 	v, log := &n.view, n.m.Log
 	v.hard, v.durable, v.durableAt = log.HardState(), nil, log.First()
+	v.doubtful = n.deciding && (n.stopped || n.fenced)
 	for i := log.First(); i <= log.Durable(); i++ {
 		h, _ := log.Handle(i)
 		v.durable = append(v.durable, h)
@@ -297,8 +317,6 @@ func (o *oracle) applied(n *node, e record.Entry) {
 	}
 }
 
-func (o *oracle) captured(n *node, at record.Index) { o.checkSum(n, at) }
-
 // checkSum compares the state of a node that has applied an index and no more.
 func (o *oracle) checkSum(n *node, at record.Index) {
 	sum := n.m.StateSum()
@@ -372,7 +390,7 @@ func (o *oracle) state() string {
 func (o *oracle) atRest() bool {
 	leaders := 0
 	for _, n := range o.w.nodes {
-		if n.gone {
+		if n.gone || n.leaving || !n.member {
 			continue
 		}
 		if n.m == nil || n.fenced {
@@ -397,7 +415,7 @@ func (o *oracle) atRest() bool {
 // final looks at everything once more.
 func (o *oracle) final() {
 	for _, n := range o.w.nodes {
-		if n.gone {
+		if n.gone || n.leaving || !n.member {
 			continue
 		}
 		o.checkSum(n, record.Index(len(o.committed)))

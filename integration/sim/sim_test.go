@@ -64,6 +64,9 @@ func (r *Result) add(o Result) {
 	r.Terms += o.Terms
 	r.Messages += o.Messages
 	r.Cuts += o.Cuts
+	r.Installs += o.Installs
+	r.Cleaned += o.Cleaned
+	r.Removed += o.Removed
 }
 
 // BenchmarkWorld runs a world of 60 virtual seconds for each operation and says how

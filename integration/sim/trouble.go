@@ -28,6 +28,8 @@ func (w *World) startTrouble() {
 	every(2*time.Second, 10*time.Second, w.transferLead)
 	every(100*time.Millisecond, 2*time.Second, w.takeSnapshot)
 	every(100*time.Millisecond, 1*time.Second, w.read)
+	every(500*time.Millisecond, 5*time.Second, w.clean)
+	every(1*time.Second, 4*time.Second, w.changeMembers)
 }
 
 // some is one of the nodes that run, often the leader.
@@ -135,26 +137,21 @@ func (w *World) jumpClock() {
 
 func (w *World) transferLead() {
 	if n := w.some(); n != nil && !n.fenced {
-		to := w.nodes[w.rnd.IntN(len(w.nodes))]
+		to := w.nodes[w.rnd.IntN(len(w.nodes))] // perhaps a learner, or nobody's member
 		n.m.Replica.TransferLead(to.id)
 		n.turn()
 	}
 }
 
 func (w *World) takeSnapshot() {
-	n := w.some()
-	if n == nil {
-		return
+	if n := w.some(); n != nil {
+		n.m.TakeSnapshot()
 	}
-	newest := n.m.Log.Snapshot().Index
-	for _, other := range w.nodes {
-		if other.m == nil || other.m.Log.Last() < newest {
-			return
-		}
-	}
-	if n != nil {
-		n.snapshot()
-		n.checkDisk()
+}
+
+func (w *World) clean() {
+	if n := w.some(); n != nil {
+		n.clean()
 	}
 }
 

@@ -47,6 +47,9 @@ type Result struct {
 	Terms    int
 	Messages int
 	Cuts     int // suffixes of logs
+	Installs int // snapshots
+	Cleaned  int // segments
+	Removed  int // replicas that were taken out of the group
 }
 
 // A Violation is a rule that was broken.
@@ -79,9 +82,14 @@ type World struct {
 	admin  *client
 	people []*client
 	trace  trace
-	calm   bool // nothing breaks any more
-	result Result
-	logger *slog.Logger
+	// joining is the node that was made last and is not a voter yet; changedAt is the
+	// index of the last change of the members.
+	joining   *node
+	added     int
+	changedAt int
+	calm      bool // nothing breaks any more
+	result    Result
+	logger    *slog.Logger
 }
 
 // epoch is the wall clock at the beginning of every world.
@@ -204,7 +212,7 @@ func (w *World) begin() {
 		voters = append(voters, uint64(i+1))
 	}
 	for _, id := range voters {
-		w.addNode(id, voters)
+		w.addNode(id, voters).member = true
 	}
 }
 
