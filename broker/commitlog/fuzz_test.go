@@ -319,3 +319,23 @@ func scanFuzzed(t *testing.T, b []byte) {
 		}
 	}
 }
+
+func FuzzCompacted(f *testing.F) {
+	b := encodeCompacted(9, map[record.PartitionID]compactedTo{1: {end: 2, horizon: 3}, 4: {end: 5, horizon: 6}})
+	f.Add(b)
+	f.Add(b[:len(b)-compactedRowSize])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		bounded(t, b, func(b []byte) { putChecksum(b, 20) }, func(b []byte) {
+			installed, rows, err := decodeCompacted(b)
+			if err != nil {
+				if !isDamage(err) && !errors.Is(err, ErrFutureVersion) {
+					t.Fatal(err)
+				}
+				return
+			}
+			if len(rows) > 0 && (installed != record.Index(binary.LittleEndian.Uint64(b[8:])) || rows[len(rows)-1].horizon != int64(binary.LittleEndian.Uint64(b[len(b)-8:]))) {
+				t.Fatalf("%d, %+v", installed, rows)
+			}
+		})
+	})
+}

@@ -30,7 +30,7 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	}
 	l := &Log{
 		fs: fsys, dir: dir, cache: newBlockCache(blocks), cold: newColdReads(),
-		compacted: make(map[record.PartitionID]compactedTo), shipments: make(map[*Shipment]struct{}),
+		shipments: make(map[*Shipment]struct{}),
 	}
 	l.coldDistance = cmp.Or(o.coldDistance, coldDistance)
 	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
