@@ -25,7 +25,8 @@ type cleanedShard struct {
 	sizes    retention
 	retained time.Time
 	seen     standing
-	seenAt   time.Time
+	seenAt   time.Time     // when it was looked at last
+	took     time.Duration // how long that took
 }
 
 // standing is all that decides what can be cleaned, but for the time, by which delete
@@ -42,6 +43,10 @@ type standing struct {
 // wasteShare of a segment is how much must be dead in what cannot be cleaned yet before
 // it is made so that it can: the open segment ended, a snapshot taken.
 const wasteShare = 16
+
+// restShare is how many times as long as it took to look at a shard the cleaner leaves
+// it alone: where deaths are many and the log is long, it would do nothing else.
+const restShare = 5
 
 // urgentWaste is the same while the disk is low, in bytes.
 const urgentWaste = 1 << 20
@@ -110,9 +115,11 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 	if snap := s.log.Snapshot(); snap != nil {
 		now.snapshot = snap.Index
 	}
-	if k.seen == now && time.Since(k.seenAt).Milliseconds() < s.cfg.Settings.RetentionCheckMs {
+	rested := time.Since(k.seenAt)
+	if k.seen == now && rested.Milliseconds() < s.cfg.Settings.RetentionCheckMs || rested < restShare*k.took && !now.urgent {
 		return nil
 	}
+	begin := time.Now()
 	clock, err := s.leaderTime(ctx)
 	if err != nil {
 		return err
@@ -125,6 +132,7 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 		Urgent:      now.urgent,
 		MinFree:     s.cfg.Settings.MinFreeBytes,
 	})
+	k.took, k.seenAt = time.Since(begin), time.Now()
 	if err != nil {
 		return err
 	}
@@ -135,7 +143,7 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 	roll := done.OpenOverdue || done.OpenWaste >= enough && share*done.OpenWaste >= s.log.OpenSegmentSize()
 	snapshot := done.SealedOverdue || done.SealedWaste >= enough
 	if !roll && !snapshot && done.Removed+done.Rewritten == 0 {
-		k.seen, k.seenAt = now, time.Now()
+		k.seen = now
 		return nil
 	}
 	return s.host.Call(ctx, func() { s.tidy(roll, snapshot) })

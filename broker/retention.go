@@ -69,9 +69,14 @@ func (b *Broker) retain(ctx context.Context, s *Shard, sizes retention) error {
 	return errors.Join(append(errs, s.changePartitions(ctx, changes))...)
 }
 
-// leaderTime is the clock by which entries are decided.
+// leaderTime is the clock by which entries are decided: the leader's own, and what was
+// last heard of it elsewhere.
 func (s *Shard) leaderTime(ctx context.Context) (now int64, err error) {
-	err = s.host.Do(ctx, func() { now = s.clock.now() })
+	err = s.host.Do(ctx, func() {
+		if now = s.time; s.leading != nil {
+			now = s.clock.now()
+		}
+	})
 	return now, err
 }
 

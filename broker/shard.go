@@ -357,15 +357,19 @@ func (s *Shard) applyCommand(p record.Part) error {
 	}
 	switch c.Owner() {
 	case record.OwnerPartition:
+		before, _ := s.partitions.Bounds(p.Partition)
 		if err := s.partitions.Apply(p.Partition, c, s.time); err != nil {
 			return err
 		}
-		if _, open := s.partitions.Bounds(p.Partition); !open {
+		after, open := s.partitions.Bounds(p.Partition)
+		if !open {
 			s.halves.Close(p.Partition)
 			s.log.Forget(p.Partition)
 		}
+		if !open || after.LogStart > before.LogStart {
+			s.deaths.Add(1)
+		}
 		s.touched = append(s.touched, p.Partition)
-		s.deaths.Add(1)
 		return nil
 	case record.OwnerGroup:
 		return s.groups.Apply(c, s.time)
@@ -373,8 +377,12 @@ func (s *Shard) applyCommand(p record.Part) error {
 		if _, open := s.partitions.Bounds(p.Partition); !open {
 			return nil // its topic was deleted while it was on its way
 		}
-		s.deaths.Add(1)
-		return s.halves.Apply(p.Partition, c, s.time)
+		before := s.halves.Undecided()
+		err := s.halves.Apply(p.Partition, c, s.time)
+		if s.halves.Undecided() < before {
+			s.deaths.Add(1)
+		}
+		return err
 	case record.OwnerCluster:
 		v, err := s.cluster.Load().Apply(c, s.time)
 		if err == nil {

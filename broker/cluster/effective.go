@@ -57,6 +57,9 @@ func entry(d *Setting, value *string, source kmsg.ConfigSource) Entry {
 // binary does not understand counts as not set: the log may have been written by
 // another version.
 func (s *BrokerSettings) Topic(t *Topic) TopicSettings {
+	if len(t.Configs) == 0 {
+		return s.topics // of most; it is asked for every batch, and nothing is allocated
+	}
 	out := s.topics
 	for name, value := range t.Configs {
 		d, ok := topicSettingNamed(name)

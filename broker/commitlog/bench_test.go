@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -483,4 +484,71 @@ func BenchmarkSync(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// BenchmarkARewrite rewrites segments of which half lives, and prints how fast that is
+// beside a copy of as many bytes, call for call, to a file that is synced.
+func BenchmarkARewrite(b *testing.B) {
+	const batches, size = 1024, 64 << 10
+	var cleaned, copied time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		fsys, dir := vfs.OS(), b.TempDir()
+		l, err := Open(fsys, dir, Options{})
+		if err == nil {
+			err = l.SetHardState(HardState{Term: 1, Vote: 1})
+		}
+		var e record.EntryBuilder
+		payload := make([]byte, size)
+		for i := record.Index(1); err == nil && i <= batches+2; i++ {
+			if i <= batches {
+				e.Add(record.KindBatch, record.PartitionID(1+i%2), record.Build(record.BuildOptions{
+					BaseOffset: int64(i-1) / 2, BaseTimestamp: 1, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1,
+				}, []record.Record{{Value: payload}}))
+			}
+			entry := e.Finish(i, 1, 1, i == batches)
+			if err = l.Append([]record.Entry{entry}); err == nil {
+				l.Committed(entry)
+			}
+			if e.Reset(); err == nil && i > batches {
+				err = l.WriteSnapshot(&Snapshot{Index: i, Term: 1})
+			}
+		}
+		if err == nil {
+			err = l.Seal()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		begin := time.Now()
+		got, err := l.Clean(starts{1: -1}, CleanOptions{SegmentSize: 1 << 30, Pace: atOnce})
+		cleaned += time.Since(begin)
+		b.StopTimer()
+		if err != nil || got.Rewritten != 1 {
+			b.Fatalf("%+v, %v", got, err)
+		}
+		s := l.set.list[0]
+		f, err := fsys.Create(dir + "/copy")
+		if err != nil {
+			b.Fatal(err)
+		}
+		begin = time.Now()
+		for pos := int64(0); pos < s.size && err == nil; pos += size {
+			n := min(size, s.size-pos)
+			if err = readFull(s.file, payload[:n], pos); err == nil {
+				_, err = f.WriteAt(payload[:n], pos)
+			}
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		copied += time.Since(begin)
+		if err := errors.Join(err, f.Close(), l.Close()); err != nil {
+			b.Fatal(err)
+		}
+		b.SetBytes(s.size)
+		b.StartTimer()
+	}
+	b.ReportMetric(copied.Seconds()/cleaned.Seconds(), "of-a-copy")
 }

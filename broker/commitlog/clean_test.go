@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -281,6 +282,98 @@ func TestNeighboursAreChosenByWhatIsDeadAndBySize(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// What a cleaning takes does not depend on how many batches a segment has: a million
+// rows of an index are 48 MB.
+func TestACleaningHoldsNoMoreThanItsBuffers(t *testing.T) {
+	const batches = 100_000 // 48 bytes of index each
+	dir := t.TempDir()
+	l, err := Open(vfs.OS(), dir, Options{})
+	must(t, err)
+	must(t, l.SetHardState(HardState{Term: 1, Vote: 1}))
+	var e record.EntryBuilder
+	i := record.Index(0)
+	put := func(roll bool) {
+		i++
+		entry := e.Finish(i, 1, 1, roll)
+		must(t, l.Append([]record.Entry{entry}))
+		l.Committed(entry)
+		e.Reset()
+	}
+	next := map[record.PartitionID]int64{}
+	for n := range batches {
+		p := record.PartitionID(1 + n%1000)
+		e.Add(record.KindBatch, p, batch(next[p], 1, 1, int64(n), []byte("x")))
+		next[p]++
+		if n%5000 == 4999 {
+			put(n == batches-1)
+		}
+	}
+	for range 2 {
+		put(false)
+		must(t, l.WriteSnapshot(&Snapshot{Index: i, Term: 1}))
+	}
+	must(t, l.Seal())
+	judge := starts{}
+	for _, c := range []struct {
+		what  string
+		start int64 // of every partition, of 100 batches
+		most  uint64
+	}{
+		{"a survey", 10, 1 << 20},
+		{"a rewrite", 60, 10 << 20}, // an entry is built, and framed, in buffers that grow
+	} {
+		for p := range next {
+			judge[p] = c.start
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got, err := l.Clean(judge, CleanOptions{SegmentSize: 1 << 30, Pace: atOnce})
+		must(t, err)
+		runtime.ReadMemStats(&after)
+		if want := int(c.start / 60); got.Rewritten != want {
+			t.Fatalf("%s: %+v", c.what, got)
+		}
+		if total := after.TotalAlloc - before.TotalAlloc; total > c.most {
+			t.Errorf("%s of %d batches took %d bytes, in all", c.what, batches, total)
+		}
+	}
+	must(t, l.Close())
+}
+
+func TestNothingIsDeletedOnTheWordOfAnEntryThatThePowerMayTake(t *testing.T) {
+	mem := vfs.NewMem()
+	h := full(t, mem, 3)
+	must(t, h.sync())
+	must(t, h.append(false))
+	must(t, h.commit(record.Index(len(h.entries)))) // by the others: here it is not durable
+	for _, p := range partitions {
+		h.kill(p, 1000)
+	}
+	must(t, h.clean())
+	must(t, h.after(mem.CrashClean()))
+}
+
+func TestABatchLivesAsLongAsOneOfItsOffsets(t *testing.T) {
+	r := row{base: 10, count: 5}
+	for what, c := range map[string]struct {
+		verdict Verdict
+		lives   bool
+	}{
+		"a log that begins before it":    {Verdict{Start: 3}, true},
+		"at it":                          {Verdict{Start: 10}, true},
+		"in it":                          {Verdict{Start: 14}, true},
+		"behind it":                      {Verdict{Start: 15}, false},
+		"a closed partition":             {Verdict{Closed: true}, false},
+		"one that holds it":              {Verdict{Holds: func(base int64) bool { return base == 10 }}, true},
+		"one that holds others":          {Verdict{Holds: func(base int64) bool { return base != 10 }}, false},
+		"one that held it before it was": {Verdict{Start: 15, Holds: func(int64) bool { return true }}, false},
+	} {
+		if got := c.verdict.lives(r); got != c.lives {
+			t.Errorf("%s: %v", what, got)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -321,11 +322,18 @@ func TestTheRulesOfCompaction(t *testing.T) {
 				t.Error(r.Problems)
 			}
 			must(t, s.open())
-			if c.change == nil {
-				must(t, s.clean(c.at[len(c.at)-1], 1<<20)) // begins anew, and finds nothing to do
-			}
+			must(t, s.clean(c.at[len(c.at)-1], 1<<20)) // goes on where it was
 			if got := s.text(t, 1); got != c.want {
 				t.Errorf("after a start there is  %s\nnot                     %s", got, c.want)
+			}
+			if c.change != nil {
+				return
+			}
+			must(t, s.log.Close())
+			must(t, errors.Join(removeIfThere(s.fs, dir+"/"+compactedName), s.open()))
+			must(t, s.clean(c.at[len(c.at)-1], 1<<20)) // begins anew, and finds nothing to do
+			if got := s.text(t, 1); got != c.want {
+				t.Errorf("after a start from nothing there is  %s\nnot                                  %s", got, c.want)
 			}
 		})
 	}
@@ -605,5 +613,34 @@ func TestNoDeleteMarkerGoesBehindASegmentThatCannotBeCompacted(t *testing.T) {
 	must(t, err)
 	if b := record.Batch(data); b.BaseOffset() != 2 || b.Records() != 1 {
 		t.Errorf("the marker is gone, and a=1 would be back: there is a batch of %d records at %d", b.Records(), b.BaseOffset())
+	}
+}
+
+func TestHowFarPartitionsAreCompactedIsReadBack(t *testing.T) {
+	want := map[record.PartitionID]compactedTo{3: {end: 5, horizon: 7}, 1: {end: math.MaxInt64, horizon: 9}, record.Halves: {horizon: math.MaxInt64}}
+	b := encodeCompacted(77, want)
+	installed, rows, err := decodeCompacted(b)
+	got := map[record.PartitionID]compactedTo{}
+	for _, r := range rows {
+		got[r.partition] = r.compactedTo
+	}
+	if err != nil || installed != 77 || !maps.Equal(got, want) {
+		t.Errorf("%d, %v, %v", installed, got, err)
+	}
+	for i := range b {
+		b[i] ^= 0x40
+		if _, _, err := decodeCompacted(b); err == nil {
+			t.Errorf("a flip at %d is not seen", i)
+		}
+		b[i] ^= 0x40
+	}
+	for n := range b {
+		if _, _, err := decodeCompacted(b[:n]); !isDamage(err) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	b[4] = compactedVersion + 1
+	if _, _, err := decodeCompacted(b); !errors.Is(err, ErrFutureVersion) {
+		t.Error(err)
 	}
 }

@@ -8,19 +8,14 @@ import (
 	"github.com/splashdam/splashdam/broker/record"
 )
 
-// compactedTo is what the cleaner remembers of a compacted partition, as long as the
-// log is open. After a start it finds out anew, by one pass over the partition.
-type compactedTo struct {
-	end     int64 // up to here there is one record for each key
-	horizon int64 // ms; from then on there are delete markers to be taken away
-}
-
 // compact does what the partitions that are due need, in as many passes as the keys take
 // memory.
 func (c *cleaning) compact() error {
-	if c.compactedIn != c.installed {
-		clear(c.compacted) // other segments came with a shipment
-		c.compactedIn = c.installed
+	if len(c.judge.Compacted()) == 0 {
+		return nil
+	}
+	if err := c.recallCompacted(); err != nil {
+		return err
 	}
 	due, err := c.due()
 	if err != nil {
@@ -36,7 +31,10 @@ func (c *cleaning) compact() error {
 			return err
 		}
 		for _, p := range done {
-			c.compacted[p.partition] = compactedTo{p.end, p.horizon}
+			c.compacted[p.partition] = compactedTo{p.end, p.horizon, p.keepDeletes || c.compacted[p.partition].partial}
+		}
+		if err := c.noteCompacted(); err != nil {
+			return err
 		}
 		// The last one may not be through, for want of room for its keys.
 		n := len(done)
@@ -185,6 +183,7 @@ func (c *cleaning) readTransactions(set *segmentSet, segments []*segment, d *due
 	})
 	if isCorrupt(failed) {
 		failed = nil // it ends in front of that batch
+		p.keepDeletes = true
 	}
 	p.end = min(p.end, p.txns.end())
 	return errors.Join(err, failed)
@@ -204,6 +203,7 @@ func (c *cleaning) readKeys(set *segmentSet, segments []*segment, d *duePartitio
 		if buf, failed = c.load(set, r, buf); failed != nil {
 			if isCorrupt(failed) {
 				failed = nil // nobody can read it any more: its keys have no say
+				p.keepDeletes = true
 				return true
 			}
 			return false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/splashdam/splashdam/broker/record"
@@ -88,6 +89,12 @@ func (h *history) after(fsys vfs.FS) error {
 	last := l.Last()
 	if last < h.synced {
 		return fmt.Errorf("%d were synced, %d are there", h.synced, last)
+	}
+	// What entries said that are lost was never said: nothing may have come of it.
+	h.kills = slices.DeleteFunc(h.kills, func(k kill) bool { return k.at > last })
+	clear(h.judge)
+	for _, k := range h.kills {
+		h.judge[k.p] = max(h.judge[k.p], k.start)
 	}
 	if d := l.Durable(); d != last {
 		return fmt.Errorf("durable is %d after opening, the log ends at %d", d, last)

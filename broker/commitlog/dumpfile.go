@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -52,6 +53,7 @@ const (
 	SnapshotFile
 	HardStateFile
 	ScrubFile
+	CompactedFile
 )
 
 // KindOf tells what a file is.
@@ -78,6 +80,8 @@ func KindOf(fsys vfs.FS, name string) (FileKind, error) {
 		return HardStateFile, nil
 	case scrubMagic:
 		return ScrubFile, nil
+	case compactedMagic:
+		return CompactedFile, nil
 	}
 	base := path.Base(name)
 	switch {
@@ -93,6 +97,8 @@ func KindOf(fsys vfs.FS, name string) (FileKind, error) {
 		return HardStateFile, nil
 	case base == scrubName:
 		return ScrubFile, nil
+	case base == compactedName:
+		return CompactedFile, nil
 	}
 	return UnknownFile, nil
 }
@@ -118,6 +124,8 @@ func DumpItems(fsys vfs.FS, name string, kind FileKind, do func(Item) error) err
 		return d.index()
 	case ScrubFile:
 		return d.scrub()
+	case CompactedFile:
+		return d.compacted()
 	}
 	return d.bad("file", 0, damagef("it is none of a log's files"))
 }
@@ -318,6 +326,28 @@ func (d dumper) block(b []byte, pos int64, number uint32, kind blockKind, head i
 		}
 	default:
 		return d.bad("block", pos, damagef("block of unknown kind %d", kind))
+	}
+	return nil
+}
+
+func (d dumper) compacted() error {
+	b, err := readAll(d.file, maxCompacted)
+	var installed record.Index
+	var rows []compactedRow
+	if err == nil {
+		installed, rows, err = decodeCompacted(b)
+	}
+	if err != nil {
+		return d.bad("partitions", 0, err)
+	}
+	if err := d.item("partitions", 0, Field{"installed", uint64(installed)}, Field{"partitions", len(rows)}); err != nil {
+		return err
+	}
+	for i, r := range rows {
+		if err := d.item("partition", compactedHeader+int64(i)*compactedRowSize,
+			Field{"partition", r.partition.String()}, Field{"end", r.end}, Field{"horizon", r.horizon}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

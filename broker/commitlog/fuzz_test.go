@@ -254,7 +254,7 @@ func FuzzSegmentHeader(f *testing.F) {
 			if err != nil && !isDamage(err) && !errors.Is(err, ErrFutureVersion) {
 				t.Fatal(err)
 			}
-			if err == nil && (size != int64(len(b)) || !slices.Equal(m.header()[:24], b[:24])) {
+			if err == nil && (size != int64(len(b)) || !slices.Equal(m.header()[8:28], b[8:28])) {
 				t.Fatalf("%+v out of %x", m, b[:segmentHeaderSize])
 			}
 		})
@@ -318,4 +318,24 @@ func scanFuzzed(t *testing.T, b []byte) {
 			describe(fr, 0)
 		}
 	}
+}
+
+func FuzzCompacted(f *testing.F) {
+	b := encodeCompacted(9, map[record.PartitionID]compactedTo{1: {end: 2, horizon: 3}, 4: {end: 5, horizon: 6}})
+	f.Add(b)
+	f.Add(b[:len(b)-compactedRowSize])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		bounded(t, b, func(b []byte) { putChecksum(b, 20) }, func(b []byte) {
+			installed, rows, err := decodeCompacted(b)
+			if err != nil {
+				if !isDamage(err) && !errors.Is(err, ErrFutureVersion) {
+					t.Fatal(err)
+				}
+				return
+			}
+			if len(rows) > 0 && (installed != record.Index(binary.LittleEndian.Uint64(b[8:])) || rows[len(rows)-1].horizon != int64(binary.LittleEndian.Uint64(b[len(b)-8:]))) {
+				t.Fatalf("%d, %+v", installed, rows)
+			}
+		})
+	})
 }

@@ -275,7 +275,8 @@ func (w *indexWriter) room(kind blockKind, size, most int) ([]byte, error) {
 				return nil, err
 			}
 		}
-		w.buf = append(w.buf, make([]byte, blockSize)...)
+		w.buf = w.buf[:len(w.buf)+blockSize]
+		clear(w.buf[len(w.buf)-blockSize:])
 		w.kind, w.filled, w.number = kind, 0, w.number+1
 	}
 	b := w.buf[len(w.buf)-blockSize+blockHeaderSize+w.filled*size:]
@@ -370,7 +371,10 @@ func (s *indexScan) read() ([]byte, error) {
 	if len(s.rest) < s.size {
 		if s.at == len(s.buf) {
 			left := (s.rows + int64(s.most) - 1) / int64(s.most) * blockSize
-			s.buf = make([]byte, min(left, indexScanBuffer))
+			if s.buf == nil {
+				s.buf = make([]byte, min(left, indexScanBuffer))
+			}
+			s.buf = s.buf[:min(left, int64(len(s.buf)))]
 			if err := s.pace(len(s.buf)); err != nil {
 				return nil, err
 			}

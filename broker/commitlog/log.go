@@ -41,8 +41,8 @@ type Log struct {
 
 	room room
 
-	// The cleaner's: how far each compacted partition is, as it was found out behind
-	// the last installation.
+	// The cleaner's: how far each compacted partition is, of the segments since an
+	// installation. nil until it is asked for.
 	compacted   map[record.PartitionID]compactedTo
 	compactedIn record.Index
 

@@ -53,6 +53,14 @@ type history struct {
 	retry bool
 	// judge is what was said to be dead, and may be gone.
 	judge starts
+	kills []kill
+}
+
+// kill is what was said to be dead, as the entry at an index did.
+type kill struct {
+	at    record.Index
+	p     record.PartitionID
+	start int64
 }
 
 // starts is a judge: where each partition's log begins; -1 is a closed one.
@@ -86,6 +94,7 @@ func (h *history) kill(p record.PartitionID, n int) {
 	for _, b := range h.batches(p) {
 		if h.judge.lives(p, b) && n > 0 {
 			h.judge[p] = b.NextOffset()
+			h.kills = append(h.kills, kill{h.committed, p, h.judge[p]})
 			n--
 		}
 	}
@@ -99,7 +108,7 @@ func newHistory() *history {
 func (h *history) clone() *history {
 	c := *h
 	c.tried, c.gone = maps.Clone(h.tried), maps.Clone(h.gone)
-	c.judge = maps.Clone(h.judge)
+	c.judge, c.kills = maps.Clone(h.judge), slices.Clone(h.kills)
 	c.entries = slices.Clone(h.entries)
 	return &c
 }

@@ -146,6 +146,7 @@ func (v *verifier) run() error {
 		v.Cut, v.Term = nil, 0
 		v.problem(manifestName, "what was cleaned", doRestore, damagef("entries up to %d were cleaned away, and no good snapshot covers them", gone))
 	}
+	v.verifyCompacted()
 	v.verifyNames()
 	return nil
 }
@@ -239,9 +240,22 @@ func (v *verifier) verifySnapshot(name string) (*Snapshot, error) {
 	return s, nil
 }
 
+func (v *verifier) verifyCompacted() {
+	b, err := v.read(compactedName, maxCompacted)
+	if errors.Is(err, vfs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		_, _, err = decodeCompacted(b)
+	}
+	if err != nil {
+		v.problem(compactedName, "the file", doNothing, err)
+	}
+}
+
 // verifyNames looks at what is there and belongs to nothing.
 func (v *verifier) verifyNames() {
-	keep := map[string]bool{manifestName: true, hardStateName: true, scrubName: true, quarantineName: true}
+	keep := map[string]bool{manifestName: true, hardStateName: true, scrubName: true, compactedName: true, quarantineName: true}
 	for _, m := range v.layout.segments {
 		keep[m.name()], keep[indexName(m.name())] = true, m.sealed
 	}

@@ -91,8 +91,10 @@ func (v viewed) encode(out []byte) []byte {
 		out = kbin.AppendInt64(kbin.AppendInt32(out, e.epoch), e.start)
 	}
 	out = kbin.AppendArrayLen(out, len(v.producers.byID))
-	for _, id := range slices.Sorted(maps.Keys(v.producers.byID)) {
-		out = v.producers.byID[id].encode(kbin.AppendInt64(out, id))
+	if len(v.producers.byID) > 0 { // most have none, and to go through an empty map costs as much as the rest
+		for _, id := range slices.Sorted(maps.Keys(v.producers.byID)) {
+			out = v.producers.byID[id].encode(kbin.AppendInt64(out, id))
+		}
 	}
 	out = kbin.AppendArrayLen(out, len(v.transactions.aborted))
 	for _, a := range v.transactions.aborted {
