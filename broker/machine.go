@@ -125,16 +125,6 @@ func (m *Machine) Bounds(p record.PartitionID) (partition.Bounds, bool) {
 	return m.s.partitions.Bounds(p)
 }
 
-// Partitions are the open ones, in no order.
-func (m *Machine) Partitions(do func(p record.PartitionID, b partition.Bounds)) {
-	m.s.mu.RLock()
-	defer m.s.mu.RUnlock()
-	m.s.partitions.Each(do)
-}
-
-// Applied is the index behind which the applied half stands.
-func (m *Machine) Applied() record.Index { return m.s.applied }
-
 // TakeSnapshot captures the state of this moment, unless a snapshot is being written
 // or there is nothing new; then it is Due.
 func (m *Machine) TakeSnapshot() {
