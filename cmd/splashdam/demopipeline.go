@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"time"
 
@@ -206,7 +207,7 @@ func (l *topicFiles) have(table tape.State) bool {
 	}
 	l.looked = len(d.Files)
 	state, err := latest(d)
-	return err == nil && len(missingRows(table, state))+len(missingRows(state, table)) == 0
+	return err == nil && maps.Equal(state, table)
 }
 
 func latest(d *arrow.Directory) (tape.State, error) {
