@@ -22,7 +22,8 @@
 //
 // # What holds, always
 //
-//   - Order. Indexes in the log are contiguous; terms and generations never fall.
+//   - Order. Indexes in the log are contiguous; terms never fall, nor do generations but
+//     from a segment that an installation kept to one that it brought.
 //   - Durable. An entry at or below Durable survives a power loss. A frame says up
 //     to where the log was durable when it was written; Open takes bad bytes at or
 //     below the highest such index for damage, and bad bytes above it for a torn tail,

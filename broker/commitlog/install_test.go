@@ -602,6 +602,64 @@ func TestAShipmentThatHoldsTooMuchExpires(t *testing.T) {
 	}
 }
 
+// The manifest keeps a reservation for the receipt that comes: meanwhile the log may be
+// cut, which raises the generation of what it keeps.
+func TestVerifyHasNothingAgainstAnInstallationWithAnOldReservation(t *testing.T) {
+	h, mem := leading(t, vfs.NewMem()), vfs.NewMem()
+	f, err := h.following(mem, 2, 2, 1)
+	must(t, err)
+	ship, err := h.log.Ship()
+	must(t, err)
+	stage, err := f.log.Stage(ship.List())
+	must(t, err)
+	stage.Close()
+	ship.Close()
+	must(t, f.truncate(2))
+	for i := record.Index(2); i < 6; i++ {
+		e := h.entries[i]
+		if e.Term() > f.hard.Term {
+			must(t, f.setHard(e.Term(), 0, 0))
+		}
+		must(t, f.log.Append([]record.Entry{e}))
+		f.entries = append(f.entries, e)
+	}
+	must(t, f.sync())
+	must(t, f.commit(6))
+	must(t, f.seal())
+	stage = f.receive(t, h)
+	if n := len(stage.kept); n == 0 || stage.kept[n-1].first < 3 || stage.received[0].generation != 2 {
+		t.Fatalf("kept %+v, received %+v", stage.kept, stage.received)
+	}
+	must(t, f.log.Install(stage))
+	f.becomes(h)
+	must(t, f.check())
+	must(t, f.log.Close())
+	r, err := Verify(mem, dir)
+	must(t, err)
+	for _, p := range r.Problems {
+		t.Errorf("%v", p)
+	}
+	if r.Cut != nil {
+		t.Errorf("a repair would cut %+v", r.Cut)
+	}
+	must(t, f.again(mem))
+	must(t, f.goOn(mem))
+}
+
+func TestACutOfTheLogLetsNoShipmentExpire(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	must(t, h.append(false, false, false))
+	ship, err := h.log.Ship()
+	must(t, err)
+	defer ship.Close()
+	must(t, h.truncate(14))
+	must(t, h.commit(14))
+	must(t, h.snap(14))
+	if _, _, err := ship.Read(nil, Cursor{}, 100); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAShipListReadsBackTheSame(t *testing.T) {
 	h := leading(t, vfs.NewMem())
 	ship, err := h.log.Ship()
