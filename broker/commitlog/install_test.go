@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -254,6 +255,89 @@ func (f *history) receive(t *testing.T, h *history) *Stage {
 		must(t, err)
 	}
 	return stage
+}
+
+func TestAnInstallationNeverTakesWhatTheHardStateCallsCommitted(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	f, err := h.following(vfs.NewMem(), 13, 8, 0)
+	must(t, err)
+	must(t, f.sync())
+	must(t, f.setHard(f.hard.Term, 0, 11))
+	stage := f.receive(t, h) // of the snapshot at 12
+	must(t, f.setHard(f.hard.Term, 0, 12))
+	if err := f.log.Install(stage); !errors.Is(err, ErrStale) {
+		t.Errorf("error %v, the log ends at %d", err, f.log.Last())
+	}
+	stage.Close()
+	must(t, f.check())
+	ship, err := h.log.Ship()
+	must(t, err)
+	defer ship.Close()
+	if _, err := f.log.Stage(ship.List()); !errors.Is(err, ErrStale) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The index of a segment that is kept is made anew, around damage.
+func TestDamageThatAnInstallationFindsIsTold(t *testing.T) {
+	h, mem := leading(t, vfs.NewMem()), vfs.NewMem()
+	told := 0
+	f := newHistory()
+	var err error
+	f.log, err = Open(mem, dir, Options{Damaged: func(*CorruptionError) { told++ }})
+	must(t, err)
+	must(t, f.follow(h, 8, 8, 0))
+	stage := f.receive(t, h)
+	var lost record.PartitionID
+	var offset int64
+	f.entries[1].Each(func(_ int, p record.Part) bool {
+		if p.Kind == record.KindBatch {
+			lost, offset = p.Partition, record.Batch(p.Bytes).BaseOffset()
+		}
+		return p.Kind != record.KindBatch
+	})
+	seg := f.log.Segments()[0]
+	from, to := f.frameOf(t, mem, seg, 2)
+	edit(t, mem, seg.Name, func(b []byte) []byte { b[(from+to)/2] ^= 1; return b })
+	must(t, mem.Remove(dir+"/"+indexName(seg.Name)))
+	must(t, f.log.Install(stage))
+	if told != 1 || f.log.Damage() != 1 {
+		t.Errorf("told %d times, %d damaged places", told, f.log.Damage())
+	}
+	data, err := f.log.Read(nil, lost, offset, math.MaxInt64, 1<<20, true)
+	if _, ok := errors.AsType[*CorruptionError](err); !ok {
+		t.Errorf("reading %v from %d gives %d bytes, error %v", lost, offset, len(data), err)
+	}
+}
+
+// What it looked at when there was no Stage yet it changes no more when there is one.
+func TestACleaningThatHasBegunTakesNothingThatAStageKeeps(t *testing.T) {
+	h, mem := leading(t, vfs.NewMem()), vfs.NewMem()
+	f, err := h.following(mem, 8, 8, 0)
+	must(t, err)
+	must(t, f.snap(8))
+	must(t, f.sync())
+	for _, p := range partitions {
+		f.kill(p, 1000)
+	}
+	segments := len(f.log.Segments())
+	var stage *Stage
+	cleaned, err := f.log.Clean(f.judge, CleanOptions{SegmentSize: 1 << 20, Pace: func(int) error {
+		if stage == nil {
+			stage = f.receive(t, h)
+		}
+		return nil
+	}})
+	if !errors.Is(err, ErrStale) || len(f.log.Segments()) != segments {
+		t.Errorf("%+v, %v: %d segments of %d are left", cleaned, err, len(f.log.Segments()), segments)
+	}
+	if len(stage.kept) == 0 {
+		t.Fatal("nothing was kept")
+	}
+	must(t, f.log.Install(stage))
+	f.becomes(h)
+	must(t, f.check())
+	must(t, f.goOn(mem))
 }
 
 // The log goes on, is cut and rolls while a shipment arrives, and both are written

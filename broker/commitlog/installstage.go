@@ -17,7 +17,8 @@ import (
 // frames, addresses and indexes of this log's own, and the snapshot. They become the
 // log by Install, all at once, or never. Sealed segments of the log that the shipment
 // has too, entry for entry, are kept and not received again, up to the first
-// difference. While there is a Stage the log is not cleaned.
+// difference. While there is a Stage the log is not cleaned, and what is under way of a
+// cleaning ends, so that what is kept stays.
 //
 // The files have the generation that the manifest has reserved for them and lie in
 // the log's directory under their final names. What a crash or Close leaves of them
@@ -49,16 +50,21 @@ const stageGap = 1 << 40
 const stageSync = 32 << 20
 
 // Stage begins to take in the shipment of a list, or goes on with it: Next says from
-// where. It errors with ErrStale if the log is committed up to the list's snapshot.
+// where. It errors with ErrStale if the log is committed up to the list's snapshot, also
+// if only the hard state says so.
 // One Stage at a time; that of another shipment is closed before.
 func (l *Log) Stage(list *ShipList) (*Stage, error) {
 	if err := l.writable(); err != nil {
 		return nil, err
 	}
+	commit := l.hard.get().Commit
+	// A change of the cleaner comes before, or not while there is the Stage.
+	l.snapMu.Lock()
+	defer l.snapMu.Unlock()
 	l.mu.Lock()
-	if list.Index <= l.committed {
+	if committed := max(l.committed, commit); list.Index <= committed {
 		l.mu.Unlock()
-		return nil, fmt.Errorf("receiving the snapshot at %d, the log is committed up to %d: %w", list.Index, l.committed, ErrStale)
+		return nil, fmt.Errorf("receiving the snapshot at %d, the log is committed up to %d: %w", list.Index, committed, ErrStale)
 	}
 	invariant.That(l.stage == nil, "two shipments are received at once")
 	s := &Stage{log: l, list: list, directory: directory{}, base: l.endLocked() + stageGap}
@@ -70,6 +76,13 @@ func (l *Log) Stage(list *ShipList) (*Stage, error) {
 		return nil, fmt.Errorf("receiving the snapshot at %d: %w", list.Index, err)
 	}
 	return s, nil
+}
+
+// receiving reports whether there is a Stage.
+func (l *Log) receiving() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.stage != nil
 }
 
 // held is a sealed segment and its index.
