@@ -340,6 +340,95 @@ func TestACleaningThatHasBegunTakesNothingThatAStageKeeps(t *testing.T) {
 	must(t, f.goOn(mem))
 }
 
+// What the kernel has dropped then it may still show to the next Stage.
+func TestAReceivedFileWhoseSyncFailedIsNotTakenUp(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	for n, failed := 1, true; failed; n++ {
+		mem, syncs, name := vfs.NewMem(), 0, ""
+		fault := vfs.NewFault(mem, func(op vfs.Op) error {
+			if op.Kind != vfs.OpSync || !strings.HasSuffix(op.Name, segmentSuffix) {
+				return nil
+			}
+			if syncs--; syncs == 0 {
+				name = op.Name
+				return errors.New("input/output error")
+			}
+			return nil
+		})
+		f, err := h.following(fault, 2, 2, 0)
+		must(t, err)
+		ship, err := h.log.Ship()
+		must(t, err)
+		stage, err := f.log.Stage(ship.List())
+		must(t, err)
+		syncs = n
+		for err == nil && !stage.Complete() {
+			_, err = pass(ship, stage, 100)
+		}
+		syncs = 0
+		stage.Close()
+		ship.Close()
+		if failed = name != ""; failed {
+			if err == nil || f.log.fenced() != nil {
+				t.Fatalf("sync %d of %s: error %v, fenced: %v", n, name, err, f.log.fenced())
+			}
+			if there, err := mem.Exists(name); err != nil || there {
+				t.Errorf("sync %d failed, %s is there: %v", n, name, err)
+			}
+		} else if must(t, err); n < 10 {
+			t.Errorf("%d syncs", n-1)
+		}
+		_, err = take(h.log, f.log, 100)
+		must(t, err)
+		f.becomes(h)
+		must(t, f.check())
+	}
+}
+
+func TestAReceiptThatCannotSyncTheDirectoryFencesTheLog(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	for n := 1; ; n++ {
+		syncs := 0
+		fault := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			if op.Kind == vfs.OpSyncDir {
+				if syncs--; syncs == 0 {
+					return errors.New("input/output error")
+				}
+			}
+			return nil
+		})
+		f, err := h.following(fault, 5, 4, 0)
+		must(t, err)
+		ship, err := h.log.Ship()
+		must(t, err)
+		receive := func() error {
+			stage, err := f.log.Stage(ship.List())
+			for err == nil && !stage.Complete() {
+				_, err = pass(ship, stage, 200)
+			}
+			if stage != nil {
+				stage.Close()
+			}
+			return err
+		}
+		syncs = n
+		if err = receive(); err == nil {
+			// What came of the snapshot goes, durably.
+			err = receive()
+		}
+		ship.Close()
+		if syncs > 0 {
+			if must(t, err); n < 6 {
+				t.Errorf("the directory was synced %d times", n-1)
+			}
+			return
+		}
+		if !errors.Is(err, ErrFenced) || f.log.fenced() == nil {
+			t.Errorf("sync %d: error %v, fenced: %v", n, err, f.log.fenced())
+		}
+	}
+}
+
 // The log goes on, is cut and rolls while a shipment arrives, and both are written
 // under the same first indexes.
 func TestTheLogGoesOnWhileAShipmentArrives(t *testing.T) {
