@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 
@@ -149,12 +150,21 @@ func (c *cleaning) run(set *segmentSet) error {
 func (l *Log) cleanable(set *segmentSet) []*segment {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.snapshots) < keptSnapshots || l.stage != nil {
+	if l.stage != nil {
 		return nil
 	}
-	older := min(l.snapshots[keptSnapshots-1].Index, l.win.first-1)
+	return l.coveredTo(set, l.win.first-1)
+}
+
+// coveredTo is the sealed segments at or below the older snapshot and an index. Log.mu
+// is held.
+func (l *Log) coveredTo(set *segmentSet, most record.Index) []*segment {
+	if len(l.snapshots) < keptSnapshots {
+		return nil
+	}
+	most = min(most, l.snapshots[keptSnapshots-1].Index)
 	n := 0
-	for n < len(set.list) && set.list[n].sealed && set.list[n].last <= older {
+	for n < len(set.list) && set.list[n].sealed && set.list[n].last <= most {
 		n++
 	}
 	return set.list[:n]
@@ -188,9 +198,12 @@ func (c *cleaning) liveBytes(s *segment) (int64, error) {
 	}
 }
 
-// waste counts what could be cleaned if it were sealed and behind two snapshots.
+// waste counts what could be cleaned if it were sealed and behind two snapshots. What
+// waits for something else, a shipment, is not counted.
 func (c *cleaning) waste(set *segmentSet) error {
-	old := len(c.cleanable(set))
+	c.mu.RLock()
+	old := len(c.coveredTo(set, math.MaxInt64))
+	c.mu.RUnlock()
 	for i, s := range set.list[old:] {
 		var t tally
 		var err error
@@ -228,7 +241,7 @@ func (t *tally) add(v *Verdict, r row, now int64) {
 	case k == nil || k.MinLag > 0 && r.maxTime > now-k.MinLag:
 		t.live += record.PartHeaderSize + int64(r.size)
 	default:
-		t.overdue = t.overdue || r.maxTime < now-k.MaxLag
+		t.overdue = t.overdue || r.maxTime >= 0 && r.maxTime < now-k.MaxLag
 	}
 }
 
@@ -341,11 +354,11 @@ func (c *cleaning) replace(n change, old []surveyed, by *segment) error {
 	if err := c.settle(); err != nil {
 		return err
 	}
-	if err := c.writable(); err != nil {
-		return err
-	}
 	c.snapMu.Lock() // no installation comes between
 	defer c.snapMu.Unlock()
+	if err := c.writable(); err != nil { // perhaps one has failed
+		return err
+	}
 	if c.manifest.installedIndex() != c.installed {
 		return fmt.Errorf("what was looked at is not the log any more: %w", ErrStale)
 	}

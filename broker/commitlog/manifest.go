@@ -475,20 +475,28 @@ func (m *manifest) reserve() (uint32, error) {
 
 // install makes the log one of the given segments: those that it had, which must
 // still be its own, and those of the receipt. In the same step the snapshot up to
-// which they go becomes the oldest that counts, and the generation rises.
+// which they go becomes the oldest that counts, and the generation rises. Errors as
+// record, and with ErrStale, after which nothing has changed either.
 func (m *manifest) install(kept, received []segmentMeta, index record.Index) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.failed != nil {
+		return m.failed
+	}
 	for _, k := range kept {
 		if !slices.Contains(m.segments, k) {
 			return fmt.Errorf("%w: segment %s has gone meanwhile", ErrStale, k.name())
 		}
 	}
-	return m.rewrite(layout{
+	err := m.rewrite(layout{
 		generation: m.nextGeneration(), cutLast: index,
 		installed: index, installedGeneration: m.staged,
 		segments: slices.Concat(kept, received),
 	})
+	if err != nil && !retryable(err) {
+		m.failed = err
+	}
+	return err
 }
 
 // rewrite replaces the file by the shortest one that says the same.
