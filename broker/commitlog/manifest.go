@@ -473,10 +473,9 @@ func (m *manifest) reserve() (uint32, error) {
 	return next, m.record(change{kind: receiptBegun, generation: next})
 }
 
-// install makes the log one of the given segments: those that it had, which must
-// still be its own, and those of the receipt. In the same step the snapshot up to
-// which they go becomes the oldest that counts, and the generation rises. Errors as
-// record, and with ErrStale, after which nothing has changed either.
+// install makes the log one of the given segments: those that it has, and those of the
+// receipt. In the same step the snapshot up to which they go becomes the oldest that
+// counts, and the generation rises. Errors as record.
 func (m *manifest) install(kept, received []segmentMeta, index record.Index) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -484,9 +483,7 @@ func (m *manifest) install(kept, received []segmentMeta, index record.Index) err
 		return m.failed
 	}
 	for _, k := range kept {
-		if !slices.Contains(m.segments, k) {
-			return fmt.Errorf("%w: segment %s has gone meanwhile", ErrStale, k.name())
-		}
+		invariant.That(slices.Contains(m.segments, k), "segment %s has gone while a shipment was received", k.name())
 	}
 	err := m.rewrite(layout{
 		generation: m.nextGeneration(), cutLast: index,
