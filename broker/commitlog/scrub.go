@@ -148,7 +148,10 @@ func (s *Scrubber) Step(now int64, budget int64) (n int64, done bool, err error)
 	for n < budget {
 		seg := s.next(set)
 		if seg == nil {
-			n += s.smallFiles()
+			read, err := s.smallFiles()
+			if n += read; err != nil {
+				return n, false, err
+			}
 			s.place.at = 0
 			return n, true, s.note()
 		}
@@ -346,12 +349,17 @@ func (s *Scrubber) readBlock(number uint32) {
 	}
 }
 
-// smallFiles verifies what stands beside the segments and returns how much that was.
-func (s *Scrubber) smallFiles() (n int64) {
+// smallFiles verifies what stands beside the segments and returns how much that was. It
+// errors with ErrClosed if files could not be read since the log was closed.
+func (s *Scrubber) smallFiles() (n int64, closed error) {
 	l := s.log
 	check := func(name string, read func() (int64, error)) {
 		size, err := read()
-		if n += size; err == nil {
+		if n += size; err == nil || closed != nil {
+			return
+		}
+		if l.writable() == ErrClosed {
+			closed = ErrClosed
 			return
 		}
 		c, ok := errors.AsType[*CorruptionError](err)
@@ -375,7 +383,7 @@ func (s *Scrubber) smallFiles() (n int64) {
 			return size, err
 		})
 	}
-	return n
+	return n, closed
 }
 
 // keeps reports whether a snapshot is one of those that stay.
