@@ -91,13 +91,9 @@ type scrubbed struct {
 	digest Digest
 }
 
-const (
-	// scrubCache is how many index blocks a scrub keeps: those on a few paths of a
-	// search.
-	scrubCache = 256
-	// sector is what a disk fails to read at once, in bytes.
-	sector = 4096
-)
+// scrubCache is how many index blocks a scrub keeps: those on a few paths of a
+// search.
+const scrubCache = 256
 
 // Scrub makes a Scrubber that goes on where the last one of this log was.
 func (l *Log) Scrub() (*Scrubber, error) {
@@ -314,13 +310,11 @@ func (s *Scrubber) wrongIndex(err error) {
 func (s *Scrubber) skip(extent, limit int64) {
 	c := &s.now
 	c.pos = min(c.pos+frameAlign, extent)
-	f, ok, err := searchFrame(c.seg.file, c.seg.base, c.pos, min(limit, extent), extent)
-	switch {
-	case err != nil: // the disk does not read it: on to the next sector
-		c.pos = min((c.pos+sector)&^(sector-1), extent)
-	case ok:
+	// Sectors that cannot be read are damage as the rest of it is.
+	f, ok, _ := searchFrame(c.seg.file, c.seg.base, c.pos, min(limit, extent), extent)
+	if ok {
 		c.pos = f.pos
-	default:
+	} else {
 		c.pos = max(c.pos, min((limit+frameAlign-1)&^(frameAlign-1), extent))
 	}
 }
