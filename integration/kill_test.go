@@ -11,17 +11,20 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestKilledNodeKeepsWhatItAcknowledged kills the node again and again under the
 // load of idempotent producers. Afterwards every acknowledged message is there,
-// once, and each producer's messages are in the order of their sending.
+// once, and each producer's messages are in the order of their sending. Beside them
+// something is written that nobody keeps, so that the segments are cleaned all the time.
 func TestKilledNodeKeepsWhatItAcknowledged(t *testing.T) {
 	cycles := Rounds(t, 4, 30)
 	for _, shards := range []int{1, 3} {
 		t.Run(fmt.Sprintf("shards=%d", shards), func(t *testing.T) {
-			// Small segments, so that kills also meet rolls and seals.
-			n := Start(t, "--shards", strconv.Itoa(shards), "--set", "num.partitions=3", "--set", "log.segment.bytes=4194304")
+			// Small segments, so that kills also meet rolls, seals and cleanings.
+			n := Start(t, "--shards", strconv.Itoa(shards), "--set", "num.partitions=3", "--set", "log.segment.bytes=1048576",
+				"--set", "log.retention.check.interval.ms=50", "--set", "log.cleaner.backoff.ms=50")
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			rnd := rand.New(rand.NewPCG(seed, 0))
@@ -32,7 +35,8 @@ func TestKilledNodeKeepsWhatItAcknowledged(t *testing.T) {
 			defer stop()
 			acked := make([][]bool, producers) // by producer and number; written by its own goroutine
 			var total atomic.Int64
-			done := make(chan error, producers)
+			done := make(chan error, producers+1)
+			go func() { done <- waste(ctx, loading, n.Addr) }()
 			for p := range producers {
 				go func() { done <- load(ctx, loading, n.Addr, p, &acked[p], &total) }()
 			}
@@ -50,7 +54,7 @@ func TestKilledNodeKeepsWhatItAcknowledged(t *testing.T) {
 				n.Restart()
 			}
 			stop()
-			for range producers {
+			for range producers + 1 {
 				if err := <-done; err != nil {
 					t.Fatal(err)
 				}
@@ -111,6 +115,34 @@ func load(ctx, loading context.Context, addr string, producer int, acked *[]bool
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	return nil
+}
+
+// waste sends messages to a topic that keeps nothing, until loading ends. What becomes of
+// them nobody asks.
+func waste(ctx, loading context.Context, addr string) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic("waste"), kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.RecordDeliveryTimeout(time.Second), kgo.DisableIdempotentWrite(), kgo.MaxBufferedRecords(100))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	retention := "10"
+	req := kmsg.NewPtrCreateTopicsRequest()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = "waste", 3, 1
+	topic.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "retention.ms", Value: &retention}}
+	req.Topics = append(req.Topics, topic)
+	for loading.Err() == nil {
+		if _, err := req.RequestWith(ctx, cl); err == nil {
+			break
+		}
+	}
+	value := make([]byte, 20<<10)
+	for loading.Err() == nil {
+		cl.Produce(loading, &kgo.Record{Value: value}, nil)
+		time.Sleep(2 * time.Millisecond) // 10 MB a second is enough
 	}
 	return nil
 }

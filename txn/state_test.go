@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/splashdam/splashdam/internal/heap"
 )
 
 // everyState is a half message in each state, of two partitions.
@@ -131,6 +133,10 @@ func FuzzRestoreHalves(f *testing.F) {
 	f.Add([]byte{stateVersion})
 	f.Add(everyState().View().Encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// A state takes more room than its bytes, but in proportion to them.
+		if n := heap.Allocated(func() { _, _ = RestoreHalves(data) }); n > uint64(64*len(data)+1<<20) {
+			t.Fatalf("%d bytes are allocated for an input of %d", n, len(data))
+		}
 		h, err := RestoreHalves(data)
 		if err != nil {
 			if !errors.Is(err, ErrState) {

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/heap"
 )
 
 // TestAnyHistoryKeepsTheInvariants lets a leader decide at random, against an
@@ -520,6 +521,10 @@ func FuzzRestore(f *testing.F) {
 	f.Add(Empty().Encode())
 	f.Add(busy(f).Encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// A state takes more room than its bytes, but in proportion to them.
+		if n := heap.Allocated(func() { _, _ = Restore(data) }); n > uint64(64*len(data)+1<<20) {
+			t.Fatalf("%d bytes are allocated for an input of %d", n, len(data))
+		}
 		v, err := Restore(data)
 		if err != nil {
 			if !errors.Is(err, ErrState) {
@@ -551,7 +556,11 @@ func FuzzApply(f *testing.F) {
 		f.Add([]byte(command(ch)))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		next, err := v.Apply(record.Command(data), 0)
+		var next *View
+		var err error
+		if n := heap.Allocated(func() { next, err = v.Apply(record.Command(data), 0) }); n > uint64(64*len(data)+1<<20) {
+			t.Fatalf("%d bytes are allocated for a command of %d", n, len(data))
+		}
 		if !bytes.Equal(v.Encode(), before) {
 			t.Fatal("Apply changed the View it was called on")
 		}

@@ -1,16 +1,15 @@
 package commitlog
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
 
-// CleanOptions say how Clean goes about it. All fields but Urgent are required.
+// CleanOptions say how Clean goes about it. SegmentSize and Pace are required, and
+// where partitions are compacted KeyMapBytes and Now.
 type CleanOptions struct {
 	// SegmentSize is what segments that are merged may come to together, in bytes.
 	SegmentSize int64
@@ -42,15 +41,6 @@ type Cleaned struct {
 	// is older than its MaxLag.
 	SealedOverdue, OpenOverdue bool
 }
-
-const (
-	// A segment is rewritten when 1/wasteShare of it is dead; urgently, when
-	// 1/urgentShare is.
-	wasteShare  = 2
-	urgentShare = 10
-	// mergeCount small neighbours are merged, small being 1/mergeCount of a segment.
-	mergeCount = 8
-)
 
 // Clean deletes what the judge calls dead, as far as it lies in sealed segments at
 // or below the older snapshot: Raft needs nothing of those any more, and their
@@ -186,131 +176,6 @@ func (c *cleaning) liveBytes(s *segment) (int64, error) {
 		}
 		live += record.PartHeaderSize + int64(rows.row.size)
 	}
-}
-
-// waste counts what could be cleaned if it were sealed and behind two snapshots.
-func (c *cleaning) waste(set *segmentSet) error {
-	old := len(c.cleanable(set))
-	for i, s := range set.list[old:] {
-		var t tally
-		var err error
-		if s.index.Load() != nil {
-			err = c.tallySealed(s, &t)
-		} else {
-			c.tallyInMemory(s, &t)
-		}
-		if err != nil {
-			return err
-		}
-		c.mu.RLock()
-		waste := s.size - segmentHeaderSize - t.live
-		c.mu.RUnlock()
-		if old+i == len(set.list)-1 {
-			c.OpenWaste, c.OpenOverdue = waste, t.overdue
-		} else {
-			c.SealedWaste += waste
-			c.SealedOverdue = c.SealedOverdue || t.overdue
-		}
-	}
-	return nil
-}
-
-// tally is what a segment holds that stays, in bytes, and whether something in it is to
-// be compacted at once.
-type tally struct {
-	live    int64
-	overdue bool
-}
-
-func (t *tally) add(v *Verdict, r row, now int64) {
-	switch k := v.Compaction; {
-	case !v.lives(r):
-	case k == nil || k.MinLag > 0 && r.maxTime > now-k.MinLag:
-		t.live += record.PartHeaderSize + int64(r.size)
-	default:
-		t.overdue = t.overdue || r.maxTime < now-k.MaxLag
-	}
-}
-
-func (c *cleaning) tallySealed(s *segment, t *tally) error {
-	rows := c.living([]*segment{s})
-	for {
-		_, ok, err := rows.next()
-		if err != nil || !ok {
-			return err
-		}
-		t.add(&rows.verdict, rows.row, c.Now)
-	}
-}
-
-// tallyInMemory is about a segment that is not sealed. What is not yet committed has not
-// been judged, and counts as dead for a moment.
-func (c *cleaning) tallyInMemory(s *segment, t *tally) {
-	c.mu.RLock()
-	var rows map[record.PartitionID]memRows
-	if s.mem != nil {
-		rows = make(map[record.PartitionID]memRows, len(s.mem.rows))
-		for p, r := range s.mem.rows {
-			rows[p] = slices.Clone(r)
-		}
-	}
-	c.mu.RUnlock()
-	for p, list := range rows {
-		v := c.judge.Judge(p)
-		for r := range list.all() {
-			t.add(&v, r, c.Now)
-		}
-	}
-}
-
-// groups chooses neighbours that are to become one segment: those that are mostly
-// dead, and many small ones.
-func groups(list []surveyed, size int64, urgent bool) [][]surveyed {
-	share := int64(wasteShare)
-	if urgent {
-		share = urgentShare
-	}
-	wasteful := func(s surveyed) bool { return s.waste()*share >= s.size-segmentHeaderSize && s.waste() > 0 }
-	small := func(s surveyed) bool { return s.live <= size/mergeCount }
-	chosen := runs(list, size, 1, wasteful)
-	if urgent { // what needs the least room first
-		slices.SortStableFunc(chosen, func(a, b []surveyed) int { return cmp.Compare(liveOf(a), liveOf(b)) })
-	}
-	for _, group := range runs(list, size, mergeCount, small) {
-		overlaps := false
-		for _, other := range chosen {
-			overlaps = overlaps || group[0].first <= other[len(other)-1].last && other[0].first <= group[len(group)-1].last
-		}
-		if !overlaps {
-			chosen = append(chosen, group)
-		}
-	}
-	return chosen
-}
-
-func liveOf(list []surveyed) (live int64) {
-	for _, s := range list {
-		live += s.live
-	}
-	return live
-}
-
-// runs finds at least least neighbours of a kind, of which no more lives than size
-// together.
-func runs(list []surveyed, size int64, least int, kind func(surveyed) bool) [][]surveyed {
-	var found [][]surveyed
-	for i := 0; i < len(list); {
-		n, live := 0, int64(0)
-		for i+n < len(list) && list[i+n].usable && kind(list[i+n]) && (n == 0 || live+list[i+n].live <= size) {
-			live += list[i+n].live
-			n++
-		}
-		if n >= least {
-			found = append(found, list[i:i+n])
-		}
-		i += max(n, 1)
-	}
-	return found
 }
 
 // settle makes durable what the verdicts so far rest on.

@@ -31,6 +31,24 @@ func TestReadersRunBesideEverything(t *testing.T) {
 			}
 		}
 	})
+	readers.Go(func() {
+		s, err := h.log.Scrub()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer s.Close()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, _, err := s.Step(1, 500); err != nil {
+				t.Errorf("scrubbing: %v", err)
+			}
+		}
+	})
 	for i := range 3 {
 		readers.Go(func() {
 			p := partitions[i]
@@ -96,6 +114,9 @@ func TestReadersRunBesideEverything(t *testing.T) {
 		}
 	}
 	must(t, h.check())
+	if n := h.log.Damage(); n > 0 {
+		t.Errorf("%d damaged places", n)
+	}
 	// Closing does not wait for readers; they finish with what they hold.
 	close(stop)
 	readers.Wait()

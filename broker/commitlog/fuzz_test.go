@@ -254,7 +254,7 @@ func FuzzSegmentHeader(f *testing.F) {
 			if err != nil && !isDamage(err) && !errors.Is(err, ErrFutureVersion) {
 				t.Fatal(err)
 			}
-			if err == nil && (size != int64(len(b)) || !slices.Equal(m.header()[:24], b[:24])) {
+			if err == nil && (size != int64(len(b)) || !slices.Equal(m.header()[8:28], b[8:28])) {
 				t.Fatalf("%+v out of %x", m, b[:segmentHeaderSize])
 			}
 		})

@@ -267,11 +267,18 @@ func TestTheLogGoesOnWhileAShipmentArrives(t *testing.T) {
 	must(t, f.append(true, false, true))
 	must(t, f.sync())
 	must(t, f.check())
+	own := f.log.Segments()
+	end := own[len(own)-1].Base + Address(own[len(own)-1].Size)
 	// A crash now leaves the log as it is, with what has arrived beside it.
 	left := mem.CrashClean()
 	must(t, f.clone().after(left))
 	must(t, f.log.Install(stage))
 	f.becomes(h)
+	for _, s := range f.log.Segments()[1:] {
+		if s.Base < end {
+			t.Errorf("segment %s begins at %s, the log had come to %s", s.Name, s.Base, end)
+		}
+	}
 	must(t, f.check())
 	must(t, f.goOn(mem))
 }
@@ -336,7 +343,7 @@ func TestACrashAtAnyCallOfAnInstallationLeavesTheOldLogOrTheNewOne(t *testing.T)
 	h := leading(t, vfs.NewMem())
 	count := vfs.NewFault(vfs.NewMem(), nil)
 	must(t, newHistory().receipt(h, count))
-	seeds := uint64(3)
+	seeds := uint64(6)
 	if long {
 		seeds = 30
 	}
@@ -533,6 +540,131 @@ func TestADamagedPieceIsRefusedAndNothingOfItStays(t *testing.T) {
 	}
 	if refused < 100 {
 		t.Errorf("only %d were refused", refused)
+	}
+}
+
+// Of a segment that is not sealed there is no digest: that what comes is a piece of
+// log is seen entry by entry.
+func TestWhatDoesNotFollowIsRefused(t *testing.T) {
+	list := &ShipList{Index: 12, Term: 3, Snapshot: 1000, Segments: []ShippedSegment{{First: 10, Last: 11}, {First: 12, Last: 12}}}
+	entry := func(i record.Index, term record.Term, rolls bool) record.Entry {
+		var b record.EntryBuilder
+		b.Add(record.KindCommand, 0, record.NewCommand(record.OwnerShard, 1, 1))
+		return b.Finish(i, term, 0, rolls)
+	}
+	var rewritten record.EntryBuilder
+	for name, entries := range map[string][]record.Entry{
+		"another first entry":            {entry(11, 1, true)},
+		"a gap":                          {entry(10, 1, false), entry(12, 1, false)},
+		"the same entry again":           {entry(10, 1, false), entry(10, 1, false)},
+		"a term that falls":              {entry(10, 2, false), entry(11, 1, true)},
+		"no term":                        {entry(10, 0, false), entry(11, 1, true)},
+		"a term above the snapshot's":    {entry(10, 4, false), entry(11, 4, true)},
+		"a roll inside of a segment":     {entry(10, 1, true), entry(11, 1, true)},
+		"what was rewritten":             {rewritten.FinishRewritten(10), entry(11, 1, true)},
+		"an entry behind the last one":   {entry(10, 1, false), entry(11, 1, true), entry(12, 1, false)},
+		"a batch that overlaps another":  {batches(10, 1, 5, 3), entry(11, 1, true)},
+		"a batch that is cut off":        {batches(10, 1), entry(11, 1, true)},
+		"an end in front of the segment": {entry(10, 1, false)},
+	} {
+		l, err := Open(vfs.NewMem(), dir, Options{})
+		must(t, err)
+		must(t, l.SetHardState(HardState{Term: 5}))
+		stage, err := l.Stage(list)
+		must(t, err)
+		var content []byte
+		for _, e := range entries {
+			content = append(content, e...)
+		}
+		if err := stage.Write(content, true); !errors.Is(err, ErrShipment) {
+			t.Errorf("%s: %v", name, err)
+		}
+		stage.Close()
+		// Nor is it taken up from the disk.
+		stage, err = l.Stage(list)
+		must(t, err)
+		if at := stage.Next(); at.Object > 2 || at.Offset > uint64(len(content)) {
+			t.Errorf("%s: it goes on at %v", name, at)
+		}
+		stage.Close()
+	}
+}
+
+// batches is an entry with batches at offsets, of three records each; of none, with
+// one that is cut off.
+func batches(i record.Index, term record.Term, offsets ...int64) record.Entry {
+	var b record.EntryBuilder
+	for _, o := range offsets {
+		b.Add(record.KindBatch, 1, batch(o, 1, 3, 100, []byte("value")))
+	}
+	if len(offsets) == 0 {
+		b.Add(record.KindBatch, 1, make([]byte, record.BatchHeaderSize-1))
+	}
+	return b.Finish(i, term, 0, false)
+}
+
+func TestASegmentThatDoesNotAddUpIsRefusedOrBegunAnew(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	ship, err := h.log.Ship()
+	must(t, err)
+	defer ship.Close()
+	first, _, err := ship.Read(nil, Cursor{Object: 1}, 1<<20)
+	must(t, err)
+	other := *ship.List()
+	other.Segments = slices.Clone(other.Segments)
+	other.Segments[0].Digest.Sum++
+	f, err := h.following(vfs.NewMem(), 0, 0, 0)
+	must(t, err)
+	stage, err := f.log.Stage(&other)
+	must(t, err)
+	if err := stage.Write(first, true); !errors.Is(err, ErrShipment) {
+		t.Errorf("a segment of another digest: %v", err)
+	}
+	stage.Close()
+	// All its entries are on the disk now, and they are not those of the list.
+	if stage, err = f.log.Stage(&other); err != nil {
+		t.Fatal(err)
+	}
+	at := stage.Next()
+	must(t, stage.Write(first[at.Offset:], true))
+	if again := stage.Next(); at.Offset == 0 || again != (Cursor{Object: 1}) {
+		t.Errorf("it goes on at %v, and then at %v", at, again)
+	}
+	stage.Close()
+	must(t, f.setHard(h.hard.Term, 0, 0))
+	_, err = take(h.log, f.log, 1000)
+	must(t, err)
+	f.becomes(h)
+	must(t, f.check())
+}
+
+func TestASnapshotOfAnotherPlaceIsRefused(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	ship, err := h.log.Ship()
+	must(t, err)
+	defer ship.Close()
+	for name, change := range map[string]func(*Snapshot){
+		"index": func(s *Snapshot) { s.Index++ }, "term": func(s *Snapshot) { s.Term-- },
+	} {
+		f, err := h.following(vfs.NewMem(), 0, 0, 0)
+		must(t, err)
+		stage, err := f.log.Stage(ship.List())
+		must(t, err)
+		for stage.Next().Object < ship.List().snapshotObject() {
+			_, err := pass(ship, stage, 1<<20)
+			must(t, err)
+		}
+		s := *h.snapshotAt(12)
+		change(&s)
+		mem := vfs.NewMem()
+		must(t, mem.MkdirAll(dir))
+		file, err := mem.Create(dir + "/snapshot")
+		must(t, err)
+		must(t, s.write(file))
+		if err := stage.Write(content(t, mem, "snapshot"), true); !errors.Is(err, ErrShipment) {
+			t.Errorf("a snapshot of another %s: %v", name, err)
+		}
+		stage.Close()
 	}
 }
 
@@ -733,7 +865,7 @@ func TestALogThatGetsShipmentsAgreesWithTheOneTheyComeFrom(t *testing.T) {
 				}
 				taken++
 				f.becomes(h)
-				if err := f.check(); err != nil {
+				if err := errors.Join(f.check(), f.hasSegmentsOf(h)); err != nil {
 					return err
 				}
 			}
@@ -746,6 +878,18 @@ func TestALogThatGetsShipmentsAgreesWithTheOneTheyComeFrom(t *testing.T) {
 	if n > 1 && (taken < 50 || interrupted < 10) {
 		t.Errorf("only %d shipments, %d interrupted", taken, interrupted)
 	}
+}
+
+// hasSegmentsOf compares the sealed segments: each is the other's, entry for entry.
+func (f *history) hasSegmentsOf(h *history) error {
+	theirs := h.log.Segments()
+	for _, s := range f.log.Segments() {
+		i := slices.IndexFunc(theirs, func(o SegmentInfo) bool { return o.First == s.First })
+		if s.Sealed && (i < 0 || theirs[i].Last != s.Last || theirs[i].Digest != s.Digest) {
+			return fmt.Errorf("segment %+v is not one of %+v", s, theirs)
+		}
+	}
+	return nil
 }
 
 // hear brings a follower on by some of the leader's entries, and adds others.

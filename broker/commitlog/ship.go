@@ -179,7 +179,7 @@ func (s *Shipment) readSnapshot(dst []byte, offset uint64, max int) ([]byte, boo
 	n := int(min(uint64(max), uint64(s.list.Snapshot)-min(offset, uint64(s.list.Snapshot))))
 	at := len(dst)
 	dst = append(dst, make([]byte, n)...)
-	err := readFull(s.snapshot, dst[at:], int64(offset))
+	err := readOnce(s.snapshot, dst[at:], int64(offset))
 	return dst, offset+uint64(n) >= uint64(s.list.Snapshot), err
 }
 

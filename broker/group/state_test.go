@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/heap"
 )
 
 func apply(t testing.TB, s *State, now int64, cs ...record.Command) {
@@ -162,6 +163,10 @@ func FuzzRestore(f *testing.F) {
 	f.Add(full(f).View().Encode())
 	f.Add(NewState().View().Encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// A state takes more room than its bytes, but in proportion to them.
+		if n := heap.Allocated(func() { _, _ = Restore(data) }); n > uint64(64*len(data)+1<<20) {
+			t.Fatalf("%d bytes are allocated for an input of %d", n, len(data))
+		}
 		s, err := Restore(data)
 		if err != nil {
 			return
@@ -184,7 +189,11 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte(deleteCommand("g")))
 	f.Fuzz(func(t *testing.T, c []byte) {
 		s := full(t)
-		if err := s.Apply(c, 30); err != nil {
+		var err error
+		if n := heap.Allocated(func() { err = s.Apply(c, 30) }); n > uint64(64*len(c)+1<<20) {
+			t.Fatalf("%d bytes are allocated for a command of %d", n, len(c))
+		}
+		if err != nil {
 			return
 		}
 		data := s.View().Encode()

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/heap"
 )
 
 // sample are commands of all kinds, each with the bytes that it has in the log for
@@ -97,7 +98,10 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p uint32, data []byte) {
 		table := written(t)
 		before := string(table.View().Encode())
-		err := table.Apply(record.PartitionID(p), data, 20)
+		var err error
+		if n := heap.Allocated(func() { err = table.Apply(record.PartitionID(p), data, 20) }); n > uint64(64*len(data)+1<<20) {
+			t.Fatalf("%d bytes are allocated for a command of %d", n, len(data))
+		}
 		after := table.View().Encode()
 		switch {
 		case err != nil && !errors.Is(err, ErrCommand):

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/heap"
 )
 
 // lived is a table with everything that a snapshot can hold.
@@ -272,6 +273,10 @@ func FuzzRestore(f *testing.F) {
 	f.Add(written(f).View().Encode())
 	f.Add(lived(f).View().Encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// A state takes more room than its bytes, but in proportion to them.
+		if n := heap.Allocated(func() { _, _ = Restore(data) }); n > uint64(64*len(data)+1<<20) {
+			t.Fatalf("%d bytes are allocated for an input of %d", n, len(data))
+		}
 		table, err := Restore(data)
 		if err != nil {
 			if !errors.Is(err, ErrState) {

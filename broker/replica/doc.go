@@ -1,30 +1,48 @@
-// Package replica runs one Raft group on one node: a shard.
+// Package replica runs one member of one Raft group on one node: a shard.
 //
 // The Raft log is the commit log. What Raft carries as an entry's data is a
 // handle, the length and checksum of a record.Entry; the entry itself is written
-// once, to the commit log, and read from there.
+// once, to the commit log, and read from there. A Message to a peer is Raft's, and
+// with it the entry that it speaks of.
 //
-// Replica is the machine: a RawNode, the entries that are proposed and not yet
-// applied (staging), and the log seen as raft.Storage. It has no goroutine and no
-// clock. Host is the shell around it, with two goroutines:
+//	        peers                                  peers
+//	          │ Step                                 ▲ Send
+//	          ▼                                      │
+//	Tick ──▶ Replica ── Turn ──▶ Effects ── Store ──▶ Appender ──▶ commitlog
+//	          ▲                    │                      │
+//	          └────── Stored ──────┼──────────────────────┘
+//	          ▲                    │ Ship
+//	          └ Install ─── Transfers ◀──▶ peers
 //
-//	the loop      ticks, asks the state machine what to propose, takes Raft's
-//	              Ready, applies what is committed. It never touches a disk but
-//	              to read an entry again after a restart.
-//	the appender  takes everything that waits to be stored, writes it, syncs once,
-//	              and hands Raft's answers back to the loop.
+// Three machines without goroutine and clock, and a shell:
+//
+//	Replica    a RawNode, the entries that are proposed or received and not yet
+//	           applied (staging), and the log seen as raft.Storage.
+//	Appender   takes everything that waits to be stored, writes it, syncs once.
+//	Transfers  for followers that are so far behind that Raft has no entries for
+//	           them: ships the log and a snapshot, and receives them.
+//	Host       runs the three, each in a goroutine of its own. The simulation
+//	           (integration/sim) runs the same three by events.
 //
 // The rules that tests repeat by name:
 //
 //   - F1: term and vote are durable before any message of that term leaves.
-//   - F2: Raft hears that an entry is stored only when the flush policy says so;
-//     one sync covers everything that waited for it.
+//   - F2: Raft, and with it any peer, hears that an entry is stored only when the
+//     flush policy says so; one sync covers everything that waited for it.
 //   - F3: a suffix is cut before other entries take its place.
+//   - The commit index is stored behind the entries that came with it.
+//   - Raft never waits for a disk: what it reads is in memory. Payloads are read by
+//     who sends them, and by Apply, where they are not in memory any more.
 //   - The state machine decides only while Leading: between the moment that the
 //     first entry of this term is applied and the loss of the lead. So what it
 //     decides on is complete, and what is in flight is its own.
-//   - Apply is called in the order of the log, once per entry and start.
+//   - Apply is called in the order of the log, once per entry and start, and goes on
+//     behind a snapshot where one was restored.
+//   - Every member makes Raft's own entries itself, the same bytes: without time,
+//     and never the last of a segment.
+//   - A log that cannot be written is given up: nothing is stored, applied or
+//     answered, and a leader hands the lead over.
 //
-// Transfers is a machine beside it, for followers that are so far behind that Raft
-// has no entries for them.
+// Memory is bounded by names: maxStaged, maxInflightBytes for each follower,
+// maxInboxBytes, maxUnwritten.
 package replica

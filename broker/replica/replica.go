@@ -10,7 +10,6 @@ import (
 
 	"github.com/splashdam/splashdam/broker/commitlog"
 	"github.com/splashdam/splashdam/broker/record"
-	"github.com/splashdam/splashdam/internal/invariant"
 )
 
 // Raft's clock, in ticks of TickInterval (reliability over speed: two cores stall
@@ -73,6 +72,8 @@ type Replica struct {
 	confState   *raftpb.ConfState
 	flows       map[uint64]*flow // while this replica is the leader
 	installed   []error          // for the next Turn's effects
+	termStored  record.Term      // durable
+	early       []Message        // of a term that is not
 	out         []Message        // what the next Turn sends first
 	lost        bool             // the lead, since the last Turn
 	segmentSize int64
@@ -111,6 +112,7 @@ func New(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logg
 		written: log.Last(), last: log.Last(), applied: snap.Index,
 	}
 	r.staging.low = snap.Index + 1
+	r.termStored = log.HardState().Term
 	_, cs, err := storage{log: log}.InitialState()
 	if err != nil {
 		return nil, err
@@ -298,9 +300,19 @@ func (r *Replica) send(fx *Effects, pm *raftpb.Message) {
 		return
 	}
 	m := Message{Raft: pm}
+	if r.isEarly(pm) {
+		if len(r.early) < maxEarly {
+			r.early = append(r.early, m)
+		}
+		return
+	}
 	e := m.entry()
 	if e == nil || !hasPayload(e) {
 		fx.Send = append(fx.Send, m)
+		return
+	}
+	if !r.leader {
+		fx.Send = append(fx.Send, r.withPayload(m)) // the last words of a leader
 		return
 	}
 	f := r.flows[pm.GetTo()]
@@ -311,6 +323,22 @@ func (r *Replica) send(fx *Effects, pm *raftpb.Message) {
 	if f.admit(m) {
 		fx.Send = append(fx.Send, r.withPayload(m))
 	}
+}
+
+// maxEarly bounds the messages that wait for their term to be durable. Raft repeats
+// what is beyond.
+const maxEarly = 1024
+
+// isEarly reports whether a message speaks of a term that this replica would not know
+// any more after a crash (F1). Raft holds back answers only; but a candidate that has
+// forgotten its term may be elected in it a second time, by others than the first time.
+// A MsgPreVote speaks of a term that does not begin by it.
+func (r *Replica) isEarly(pm *raftpb.Message) bool {
+	switch pm.GetType() {
+	case raftpb.MsgPreVote, raftpb.MsgPreVoteResp:
+		return false
+	}
+	return record.Term(pm.GetTerm()) > r.termStored
 }
 
 // withPayload adds the payload if it is in memory.
@@ -344,148 +372,4 @@ func (r *Replica) stepDown() {
 	}
 	r.lost = r.lost || r.leader
 	r.leader, r.flows = false, nil
-}
-
-// fill is about how many bytes the segment has that the next entry goes to: what
-// the log has, and what is on its way there.
-func (r *Replica) fill() int64 {
-	n := r.log.OpenSegmentSize()
-	for i := max(r.written, r.log.Last()) + 1; i <= r.last; i++ {
-		e := r.staging.get(i)
-		n += int64(len(e) + frameOverhead)
-		if e != nil && e.Rolls() {
-			n = 0
-		}
-	}
-	return n
-}
-
-// toStore turns a message to Raft's append thread into work for the appender.
-func (r *Replica) toStore(m *raftpb.Message) Work {
-	var in *Install
-	if m.GetSnapshot() != nil {
-		in = r.install(m.GetSnapshot())
-	}
-	if entries := m.GetEntries(); len(entries) > 0 {
-		if first := record.Index(entries[0].GetIndex()); first <= r.last && !r.proposed(entries[0]) {
-			r.cut(first)
-		}
-	}
-	w := Work{responses: m.GetResponses(), cuts: r.cuts, install: in}
-	if m.Term != nil && m.Commit != nil {
-		w.hard = &commitlog.HardState{Term: record.Term(m.GetTerm()), Vote: m.GetVote(), Commit: record.Index(m.GetCommit())}
-	}
-	for _, pe := range m.GetEntries() {
-		e := r.entryFor(pe)
-		w.entries = append(w.entries, e)
-		r.last = e.Index()
-	}
-	return w
-}
-
-// proposed reports whether an entry that Raft wants stored is one that this leader
-// has proposed, and so is in staging and not in the log.
-func (r *Replica) proposed(pe *raftpb.Entry) bool {
-	i := record.Index(pe.GetIndex())
-	return i > r.written && standsFor(pe, r.staging.get(i))
-}
-
-// cut forgets the entries from first on, in whose place others come.
-func (r *Replica) cut(first record.Index) {
-	for i := first; i <= r.last; i++ {
-		r.staging.drop(i)
-	}
-	r.last = first - 1
-	r.written = min(r.written, r.last)
-	r.cuts++
-}
-
-// entryFor finds or makes the entry that a Raft entry stands for, when it is to be
-// stored. Raft's own entries (the empty one that begins a term, changes of
-// membership) are made here, the same on every replica: they carry no time and end
-// no segment.
-func (r *Replica) entryFor(pe *raftpb.Entry) record.Entry {
-	i := record.Index(pe.GetIndex())
-	if hasPayload(pe) {
-		if e := r.staging.get(i); standsFor(pe, e) {
-			return e
-		}
-		invariant.That(standsFor(pe, r.received), "entry %d is to be stored, and neither proposed nor received", i)
-		r.staging.put(r.received)
-		return r.received
-	}
-	var b record.EntryBuilder
-	if pe.GetType() != raftpb.EntryNormal {
-		b.Add(record.KindConfChange, 0, pe.GetData())
-	}
-	e := b.Finish(i, record.Term(pe.GetTerm()), 0, false)
-	if e.IsConfChange() {
-		r.storage.addChange(e)
-	}
-	r.staging.put(e)
-	if r.leader {
-		r.openBytes += int64(len(e) + frameOverhead)
-	}
-	return e
-}
-
-// apply hands committed entries to the state machine, in order. Raft commits here
-// what is stored here, so what is not in memory any more is in the log.
-func (r *Replica) apply(entries []*raftpb.Entry) error {
-	for _, pe := range entries {
-		i := record.Index(pe.GetIndex())
-		e := r.staging.get(i)
-		if !standsFor(pe, e) {
-			var err error
-			if e, err = r.log.Entry(i); err != nil {
-				return fmt.Errorf("reading entry %d to apply it: %w", i, err)
-			}
-			invariant.That(standsFor(pe, e), "entry %d of term %d is committed, the log has another of term %d", i, pe.GetTerm(), e.Term())
-		}
-		r.staging.forget(i)
-		if pe.GetType() != raftpb.EntryNormal {
-			if err := r.applyChange(pe); err != nil {
-				return err
-			}
-		}
-		r.log.Committed(e)
-		if err := r.sm.Apply(e); err != nil {
-			return fmt.Errorf("applying entry %d: %w", i, err)
-		}
-		r.applied = i
-		if r.leader && !r.leading && record.Term(pe.GetTerm()) == r.term {
-			r.leading = true
-			r.sm.Lead(r.term)
-		}
-	}
-	return nil
-}
-
-// Stored tells Raft that the appender has done its work. The Turn behind it sends
-// what others may hear now.
-func (r *Replica) Stored(w Work) error {
-	if r.fenced {
-		return nil
-	}
-	if w.install != nil {
-		if err := r.restore(); err != nil {
-			return err
-		}
-	}
-	// What was cut meanwhile counts for nothing.
-	if n := len(w.entries); n > 0 && w.cuts == r.cuts {
-		r.written = w.entries[n-1].Index()
-		r.sm.Written(r.written)
-	}
-	for _, m := range w.responses {
-		if m.GetTo() != r.id {
-			r.out = append(r.out, Message{Raft: m})
-			continue
-		}
-		// Who was taken out of the group meanwhile is no peer of its own any more.
-		if err := r.node.Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
-			return fmt.Errorf("stepping a stored message: %w", err)
-		}
-	}
-	return nil
 }

@@ -102,7 +102,8 @@ func (s storage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 	if record.Index(hi) > s.log.Last()+1 {
 		return nil, raft.ErrUnavailable
 	}
-	entries := make([]*raftpb.Entry, 0, min(hi-lo, 1024))
+	const least = 16 // bytes of an entry with its handle
+	entries := make([]*raftpb.Entry, 0, min(hi-lo, 1+maxSize/least, 1024))
 	var size uint64
 	for i := record.Index(lo); i < record.Index(hi); i++ {
 		h, ok := s.log.Handle(i)

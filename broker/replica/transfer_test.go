@@ -141,6 +141,7 @@ type network struct {
 	queue  []TransferMessage
 	harm   int // percent of the messages that are lost, doubled or late
 	change func(*TransferMessage)
+	lose   func(TransferMessage) bool
 }
 
 func newNetwork(rnd *rand.Rand, ends ...*end) *network {
@@ -176,6 +177,9 @@ func (n *network) tick() error {
 	for k := len(n.queue); k > 0; k-- {
 		m := n.queue[0]
 		n.queue = n.queue[1:]
+		if n.lose != nil && n.lose(m) {
+			continue
+		}
 		if n.change != nil {
 			n.change(&m)
 		}
@@ -394,11 +398,53 @@ func TestANewLeaderGoesOnWhereTheLastOneWas(t *testing.T) {
 		t.Fatalf("ended as %v", a.ended)
 	}
 	n.ship(c, b, 5)
-	n.until(t, 200, func() bool { return len(c.ended) > 0 })
+	n.until(t, 200, func() bool {
+		if now := b.t.from.at(); b.t.from.active() && now.Before(at) {
+			t.Fatalf("it was at %v and is at %v", at, now)
+		}
+		return len(c.ended) > 0
+	})
 	must(t, b.equal(c, 60))
 	if at.Object < 4 || a.sent+c.sent > a.whole(t)+4000 {
 		t.Errorf("%d bytes from one, up to %v, and %d from the other", a.sent, at, c.sent)
 	}
+}
+
+func TestALostMessageIsMadeUpFor(t *testing.T) {
+	for lost := range 60 {
+		a, b := newEnd(t, 1), newEnd(t, 2)
+		must(t, a.grow(30))
+		n := newNetwork(rand.New(rand.NewPCG(1, 1)), a, b)
+		k := 0
+		n.lose = func(m TransferMessage) bool {
+			k++
+			return k == lost+1
+		}
+		n.ship(a, b, 4)
+		if ticks := n.until(t, 200, func() bool { return len(a.ended) > 0 }); a.ended[0].Err != nil {
+			t.Fatalf("message %d lost: it ended after %d ticks as %v", lost, ticks, a.ended)
+		}
+		must(t, b.equal(a, 30))
+	}
+}
+
+func TestAFollowerThatStartsAnewGoesOnInTheSameTransfer(t *testing.T) {
+	a, b := newEnd(t, 1), newEnd(t, 2)
+	must(t, a.grow(60))
+	n := newNetwork(rand.New(rand.NewPCG(1, 1)), a, b)
+	n.ship(a, b, 4)
+	n.until(t, 50, func() bool { return a.sent > 12000 })
+	b.disk = b.disk.CrashClean()
+	must(t, b.open())
+	n.until(t, 200, func() bool { return b.t.from.stage != nil })
+	if at := b.t.from.at(); at.Object < 3 {
+		t.Errorf("it goes on at %v", at)
+	}
+	n.until(t, 200, func() bool { return len(a.ended) > 0 })
+	if a.ended[0].Err != nil {
+		t.Errorf("ended as %v", a.ended)
+	}
+	must(t, b.equal(a, 60))
 }
 
 func TestALeaderOfAnOlderTermIsNotHeard(t *testing.T) {

@@ -215,10 +215,6 @@ func (r *receiver) tick() received {
 	r.silence++
 	if r.silence >= transferAbandonTicks {
 		r.end()
-		return received{}
 	}
-	if r.silence%transferRetryTicks == 0 {
-		return received{out: []TransferMessage{r.want(true)}}
-	}
-	return received{}
+	return received{} // what was lost the leader asks about
 }

@@ -35,15 +35,14 @@ type request struct {
 
 // partitions are those of the group, as its clients know them.
 type partitions struct {
-	open   []record.PartitionID
-	next   record.PartitionID
-	starts map[record.PartitionID]int64 // that a log start was asked to move to
+	open []record.PartitionID
+	next record.PartitionID
 }
 
 const requestTimeout = 2 * time.Second
 
 func (w *World) startClients() {
-	all := &partitions{next: 1, starts: make(map[record.PartitionID]int64)}
+	all := &partitions{next: 1}
 	w.admin = &client{w: w, producer: -1, partitions: all}
 	for i := range 4 {
 		c := &client{w: w, id: i + 1, producer: int64(1000 + i), acks: -1, sequence: make(map[record.PartitionID]int32), partitions: all}
@@ -220,6 +219,7 @@ func (c *client) close() {
 	i := c.w.rnd.IntN(len(c.partitions.open))
 	p := c.partitions.open[i]
 	c.partitions.open = slices.Delete(c.partitions.open, i, i+1)
+	c.w.oracle.closed[p] = true
 	c.send(&request{ask: func(n *node, done func(error)) error { return n.m.ClosePartition(p, done) }})
 }
 
@@ -227,6 +227,5 @@ func (c *client) moveLogStart() {
 	p := c.partitions.open[c.w.rnd.IntN(len(c.partitions.open))]
 	high := c.w.oracle.high[p]
 	to := c.w.rnd.Int64N(high + 1)
-	c.partitions.starts[p] = max(c.partitions.starts[p], to)
 	c.send(&request{ask: func(n *node, done func(error)) error { return n.m.MoveLogStart(p, to, done) }})
 }

@@ -3,7 +3,6 @@ package sim
 import (
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/splashdam/splashdam/broker"
@@ -38,6 +37,7 @@ type node struct {
 	transfers *replica.Transfers
 	waiting   []replica.Work
 	storing   bool // a store is under way
+	syncing   bool // a sync of what was only written is due
 	written   bool // the last store waits to be told
 	snapping  bool
 	fenced    bool
@@ -88,35 +88,6 @@ func (w *World) up() []*node {
 
 func (n *node) clock() time.Time { return epoch.Add(n.w.now + n.skew) }
 
-// op is asked before each call of the disk.
-func (n *node) op(op vfs.Op) error {
-	if n.stopped {
-		return vfs.ErrCrashed
-	}
-	if op.Kind == vfs.OpWrite && strings.HasSuffix(op.Name, "/manifest") {
-		n.deciding = true
-	}
-	if n.stopAt > 0 {
-		if n.stopAt--; n.stopAt == 0 {
-			n.stopped = true
-			n.w.log(n.id, "the disk stops at: %v", op)
-			if op.Kind == vfs.OpWrite && n.w.chance(2) {
-				return vfs.ShortWrite(n.w.rnd.IntN(op.Bytes+1), vfs.ErrCrashed)
-			}
-			return vfs.ErrCrashed
-		}
-	}
-	if n.ill && op.Kind == vfs.OpSync {
-		n.ill = false
-		n.w.log(n.id, "a sync fails: %v", op)
-		return errDisk
-	}
-	if n.full && op.Kind == vfs.OpWrite && op.Bytes > 0 {
-		return vfs.ErrNoSpace
-	}
-	return nil
-}
-
 // start opens the shard on what the disk holds.
 func (n *node) start() {
 	if n.gone {
@@ -148,7 +119,7 @@ func (n *node) start() {
 		return
 	}
 	n.m = m
-	n.appender = replica.NewAppender(m.Log, replica.FlushSync)
+	n.appender, n.syncing = replica.NewAppender(m.Log, n.w.flush), false
 	n.transfers = replica.NewTransfers(n.id, m.Log, transferRate)
 	hs := m.Log.HardState()
 	n.w.log(n.id, "starts: log %d to %d, snapshot %d, term %d, vote %d, commit %d", m.Log.First(), m.Log.Last(), m.Log.Snapshot().Index, hs.Term, hs.Vote, hs.Commit)
@@ -275,106 +246,11 @@ func (n *node) transfer(fx replica.TransferEffects) {
 	}
 }
 
-// store is the appender: it takes all that waits, some time passes, and some more
-// until the loop hears of it, while the next lot may be stored already.
-func (n *node) store() {
-	if n.storing || len(n.waiting) == 0 && n.appender.Idle() || n.fenced {
-		return
-	}
-	n.storing = true
-	n.alive(n.w.between(20*time.Microsecond, n.slow), func() {
-		n.appender.Take(n.waiting)
-		n.waiting = nil
-		n.tryStore()
-	})
-}
-
-func (n *node) tryStore() {
-	n.deciding = false
-	work, err := n.appender.Store()
-	if n.checkDisk() {
-		return
-	}
-	n.deciding = n.deciding && err != nil
-	n.w.oracle.stored(n)
-	switch {
-	case errors.Is(err, vfs.ErrNoSpace) && !errors.Is(err, commitlog.ErrFenced):
-		n.noSpace(true)
-		n.alive(100*time.Millisecond, n.tryStore)
-		return
-	case err != nil:
-		n.fence(err)
-		return
-	}
-	n.noSpace(false)
-	n.tell(work)
-	if n.m.Log.SealPending() {
-		err := n.m.Log.Seal()
-		if n.checkDisk() {
-			return
-		}
-		if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
-			n.fence(err)
-		}
-	}
-}
-
-// tell lets the loop hear what was stored. One lot may wait to be heard while the
-// next is stored, no more.
-func (n *node) tell(work []replica.Work) {
-	if n.written {
-		n.alive(50*time.Microsecond, func() { n.tell(work) })
-		return
-	}
-	n.written, n.storing = true, false
-	n.alive(n.w.between(time.Microsecond, 500*time.Microsecond), func() {
-		n.written = false
-		if n.fenced {
-			return
-		}
-		for _, w := range work {
-			if err := n.m.Replica.Stored(w); err != nil {
-				n.w.fail(understood, "node %d: %v", n.id, err)
-			}
-		}
-		n.turn()
-	})
-	n.store()
-}
-
-func (n *node) noSpace(full bool) {
-	if n.saidFull != full {
-		n.saidFull = full
-		n.m.NoSpace(full)
-	}
-}
-
-// fence is a log that takes nothing any more: the node hands the lead over, and an
-// operator starts it again.
-func (n *node) fence(err error) {
-	if n.fenced {
-		return
-	}
-	n.w.log(n.id, "is fenced: %v", err)
-	n.fenced = true
-	n.m.Replica.Fence()
-	n.m.Fenced(err)
-	n.turn()
-	n.alive(n.w.between(500*time.Millisecond, 3*time.Second), func() { n.crash(true) })
-}
-
-// checkDisk crashes the node if its disk has stopped.
-func (n *node) checkDisk() bool {
-	if n.stopped && n.m != nil {
-		n.crash(false)
-	}
-	return n.m == nil
-}
-
 // crash ends the node's life: by a loss of power, or of the process only, where what
 // was written stays.
 func (n *node) crash(process bool) {
 	n.w.result.Crashes++
+	process = process || n.w.flush == replica.FlushAsync
 	n.life++
 	n.w.oracle.crashed(n)
 	n.m, n.appender, n.transfers, n.stopAt, n.saidFull = nil, nil, nil, 0, false
@@ -421,12 +297,16 @@ func (n *node) clean() {
 	if n.fenced {
 		return
 	}
+	n.w.oracle.cleans(n)
 	done, err := n.m.Clean()
 	if n.checkDisk() {
 		return
 	}
 	n.w.result.Cleaned += done.Removed + done.Rewritten
 	n.w.log(n.id, "cleans: %+v, %v", done, err)
+	if done.Removed+done.Rewritten > 0 {
+		n.w.oracle.checkAllReads(n)
+	}
 }
 
 // witness stands between a replica and its shard and shows the oracle what happens.

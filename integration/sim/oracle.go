@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
@@ -85,6 +84,8 @@ type oracle struct {
 	sums      map[record.Index]uint32
 	digests   map[[2]record.Index]commitlog.Digest
 	batches   map[record.PartitionID][]committedBatch
+	closed    map[record.PartitionID]bool  // or are to be
+	deleted   map[record.PartitionID]int64 // in front of it cleaners have deleted
 	high      map[record.PartitionID]int64
 }
 
@@ -112,6 +113,8 @@ func (o *oracle) begin(w *World) {
 	*o = oracle{
 		w: w, links: make(map[place]link), leaders: make(map[record.Term]leadership),
 		digests: make(map[[2]record.Index]commitlog.Digest),
+		deleted: make(map[record.PartitionID]int64),
+		closed:  make(map[record.PartitionID]bool),
 		sums:    make(map[record.Index]uint32), batches: make(map[record.PartitionID][]committedBatch),
 		high: make(map[record.PartitionID]int64),
 	}
@@ -145,6 +148,7 @@ func (o *oracle) started(n *node) {
 	o.checkSum(n, v.applied)
 	if o.w.chance(4) {
 		o.checkFiles(n)
+		o.checkAllReads(n)
 	}
 }
 
@@ -159,6 +163,7 @@ func (o *oracle) installed(n *node) {
 	o.looked(n)
 	o.checkSum(n, snap.Index)
 	o.checkFiles(n)
+	o.checkAllReads(n)
 }
 
 // crashed remembers what a node has promised.
@@ -324,132 +329,4 @@ func (o *oracle) checkSum(n *node, at record.Index) {
 		o.fail(stateEqual, "node %d at %d: the state has checksum %08x, another's had %08x", n.id, at, sum, was)
 	}
 	o.sums[at] = sum
-}
-
-// acked is told what a client heard: its batch lies at an offset.
-func (o *oracle) acked(p record.PartitionID, offset int64, crc uint32) {
-	o.w.result.Acked++
-	list := o.batches[p]
-	i, found := slices.BinarySearchFunc(list, offset, func(b committedBatch, at int64) int { return int(b.base - at) })
-	if !found || list[i].crc != crc {
-		o.fail(ackedSurvives, "a client was told that its batch is at offset %d of %v, where there is none or another", offset, p)
-	}
-}
-
-// checkReads reads a partition on a node and compares it with what was committed.
-func (o *oracle) checkReads(n *node, p record.PartitionID) {
-	b, open := n.m.Bounds(p)
-	if !open {
-		return
-	}
-	list := o.batches[p]
-	i, found := slices.BinarySearchFunc(list, b.LogStart, func(c committedBatch, at int64) int { return int(c.base - at) })
-	if !found && i > 0 && list[i-1].next > b.LogStart {
-		i-- // the log start lies inside a batch
-	}
-	for at := b.LogStart; at < b.HighWatermark; {
-		data, err := n.m.Log.Read(nil, p, at, b.HighWatermark, 64<<10, true)
-		if n.stopped {
-			return
-		}
-		if err != nil || len(data) == 0 {
-			o.fail(indexesTrue, "node %d: reading %v at %d of %d to %d: %d bytes, %v", n.id, p, at, b.LogStart, b.HighWatermark, len(data), err)
-			return
-		}
-		for len(data) > 0 {
-			first, rest, err := record.SplitBatch(data)
-			if err != nil || i >= len(list) || first.BaseOffset() != list[i].base || first.CRC() != list[i].crc {
-				o.fail(indexesTrue, "node %d: %v at offset %d is not what was committed there (%v)", n.id, p, at, err)
-				return
-			}
-			at, data, i = first.NextOffset(), rest, i+1
-		}
-	}
-}
-
-// state is where everybody is, for a group that does not come to rest.
-func (o *oracle) state() string {
-	s := fmt.Sprintf("%d committed", len(o.committed))
-	for _, n := range o.w.nodes {
-		if n.m == nil {
-			s += fmt.Sprintf("; node %d is down", n.id)
-			continue
-		}
-		st := n.m.Replica.Status()
-		s += fmt.Sprintf("; node %d: log %d to %d, term %d, commit %d, applied %d, leader %v, leading %v, fenced %v, seal pending %v", n.id, n.m.Log.First(), n.m.Log.Last(), st.Term, st.Commit, st.Applied, st.Leader, st.Leading, n.fenced, n.m.Log.SealPending())
-	}
-	for _, c := range o.w.clients() {
-		if !c.idle() {
-			s += fmt.Sprintf("; client %d waits for %v, try %d", c.id, c.request.p, c.request.tries)
-		}
-	}
-	return s
-}
-
-// atRest says whether all replicas have applied all that there is.
-func (o *oracle) atRest() bool {
-	leaders := 0
-	for _, n := range o.w.nodes {
-		if n.gone || n.leaving || !n.member {
-			continue
-		}
-		if n.m == nil || n.fenced {
-			return false
-		}
-		s := n.m.Replica.Status()
-		if s.Leading {
-			leaders++
-		}
-		if int(s.Applied) != len(o.committed) || int(n.m.Log.Last()) != len(o.committed) {
-			return false
-		}
-	}
-	for _, c := range o.w.clients() {
-		if !c.idle() {
-			return false
-		}
-	}
-	return leaders == 1
-}
-
-// final looks at everything once more.
-func (o *oracle) final() {
-	for _, n := range o.w.nodes {
-		if n.gone || n.leaving || !n.member {
-			continue
-		}
-		o.checkSum(n, record.Index(len(o.committed)))
-		o.checkFiles(n)
-		for p := range o.batches {
-			o.checkReads(n, p)
-		}
-	}
-	o.checkOnce()
-}
-
-// checkOnce looks for batches of idempotent producers that are there twice, or out
-// of order.
-func (o *oracle) checkOnce() {
-	type stream struct {
-		producer int64
-		p        record.PartitionID
-	}
-	next := make(map[stream]int32)
-	for p, list := range o.batches {
-		end := int64(0)
-		for _, b := range list {
-			if b.base != end {
-				o.fail(appliedEqual, "%v: a batch at offset %d behind %d", p, b.base, end)
-			}
-			end = b.next
-			if b.producer < 0 {
-				continue
-			}
-			s := stream{b.producer, p}
-			if b.sequence != next[s] {
-				o.fail(ackedSurvives, "producer %d, %v: sequence %d at offset %d, %d was next", b.producer, p, b.sequence, b.base, next[s])
-			}
-			next[s] = b.sequence + int32(b.next-b.base)
-		}
-	}
 }

@@ -114,7 +114,7 @@ func (s *script) elect(id uint64, others ...uint64) {
 func (s *script) settle() {
 	s.until(func() bool {
 		for _, n := range s.w.nodes {
-			if st := n.m.Replica.Status(); st.Applied == 0 || n.m.Log.Last() != s.w.nodes[0].m.Log.Last() || st.Commit != uint64(n.m.Log.Last()) {
+			if st := n.m.Replica.Status(); st.Applied == 0 || n.m.Log.Last() != s.w.nodes[0].m.Log.Last() || st.Applied != uint64(n.m.Log.Last()) {
 				return false
 			}
 		}

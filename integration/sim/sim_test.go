@@ -19,7 +19,7 @@ func seeds(t *testing.T) int {
 	if os.Getenv("SPLASHDAM_TEST_LONG") != "" {
 		return 100
 	}
-	return 15
+	return 10
 }
 
 // duration is how long things break in a world.

@@ -4,35 +4,49 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
+	"github.com/splashdam/splashdam/broker/record"
 )
 
-// TestALeaderThatIsTakenOutOfTheGroupGoesQuietly has it write on while it learns that
-// it is no member any more: what its own log says then has no peer to hear it.
-func TestALeaderThatIsTakenOutOfTheGroupGoesQuietly(t *testing.T) {
+// produce has a node take some batches, one entry each if it can.
+func (s *script) produce(n *node, batches int, pause time.Duration) {
+	for range batches {
+		b := record.Build(record.BuildOptions{ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}, []record.Record{{Value: make([]byte, 100)}})
+		if err := n.m.Produce(1, b, -1, func(int64, error) {}); err != nil {
+			panic(missed{})
+		}
+		n.turn()
+		s.run(pause)
+	}
+}
+
+// TestAnOldLeaderGivesUpWhatWasNeverCommitted has it write on for a second while it is
+// cut off, over several segments, and come back to a group that went on without it.
+func TestAnOldLeaderGivesUpWhatWasNeverCommitted(t *testing.T) {
+	var tail, cuts int
 	v := tell(t, Config{Nodes: 3}, func(s *script) {
 		s.elect(1, 2, 3)
 		s.settle()
-		n := s.w.node(1)
-		err := n.m.Replica.ChangeMembers(&raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{
-			{Type: raftpb.ConfChangeRemoveNode.Enum(), NodeId: new(uint64(1))},
-		}})
-		if err != nil {
-			t.Fatal(err)
+		old := s.w.node(1)
+		if err := old.m.OpenPartition(1, func(error) {}); err != nil {
+			panic(missed{})
 		}
-		n.turn()
-		s.until(func() bool { return len(n.waiting) == 0 })
-		// The next entry is on its way to the disk when the change is applied.
-		n.slow = time.Second
-		if err := n.m.OpenPartition(1, func(error) {}); err != nil {
-			t.Fatal(err)
-		}
-		n.turn()
-		s.until(func() bool { return s.w.leader() != nil && s.w.leader() != n })
-		s.until(func() bool { return len(s.w.leader().m.Replica.Members().Voters) == 2 })
-		s.run(2 * time.Second)
+		old.turn()
+		s.until(func() bool { _, open := old.m.Bounds(1); return open })
+		s.connect(2, 3)
+		s.produce(old, 400, 2*time.Millisecond)
+		tail = int(old.m.Log.Last()) - int(old.m.Replica.Status().Commit)
+		s.until(func() bool { return s.w.leader() != nil && s.w.leader() != old })
+		s.produce(s.w.leader(), 20, 5*time.Millisecond)
+		cuts = s.w.result.Cuts
+		s.connect(1, 2, 3)
+		s.settle()
+		s.w.oracle.final()
+		cuts = s.w.result.Cuts - cuts
 	})
 	if v != nil {
 		t.Fatal(v)
+	}
+	if tail < 300 || cuts == 0 {
+		t.Errorf("%d entries of the old leader were not committed, and %d cuts made", tail, cuts)
 	}
 }

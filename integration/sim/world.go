@@ -90,6 +90,9 @@ type World struct {
 	calm      bool // nothing breaks any more
 	result    Result
 	logger    *slog.Logger
+	// flush is asynchronous in some worlds: there no node loses its power, since what
+	// was only written survives the end of a process, and nothing else.
+	flush replica.FlushPolicy
 }
 
 // epoch is the wall clock at the beginning of every world.
@@ -204,6 +207,9 @@ func (w *World) begin() {
 	n := w.cfg.Nodes
 	if n == 0 {
 		n = 3 + 2*w.rnd.IntN(2)
+	}
+	if w.chance(4) && w.cfg.Plant.FS == nil {
+		w.flush = replica.FlushAsync
 	}
 	w.oracle.begin(w)
 	w.net.begin(w)

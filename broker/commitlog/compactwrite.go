@@ -1,0 +1,102 @@
+package commitlog
+
+import (
+	"errors"
+
+	"github.com/splashdam/splashdam/broker/record"
+)
+
+// rewriteCompacted rewrites the segments in which something changes, neighbours as one,
+// the oldest first: a delete marker must not go before what it hides.
+func (c *cleaning) rewriteCompacted(parts []*compacting) error {
+	c.filters = make(map[record.PartitionID]*compacting, len(parts))
+	for _, p := range parts {
+		c.filters[p.partition] = p
+	}
+	defer func() { c.filters = nil }()
+	return c.pinned(func(set *segmentSet) error {
+		var group []surveyed
+		var live int64
+		flush := func() error {
+			defer func() { group, live = nil, 0 }()
+			if len(group) == 0 {
+				return nil
+			}
+			return c.rewriteFiltered(group, parts)
+		}
+		for _, s := range c.cleanable(set) {
+			changes := false
+			var err error
+			if s.damaged.Load() || s.index.Load().holes > 0 {
+				keepDeletes(parts)
+			} else if changes, err = c.changes(set, s, parts); isCorrupt(err) {
+				keepDeletes(parts)
+				changes, err = false, nil
+			}
+			if err != nil {
+				return err
+			}
+			if !changes || live+s.size > c.SegmentSize {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			if changes {
+				group, live = append(group, surveyed{segment: s, live: s.size, usable: true}), live+s.size
+			}
+		}
+		return flush()
+	})
+}
+
+func keepDeletes(parts []*compacting) {
+	for _, p := range parts {
+		p.keepDeletes = true
+	}
+}
+
+// rewriteFiltered rewrites neighbours. If nothing is gained that way it tries without
+// what makes batches longer.
+func (c *cleaning) rewriteFiltered(group []surveyed, parts []*compacting) error {
+	err := c.rewrite(group)
+	if errors.Is(err, errNoGain) {
+		for _, p := range parts {
+			p.noHorizon = true
+		}
+		err = c.rewrite(group)
+		for _, p := range parts {
+			p.noHorizon = false
+		}
+	}
+	if errors.Is(err, errNoGain) || isCorrupt(err) {
+		keepDeletes(parts)
+		return nil
+	}
+	return err
+}
+
+// changes reports whether the filters change anything in a segment.
+func (c *cleaning) changes(set *segmentSet, s *segment, parts []*compacting) (changes bool, err error) {
+	var buf []byte
+	for _, p := range parts {
+		var failed error
+		err := walkIn(set, []*segment{s}, p.partition, c.judge.Judge(p.partition).Start, func(r row) bool {
+			if r.next() > p.end {
+				return false
+			}
+			var out record.Batch
+			if buf, failed = c.load(set, r, buf); failed == nil {
+				out, failed = p.filter(buf)
+			}
+			changes = failed == nil && !sameBytes(out, buf)
+			return failed == nil && !changes
+		})
+		if err := errors.Join(err, failed); err != nil || changes {
+			return changes, err
+		}
+	}
+	return false, nil
+}
+
+// sameBytes reports whether two slices are one.
+func sameBytes(a, b []byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
