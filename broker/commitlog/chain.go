@@ -19,6 +19,9 @@ type chain struct {
 
 // skip passes over entries in front of a segment that were cleaned away, and over
 // those of a segment that was rewritten: they are no links of the chain any more.
+// Generations begin anew with each segment, which has no frame of a lower one than its
+// own: behind an installation the received ones may have a lower one than those that
+// were kept, since the log was cut and went on between the reservation and the receipt.
 func (c *chain) skip(m segmentMeta) {
 	if m.first > c.index+1 || m.edition > 0 {
 		c.gaps = true
@@ -27,6 +30,7 @@ func (c *chain) skip(m segmentMeta) {
 	if m.edition > 0 {
 		c.index = m.last
 	}
+	c.frame = m.generation
 }
 
 // admitRewritten takes a frame of a rewritten segment. It errors with errDamage for

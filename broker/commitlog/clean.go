@@ -50,8 +50,9 @@ type Cleaned struct {
 //
 // One call at a time, from any goroutine, not beside Close. Appending goes on
 // meanwhile. Damage, a full disk, a failed write or sync of a new file end the
-// attempt and leave the segments as they were: the error tells. Only a failure of
-// the manifest fences the log.
+// attempt and leave the segments as they were: the error tells; so does a shipment
+// that begins to arrive, or is installed, with ErrStale. Only a failure of the manifest
+// fences the log.
 func (l *Log) Clean(j Judge, o CleanOptions) (Cleaned, error) {
 	if err := l.writable(); err != nil {
 		return Cleaned{}, err
@@ -213,6 +214,9 @@ func (c *cleaning) replace(n change, old []surveyed, by *segment) error {
 	defer c.snapMu.Unlock()
 	if c.manifest.installedIndex() != c.installed {
 		return fmt.Errorf("what was looked at is not the log any more: %w", ErrStale)
+	}
+	if c.receiving() {
+		return fmt.Errorf("a shipment is received, and counts on what was looked at: %w", ErrStale)
 	}
 	if err := c.manifest.record(n); err != nil {
 		return c.fail("changing the manifest", err)

@@ -527,6 +527,69 @@ func (s *shelf) restart() error {
 	return nil
 }
 
+// Of a partition of which nothing is left a directory made anew may know nothing: it says
+// no wrong thing, and readers get the same answers.
+func TestADirectoryMadeAnewMayHaveForgottenAPartitionOfWhichNothingIsLeft(t *testing.T) {
+	mem := vfs.NewMem()
+	s, err := newShelf(mem)
+	must(t, err)
+	must(t, s.produce(1, 50, "a=1 b=1", record.BuildOptions{}))
+	must(t, s.cover())
+	for range 2 {
+		must(t, s.produce(2, 20, "a=1 b=1", record.BuildOptions{}))
+		must(t, s.cover())
+	}
+	s.verdicts[1] = Verdict{Start: 2}
+	must(t, s.clean(100, 1<<20))
+	first := s.log.set.list[0]
+	rows := func() directory {
+		d, err := s.log.set.list[0].index.Load().directory()
+		must(t, err)
+		return d
+	}
+	answers := func() string {
+		var b strings.Builder
+		for p := record.PartitionID(1); p <= 2; p++ {
+			list, end, err := s.read(p)
+			offset, time, ok, err2 := s.log.OffsetForTime(p, 15, 0, 10)
+			at, most, any, err3 := s.log.MaxTimestamp(p, 0, 10)
+			must(t, errors.Join(err, err2, err3))
+			fmt.Fprintln(&b, p, list, end, offset, time, ok, at, most, any)
+		}
+		return b.String()
+	}
+	before := answers()
+	if _, ok := rows()[1]; !ok || first.first == 1 {
+		t.Fatalf("segment %s, directory %v", first.name(), rows())
+	}
+	must(t, s.log.Close())
+	for _, i := range s.log.Segments() {
+		if i.Sealed {
+			must(t, mem.Remove(dir+"/"+indexName(i.Name)))
+		}
+	}
+	must(t, s.restart())
+	if _, ok := rows()[1]; ok {
+		t.Error("it is still there: docs/storage.md says otherwise")
+	}
+	if after := answers(); after != before {
+		t.Errorf("%s\nbefore it was\n%s", after, before)
+	}
+	// The partition goes on.
+	must(t, s.produce(1, 30, "c=1", record.BuildOptions{}))
+	must(t, s.cover())
+	offset, time, ok, err := s.log.MaxTimestamp(1, 0, 10)
+	if must(t, err); !ok || offset != 2 || time != 30 {
+		t.Errorf("the highest time is %d, of offset %d: %v", time, offset, ok)
+	}
+	must(t, s.log.Close())
+	r, err := Verify(mem, dir)
+	must(t, err)
+	for _, p := range r.Problems {
+		t.Error(p)
+	}
+}
+
 func TestACrashOrAnErrorAtAnyCallOfACompactionLosesNoNewestRecord(t *testing.T) {
 	errDisk := errors.New("input/output error")
 	for name, fault := range map[string]func(n int) func(vfs.Op) error{

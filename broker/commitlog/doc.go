@@ -22,7 +22,8 @@
 //
 // # What holds, always
 //
-//   - Order. Indexes in the log are contiguous; terms and generations never fall.
+//   - Order. Indexes in the log are contiguous; terms never fall, nor do generations but
+//     from a segment that an installation kept to one that it brought.
 //   - Durable. An entry at or below Durable survives a power loss. A frame says up
 //     to where the log was durable when it was written; Open takes bad bytes at or
 //     below the highest such index for damage, and bad bytes above it for a torn tail,
@@ -41,11 +42,11 @@
 //     more; reading goes on. Only a write that found the disk full may be retried.
 //
 // Locks, in the order in which they are taken: Log.snapMu (writing and installing
-// snapshots, changes of the segments by the cleaner), Log.syncMu (one fsync of a segment
-// at a time, and which segment is open), room.mu (the next segment's file), Log.mu
-// (the segments, the window, the directory; never held over I/O), and as leaves
-// manifest.mu (held over the sync of a record; the appender and the cleaner write
-// some), hardState.mu, blockCache.mu and damageList.mu.
+// snapshots, changes of the segments by the cleaner, the beginning of a Stage),
+// Log.syncMu (one fsync of a segment at a time, and which segment is open), room.mu
+// (the next segment's file), Log.mu (the segments, the window, the directory; never held
+// over I/O), and as leaves manifest.mu (held over the sync of a record; the appender, the
+// cleaner and a Stage write some), hardState.mu, blockCache.mu and damageList.mu.
 //
 // docs/storage.md draws every file byte by byte.
 package commitlog

@@ -1,7 +1,6 @@
 package commitlog
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -10,10 +9,12 @@ import (
 
 // Install makes what a complete Stage has received the log: the segments that were
 // kept, those that came, and the snapshot, from which everything goes on. What the log
-// had behind the kept ones is no more; it is in no other replica's committed log
-// either, or it came again. When it returns all this is durable, and nothing but the
-// snapshot's entry is before the Raft window. The caller, which is the appender, then
-// takes the state from Snapshot.
+// had behind the kept ones is no more. Up to the snapshot it came again; what lay behind
+// that was not committed as far as this log knows, and the caller must know that it was
+// not in any other either: Raft takes a snapshot only where the log has another entry in
+// its place, or none. When it returns all this is durable, and nothing but the snapshot's
+// entry is before the Raft window. The caller, which is the appender, then takes the state
+// from Snapshot.
 //
 // In this order: the received files are durable under names of their own; one manifest
 // names them, with a higher generation; the snapshot gets its name; the rest is
@@ -21,8 +22,9 @@ import (
 // another Stage; behind it, the next start does what is left.
 //
 // After vfs.ErrNoSpace nothing has changed, and it may be called again. With ErrStale
-// the log has overtaken the shipment, or a kept segment is gone: the Stage is of no
-// use. Any other error fences the log.
+// the log has overtaken the shipment: what was committed, also as the hard state says
+// it, reaches up to the snapshot. The Stage is of no use then. Any other error fences the
+// log.
 func (l *Log) Install(s *Stage) error {
 	if err := l.writable(); err != nil {
 		return err
@@ -36,20 +38,16 @@ func (l *Log) Install(s *Stage) error {
 	defer l.syncMu.Unlock()
 	doing := fmt.Sprintf("installing the snapshot at %d", s.list.Index)
 	l.mu.RLock()
-	committed := l.committed
+	committed := max(l.committed, hs.Commit)
 	l.mu.RUnlock()
 	if s.list.Index <= committed {
 		return fmt.Errorf("%s, the log is committed up to %d: %w", doing, committed, ErrStale)
 	}
-	err := l.manifest.install(s.kept, s.received, s.list.Index)
-	if errors.Is(err, ErrStale) {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	if err != nil {
+	if err := l.manifest.install(s.kept, s.received, s.list.Index); err != nil {
 		return l.fail(doing, err)
 	}
 	l.giveUpRoom() // its file would go with what is not the log
-	err = l.reopen()
+	err := l.reopen()
 	s.Close()
 	if err == nil {
 		hs.Commit = max(hs.Commit, s.list.Index)
@@ -63,8 +61,10 @@ func (l *Log) Install(s *Stage) error {
 }
 
 // reopen takes the log from its directory, as Open does, for everybody who has it open.
+// Damage that it goes around is told as that which Open finds.
 func (l *Log) reopen() error {
 	r := recovery{Log: &Log{fs: l.fs, dir: l.dir, cache: l.cache, manifest: l.manifest, hard: l.hard, generation: l.manifest.now()}}
+	r.damage.told = func(c *CorruptionError) { l.noteDamage(c, 1) }
 	var err error
 	if r.names, err = l.fs.List(l.dir); err != nil {
 		return err
@@ -87,6 +87,7 @@ func (l *Log) reopen() error {
 	old := l.set
 	l.set, l.win, l.committed, l.directory, l.snapshots = r.set, r.win, r.committed, r.directory, r.snapshots
 	l.warnings = append(l.warnings, r.warnings...)
+	l.holed.Store(r.holed.Load())
 	for s := range l.shipments {
 		s.expired.Store(true)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -254,6 +255,178 @@ func (f *history) receive(t *testing.T, h *history) *Stage {
 		must(t, err)
 	}
 	return stage
+}
+
+func TestAnInstallationNeverTakesWhatTheHardStateCallsCommitted(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	f, err := h.following(vfs.NewMem(), 13, 8, 0)
+	must(t, err)
+	must(t, f.sync())
+	must(t, f.setHard(f.hard.Term, 0, 11))
+	stage := f.receive(t, h) // of the snapshot at 12
+	must(t, f.setHard(f.hard.Term, 0, 12))
+	if err := f.log.Install(stage); !errors.Is(err, ErrStale) {
+		t.Errorf("error %v, the log ends at %d", err, f.log.Last())
+	}
+	stage.Close()
+	must(t, f.check())
+	ship, err := h.log.Ship()
+	must(t, err)
+	defer ship.Close()
+	if _, err := f.log.Stage(ship.List()); !errors.Is(err, ErrStale) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The index of a segment that is kept is made anew, around damage.
+func TestDamageThatAnInstallationFindsIsTold(t *testing.T) {
+	h, mem := leading(t, vfs.NewMem()), vfs.NewMem()
+	told := 0
+	f := newHistory()
+	var err error
+	f.log, err = Open(mem, dir, Options{Damaged: func(*CorruptionError) { told++ }})
+	must(t, err)
+	must(t, f.follow(h, 8, 8, 0))
+	stage := f.receive(t, h)
+	var lost record.PartitionID
+	var offset int64
+	f.entries[1].Each(func(_ int, p record.Part) bool {
+		if p.Kind == record.KindBatch {
+			lost, offset = p.Partition, record.Batch(p.Bytes).BaseOffset()
+		}
+		return p.Kind != record.KindBatch
+	})
+	seg := f.log.Segments()[0]
+	from, to := f.frameOf(t, mem, seg, 2)
+	edit(t, mem, seg.Name, func(b []byte) []byte { b[(from+to)/2] ^= 1; return b })
+	must(t, mem.Remove(dir+"/"+indexName(seg.Name)))
+	must(t, f.log.Install(stage))
+	if told != 1 || f.log.Damage() != 1 {
+		t.Errorf("told %d times, %d damaged places", told, f.log.Damage())
+	}
+	data, err := f.log.Read(nil, lost, offset, math.MaxInt64, 1<<20, true)
+	if _, ok := errors.AsType[*CorruptionError](err); !ok {
+		t.Errorf("reading %v from %d gives %d bytes, error %v", lost, offset, len(data), err)
+	}
+}
+
+// What it looked at when there was no Stage yet it changes no more when there is one.
+func TestACleaningThatHasBegunTakesNothingThatAStageKeeps(t *testing.T) {
+	h, mem := leading(t, vfs.NewMem()), vfs.NewMem()
+	f, err := h.following(mem, 8, 8, 0)
+	must(t, err)
+	must(t, f.snap(8))
+	must(t, f.sync())
+	for _, p := range partitions {
+		f.kill(p, 1000)
+	}
+	segments := len(f.log.Segments())
+	var stage *Stage
+	cleaned, err := f.log.Clean(f.judge, CleanOptions{SegmentSize: 1 << 20, Pace: func(int) error {
+		if stage == nil {
+			stage = f.receive(t, h)
+		}
+		return nil
+	}})
+	if !errors.Is(err, ErrStale) || len(f.log.Segments()) != segments {
+		t.Errorf("%+v, %v: %d segments of %d are left", cleaned, err, len(f.log.Segments()), segments)
+	}
+	if len(stage.kept) == 0 {
+		t.Fatal("nothing was kept")
+	}
+	must(t, f.log.Install(stage))
+	f.becomes(h)
+	must(t, f.check())
+	must(t, f.goOn(mem))
+}
+
+// What the kernel has dropped then it may still show to the next Stage.
+func TestAReceivedFileWhoseSyncFailedIsNotTakenUp(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	for n, failed := 1, true; failed; n++ {
+		mem, syncs, name := vfs.NewMem(), 0, ""
+		fault := vfs.NewFault(mem, func(op vfs.Op) error {
+			if op.Kind != vfs.OpSync || !strings.HasSuffix(op.Name, segmentSuffix) {
+				return nil
+			}
+			if syncs--; syncs == 0 {
+				name = op.Name
+				return errors.New("input/output error")
+			}
+			return nil
+		})
+		f, err := h.following(fault, 2, 2, 0)
+		must(t, err)
+		ship, err := h.log.Ship()
+		must(t, err)
+		stage, err := f.log.Stage(ship.List())
+		must(t, err)
+		syncs = n
+		for err == nil && !stage.Complete() {
+			_, err = pass(ship, stage, 100)
+		}
+		syncs = 0
+		stage.Close()
+		ship.Close()
+		if failed = name != ""; failed {
+			if err == nil || f.log.fenced() != nil {
+				t.Fatalf("sync %d of %s: error %v, fenced: %v", n, name, err, f.log.fenced())
+			}
+			if there, err := mem.Exists(name); err != nil || there {
+				t.Errorf("sync %d failed, %s is there: %v", n, name, err)
+			}
+		} else if must(t, err); n < 10 {
+			t.Errorf("%d syncs", n-1)
+		}
+		_, err = take(h.log, f.log, 100)
+		must(t, err)
+		f.becomes(h)
+		must(t, f.check())
+	}
+}
+
+func TestAReceiptThatCannotSyncTheDirectoryFencesTheLog(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	for n := 1; ; n++ {
+		syncs := 0
+		fault := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			if op.Kind == vfs.OpSyncDir {
+				if syncs--; syncs == 0 {
+					return errors.New("input/output error")
+				}
+			}
+			return nil
+		})
+		f, err := h.following(fault, 5, 4, 0)
+		must(t, err)
+		ship, err := h.log.Ship()
+		must(t, err)
+		receive := func() error {
+			stage, err := f.log.Stage(ship.List())
+			for err == nil && !stage.Complete() {
+				_, err = pass(ship, stage, 200)
+			}
+			if stage != nil {
+				stage.Close()
+			}
+			return err
+		}
+		syncs = n
+		if err = receive(); err == nil {
+			// What came of the snapshot goes, durably.
+			err = receive()
+		}
+		ship.Close()
+		if syncs > 0 {
+			if must(t, err); n < 6 {
+				t.Errorf("the directory was synced %d times", n-1)
+			}
+			return
+		}
+		if !errors.Is(err, ErrFenced) || f.log.fenced() == nil {
+			t.Errorf("sync %d: error %v, fenced: %v", n, err, f.log.fenced())
+		}
+	}
 }
 
 // The log goes on, is cut and rolls while a shipment arrives, and both are written
@@ -731,6 +904,64 @@ func TestAShipmentThatHoldsTooMuchExpires(t *testing.T) {
 	}
 	if first := h.log.First(); first != 14 {
 		t.Errorf("the window begins at %d", first)
+	}
+}
+
+// The manifest keeps a reservation for the receipt that comes: meanwhile the log may be
+// cut, which raises the generation of what it keeps.
+func TestVerifyHasNothingAgainstAnInstallationWithAnOldReservation(t *testing.T) {
+	h, mem := leading(t, vfs.NewMem()), vfs.NewMem()
+	f, err := h.following(mem, 2, 2, 1)
+	must(t, err)
+	ship, err := h.log.Ship()
+	must(t, err)
+	stage, err := f.log.Stage(ship.List())
+	must(t, err)
+	stage.Close()
+	ship.Close()
+	must(t, f.truncate(2))
+	for i := record.Index(2); i < 6; i++ {
+		e := h.entries[i]
+		if e.Term() > f.hard.Term {
+			must(t, f.setHard(e.Term(), 0, 0))
+		}
+		must(t, f.log.Append([]record.Entry{e}))
+		f.entries = append(f.entries, e)
+	}
+	must(t, f.sync())
+	must(t, f.commit(6))
+	must(t, f.seal())
+	stage = f.receive(t, h)
+	if n := len(stage.kept); n == 0 || stage.kept[n-1].first < 3 || stage.received[0].generation != 2 {
+		t.Fatalf("kept %+v, received %+v", stage.kept, stage.received)
+	}
+	must(t, f.log.Install(stage))
+	f.becomes(h)
+	must(t, f.check())
+	must(t, f.log.Close())
+	r, err := Verify(mem, dir)
+	must(t, err)
+	for _, p := range r.Problems {
+		t.Errorf("%v", p)
+	}
+	if r.Cut != nil {
+		t.Errorf("a repair would cut %+v", r.Cut)
+	}
+	must(t, f.again(mem))
+	must(t, f.goOn(mem))
+}
+
+func TestACutOfTheLogLetsNoShipmentExpire(t *testing.T) {
+	h := leading(t, vfs.NewMem())
+	must(t, h.append(false, false, false))
+	ship, err := h.log.Ship()
+	must(t, err)
+	defer ship.Close()
+	must(t, h.truncate(14))
+	must(t, h.commit(14))
+	must(t, h.snap(14))
+	if _, _, err := ship.Read(nil, Cursor{}, 100); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -155,18 +155,11 @@ func (p *stagedSegment) append(e record.Entry) error {
 	return nil
 }
 
-// flush writes the frames that wait, and syncs now and then.
+// flush writes the frames that wait.
 func (p *stagedSegment) flush() error {
 	p.frames.flush()
 	if p.frames.err != nil {
 		return fmt.Errorf("writing segment %s: %w", p.name(), p.frames.err)
-	}
-	if p.frames.pos-p.synced < stageSync {
-		return nil
-	}
-	p.synced = p.frames.pos
-	if err := syncFile(p.file); err != nil {
-		return fmt.Errorf("segment %s: %w", p.name(), err)
 	}
 	return nil
 }

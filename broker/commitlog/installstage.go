@@ -17,14 +17,16 @@ import (
 // frames, addresses and indexes of this log's own, and the snapshot. They become the
 // log by Install, all at once, or never. Sealed segments of the log that the shipment
 // has too, entry for entry, are kept and not received again, up to the first
-// difference. While there is a Stage the log is not cleaned.
+// difference. While there is a Stage the log is not cleaned, and what is under way of a
+// cleaning ends, so that what is kept stays.
 //
 // The files have the generation that the manifest has reserved for them and lie in
 // the log's directory under their final names. What a crash or Close leaves of them
 // is taken up by the next Stage as far as it belongs to that one's shipment too: whole
 // segments by their digest, the last one, if it is not whole, frame by frame.
 //
-// Not safe for concurrent use. After an error it can only be closed.
+// Not safe for concurrent use. After an error it can only be closed; a failed sync of
+// one of its files deletes that file, a failed sync of the directory fences the log.
 type Stage struct {
 	log        *Log
 	list       *ShipList
@@ -49,16 +51,21 @@ const stageGap = 1 << 40
 const stageSync = 32 << 20
 
 // Stage begins to take in the shipment of a list, or goes on with it: Next says from
-// where. It errors with ErrStale if the log is committed up to the list's snapshot.
+// where. It errors with ErrStale if the log is committed up to the list's snapshot, also
+// if only the hard state says so.
 // One Stage at a time; that of another shipment is closed before.
 func (l *Log) Stage(list *ShipList) (*Stage, error) {
 	if err := l.writable(); err != nil {
 		return nil, err
 	}
+	commit := l.hard.get().Commit
+	// A change of the cleaner comes before, or not while there is the Stage.
+	l.snapMu.Lock()
+	defer l.snapMu.Unlock()
 	l.mu.Lock()
-	if list.Index <= l.committed {
+	if committed := max(l.committed, commit); list.Index <= committed {
 		l.mu.Unlock()
-		return nil, fmt.Errorf("receiving the snapshot at %d, the log is committed up to %d: %w", list.Index, l.committed, ErrStale)
+		return nil, fmt.Errorf("receiving the snapshot at %d, the log is committed up to %d: %w", list.Index, committed, ErrStale)
 	}
 	invariant.That(l.stage == nil, "two shipments are received at once")
 	s := &Stage{log: l, list: list, directory: directory{}, base: l.endLocked() + stageGap}
@@ -70,6 +77,13 @@ func (l *Log) Stage(list *ShipList) (*Stage, error) {
 		return nil, fmt.Errorf("receiving the snapshot at %d: %w", list.Index, err)
 	}
 	return s, nil
+}
+
+// receiving reports whether there is a Stage.
+func (l *Log) receiving() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.stage != nil
 }
 
 // held is a sealed segment and its index.
@@ -215,7 +229,16 @@ func (s *Stage) adopt() error {
 		removed = true
 	}
 	if removed {
-		return syncDir(s.log.fs, s.log.dir)
+		return s.syncDir()
+	}
+	return nil
+}
+
+// syncDir makes the names of the files durable. If that fails the log is fenced: others
+// rely on the same directory.
+func (s *Stage) syncDir() error {
+	if err := syncDir(s.log.fs, s.log.dir); err != nil {
+		return s.log.fail("receiving a shipment", err)
 	}
 	return nil
 }
@@ -341,8 +364,14 @@ func (s *Stage) writeSegment(b []byte) error {
 			return err
 		}
 	}
-	if err := s.part.write(b); err != nil {
+	p := s.part
+	if err := p.write(b); err != nil {
 		return err
+	}
+	if p.frames.pos-p.synced >= stageSync {
+		if err := s.sync(); err != nil {
+			return err
+		}
 	}
 	s.next.Offset += uint64(len(b))
 	if err := s.finishSegment(); err != nil {
@@ -356,11 +385,26 @@ func (s *Stage) createSegment() error {
 	m := segmentMeta{first: d.First, generation: s.generation, edition: d.Edition, base: s.base}
 	seg, err := createSegment(s.log.fs, s.log.dir, m)
 	if err != nil {
-		return fmt.Errorf("creating segment %s: %w", m.name(), err)
+		return errors.Join(fmt.Errorf("creating segment %s: %w", m.name(), err), s.log.discard(m))
 	}
 	s.part = s.newSegment(d, seg)
 	s.part.fresh = true
 	return nil
+}
+
+// sync makes durable what is written of the segment under way. If that fails its file
+// is deleted: the kernel may go on showing what it has dropped, and the next Stage would
+// take that up, and believe its own sync.
+func (s *Stage) sync() error {
+	p := s.part
+	err := syncFile(p.file)
+	if err == nil {
+		p.synced = p.frames.pos
+		return nil
+	}
+	s.part = nil
+	_ = p.file.Close()
+	return errors.Join(fmt.Errorf("segment %s: %w", p.name(), err), s.log.discard(p.segmentMeta))
 }
 
 // finishSegment makes a segment that has arrived as a whole durable, and indexes it
@@ -382,8 +426,8 @@ func (s *Stage) finishSegment() error {
 	if err := p.flush(); err != nil {
 		return err
 	}
-	if err := syncFile(p.file); err != nil {
-		return fmt.Errorf("segment %s: %w", p.name(), err)
+	if err := s.sync(); err != nil {
+		return err
 	}
 	m := p.segmentMeta
 	if p.want.Sealed {
@@ -393,7 +437,11 @@ func (s *Stage) finishSegment() error {
 		}
 		m.sealed, m.last = true, p.want.Last
 		if err := writeIndex(s.log.fs, s.log.dir, m, p.mem, dirs); err != nil {
-			return fmt.Errorf("indexing segment %s: %w", p.name(), err)
+			doing := "indexing segment " + p.name()
+			if _, ok := errors.AsType[*syncError](err); ok { // of the directory, on which others rely
+				return s.log.fail(doing, err)
+			}
+			return fmt.Errorf("%s: %w", doing, err)
 		}
 		s.directory = directoryOf(dirs)
 	}
@@ -456,7 +504,7 @@ func (s *Stage) writeSnapshot(b []byte) error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	if err := syncDir(s.log.fs, s.log.dir); err != nil {
+	if err := s.syncDir(); err != nil {
 		return err
 	}
 	s.next = s.list.End()

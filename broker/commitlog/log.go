@@ -61,7 +61,8 @@ type Log struct {
 	// syncMu is held over every sync of a segment, and over what changes which
 	// segment is open or where it ends.
 	syncMu sync.Mutex
-	// snapMu is held while a snapshot is written or installed.
+	// snapMu is held while a snapshot is written or installed, the cleaner changes the
+	// segments, or a Stage begins.
 	snapMu sync.Mutex
 
 	mu       sync.RWMutex

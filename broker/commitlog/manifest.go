@@ -473,16 +473,14 @@ func (m *manifest) reserve() (uint32, error) {
 	return next, m.record(change{kind: receiptBegun, generation: next})
 }
 
-// install makes the log one of the given segments: those that it had, which must
-// still be its own, and those of the receipt. In the same step the snapshot up to
+// install makes the log one of the given segments: those that it has, and those of the
+// receipt. In the same step the snapshot up to
 // which they go becomes the oldest that counts, and the generation rises.
 func (m *manifest) install(kept, received []segmentMeta, index record.Index) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, k := range kept {
-		if !slices.Contains(m.segments, k) {
-			return fmt.Errorf("%w: segment %s has gone meanwhile", ErrStale, k.name())
-		}
+		invariant.That(slices.Contains(m.segments, k), "segment %s has gone while a shipment was received", k.name())
 	}
 	return m.rewrite(layout{
 		generation: m.nextGeneration(), cutLast: index,

@@ -106,7 +106,8 @@ func (l *Log) endLocked() Address {
 // needs it. l.mu is held.
 func (l *Log) trimWindow(to record.Index) {
 	for s := range l.shipments {
-		if l.win.last()-s.list.Index > maxHeldEntries || l.endLocked()-s.end > maxHeldBytes {
+		// The log may end in front of where it did: it was cut.
+		if l.win.last() > s.list.Index+maxHeldEntries || l.endLocked() > s.end+maxHeldBytes {
 			s.expired.Store(true)
 			delete(l.shipments, s)
 			continue

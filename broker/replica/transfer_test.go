@@ -118,7 +118,8 @@ func (e *end) carryOut(fx TransferEffects) []TransferMessage {
 			err = commitlog.ErrStale
 		}
 		if err == nil {
-			hs := commitlog.HardState{Term: max(e.log.HardState().Term, record.Term(m.GetTerm())), Commit: record.Index(m.GetSnapshot().GetMetadata().GetIndex())}
+			// As the appender does it: the term first, the commit index with the installation.
+			hs := commitlog.HardState{Term: max(e.log.HardState().Term, record.Term(m.GetTerm())), Commit: e.log.HardState().Commit}
 			if err = e.log.SetHardState(hs); err == nil {
 				err = e.log.Install(fx.Install.Stage)
 			}
