@@ -386,6 +386,62 @@ func TestAReceivedFileWhoseSyncFailedIsNotTakenUp(t *testing.T) {
 	}
 }
 
+// Also of one in the middle of a segment, which is there so that none brings too much.
+func TestAReceiptSyncsALongSegmentInPieces(t *testing.T) {
+	entries := benchEntries(9, 8<<20, 8<<20, 1)
+	last := entries[len(entries)-1]
+	lead, err := Open(vfs.NewMem(), dir, Options{})
+	must(t, err)
+	must(t, lead.SetHardState(HardState{Term: last.Term()}))
+	must(t, lead.Append(entries))
+	must(t, lead.Sync())
+	for _, e := range entries {
+		lead.Committed(e)
+	}
+	must(t, lead.WriteSnapshot(&Snapshot{Index: last.Index(), Term: last.Term()}))
+	var name string
+	failing, syncs := false, 0
+	mem := vfs.NewMem()
+	f, err := Open(vfs.NewFault(mem, func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync && strings.HasSuffix(op.Name, segmentSuffix) {
+			name = op.Name
+			if syncs++; failing {
+				return errors.New("input/output error")
+			}
+		}
+		return nil
+	}), dir, Options{})
+	must(t, err)
+	must(t, f.SetHardState(HardState{Term: last.Term()}))
+	ship, err := lead.Ship()
+	must(t, err)
+	defer ship.Close()
+	stage, err := f.Stage(ship.List())
+	must(t, err)
+	for syncs = 0; stage.Next().Offset < 2*stageSync+1<<20; {
+		_, err = pass(ship, stage, 1<<20)
+		must(t, err)
+	}
+	if syncs != 3 { // one when it was made
+		t.Errorf("%d syncs up to %v", syncs, stage.Next())
+	}
+	stage.Close()
+	stage, err = f.Stage(ship.List())
+	must(t, err)
+	if at := stage.Next(); at.Offset < stageSync {
+		t.Errorf("it goes on at %v", at)
+	}
+	failing = true
+	_, err = pass(ship, stage, 1<<20)
+	if err == nil {
+		t.Error("no error")
+	}
+	stage.Close()
+	if there, err := mem.Exists(name); err != nil || there {
+		t.Errorf("%s is there: %v", name, err)
+	}
+}
+
 func TestAReceiptThatCannotSyncTheDirectoryFencesTheLog(t *testing.T) {
 	h := leading(t, vfs.NewMem())
 	for n := 1; ; n++ {

@@ -50,6 +50,7 @@ func (l *Log) Seal() error {
 			err = l.reindex(set.list, i, true)
 		}
 		if err != nil {
+			l.noteDamage(err, 1)
 			return err
 		}
 		if !seal && s.index.Load() == nil {
@@ -157,11 +158,12 @@ func (l *Log) hasDropped(s *segment) bool {
 
 // scanIndex indexes all entries of a sealed segment from its frames, and brings the
 // directory from where the segment begins to where it ends. It tells damaged of
-// damage and goes around it; if that is nil it errors with the first.
+// damage, which is also what the disk does not read, and goes around it; if that is nil
+// it errors with the first. Any other error is ErrFutureVersion.
 func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIndex, error) {
 	extent, err := s.extent()
 	if err != nil {
-		return nil, err
+		return nil, unread(s.name(), s.base, int(s.size), err)
 	}
 	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
 	scan := newScanner(once{s.file}, s.base, segmentHeaderSize, extent)
@@ -185,7 +187,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 			last = f.entry.Index()
 			continue
 		}
-		if !isDamage(err) {
+		if errors.Is(err, ErrFutureVersion) {
 			return nil, err
 		}
 		c := &CorruptionError{s.name(), s.base + Address(pos), err}
@@ -194,10 +196,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 		}
 		scratch.mem.holes++
 		damaged(c)
-		next, ok, err := findFrame(s.file, s.base, pos+frameAlign, extent)
-		if err != nil {
-			return nil, err
-		}
+		next, ok, _ := findFrame(s.file, s.base, pos+frameAlign, extent) // what is not read is in the hole
 		if !ok {
 			return scratch.mem, nil
 		}

@@ -185,10 +185,7 @@ func (s *segment) extent() (int64, error) {
 // readBy reads len(b) bytes at pos by a function like readFull. What the disk does not
 // give is damage: the error is a *CorruptionError.
 func (s *segment) readBy(read func(vfs.File, []byte, int64) error, b []byte, pos int64) error {
-	if err := read(s.file, b, pos); err != nil {
-		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("reading %d bytes: %w", len(b), err)}
-	}
-	return nil
+	return unread(s.name(), s.base+Address(pos), len(b), read(s.file, b, pos))
 }
 
 func (s *segment) release() {
