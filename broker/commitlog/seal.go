@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
 )
 
 // SealPending reports whether Seal has something to do.
@@ -123,8 +125,18 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 		return l.fail("writing the index of "+s.name(), err)
 	}
 	x, err := openIndex(l.fs, l.dir, s.segmentMeta, l.cache)
+	gone := l.hasDropped(s)
+	if gone && errors.Is(err, vfs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return l.fail("opening the index of "+s.name(), err)
+	}
+	if gone { // perhaps before there was the new index to be deleted
+		if err := l.discard(s.segmentMeta); err != nil {
+			_ = x.file.Close()
+			return l.fail("deleting the index of "+s.name(), err)
+		}
 	}
 	if mem.holes > 0 {
 		l.holed.Store(true)
@@ -134,6 +146,14 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 		l.cache.drop(old)
 	}
 	return nil
+}
+
+// hasDropped reports whether a segment is not part of the log any more. Before there are
+// segments, at the start, none is.
+func (l *Log) hasDropped(s *segment) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.set != nil && !slices.Contains(l.set.list, s)
 }
 
 // scanIndex indexes all entries of a sealed segment from its frames, and brings the
