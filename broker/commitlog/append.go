@@ -151,10 +151,11 @@ func (l *Log) rollIfFull() error {
 	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	if err := l.trimFile(s); err != nil {
+	trimmed, err := l.trimFile(s)
+	if err != nil {
 		return l.fail("trimming "+s.name(), err)
 	}
-	if err := l.syncLocked(); err != nil {
+	if err := l.syncLocked(trimmed); err != nil {
 		return err
 	}
 	m := segmentMeta{first: last + 1, generation: l.generation, base: s.base + Address(s.size)}
@@ -190,12 +191,13 @@ func (l *Log) nextSegment(m segmentMeta) (*segment, error) {
 }
 
 // trimFile cuts what is behind the last frame: room, or what a failed append left.
-func (l *Log) trimFile(s *segment) error {
+// It reports whether there was something, which a crash may bring back until the next sync.
+func (l *Log) trimFile(s *segment) (trimmed bool, err error) {
 	size, err := s.file.Size()
 	if err != nil || size == s.size {
-		return err
+		return false, err
 	}
-	return s.file.Truncate(s.size)
+	return true, s.file.Truncate(s.size)
 }
 
 // Sync makes durable what was appended before the call; Durable says so then. One
@@ -207,11 +209,12 @@ func (l *Log) Sync() error {
 	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	return l.syncLocked()
+	return l.syncLocked(false)
 }
 
-// syncLocked syncs the open segment; all others are durable since they were full.
-func (l *Log) syncLocked() error {
+// syncLocked syncs the open segment; all others are durable since they were full. It does
+// so too if all entries are durable already, but something else of the file is not.
+func (l *Log) syncLocked(something bool) error {
 	if err := l.fenced(); err != nil {
 		return err
 	}
@@ -221,7 +224,7 @@ func (l *Log) syncLocked() error {
 	if closed {
 		return ErrClosed
 	}
-	if l.Durable() >= last {
+	if l.Durable() >= last && !something {
 		return nil
 	}
 	if err := syncFile(s.file); err != nil {

@@ -140,12 +140,21 @@ func (c *cleaning) run(set *segmentSet) error {
 func (l *Log) cleanable(set *segmentSet) []*segment {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.snapshots) < keptSnapshots || l.stage != nil {
+	if l.stage != nil {
 		return nil
 	}
-	older := min(l.snapshots[keptSnapshots-1].Index, l.win.first-1)
+	return l.coveredTo(set, l.win.first-1)
+}
+
+// coveredTo is the sealed segments at or below the older snapshot and an index. Log.mu
+// is held.
+func (l *Log) coveredTo(set *segmentSet, most record.Index) []*segment {
+	if len(l.snapshots) < keptSnapshots {
+		return nil
+	}
+	most = min(most, l.snapshots[keptSnapshots-1].Index)
 	n := 0
-	for n < len(set.list) && set.list[n].sealed && set.list[n].last <= older {
+	for n < len(set.list) && set.list[n].sealed && set.list[n].last <= most {
 		n++
 	}
 	return set.list[:n]
@@ -207,11 +216,11 @@ func (c *cleaning) replace(n change, old []surveyed, by *segment) error {
 	if err := c.settle(); err != nil {
 		return err
 	}
-	if err := c.writable(); err != nil {
-		return err
-	}
 	c.snapMu.Lock() // no installation comes between
 	defer c.snapMu.Unlock()
+	if err := c.writable(); err != nil { // perhaps one has failed
+		return err
+	}
 	if c.manifest.installedIndex() != c.installed {
 		return fmt.Errorf("what was looked at is not the log any more: %w", ErrStale)
 	}

@@ -377,3 +377,70 @@ func TestABatchLivesAsLongAsOneOfItsOffsets(t *testing.T) {
 		}
 	}
 }
+
+func TestASealBesideACleanerThatRemovesTheSegmentDoesNotFenceTheLog(t *testing.T) {
+	for _, at := range []vfs.OpKind{vfs.OpOpen, vfs.OpCreate} { // behind the new index, and before it
+		mem := vfs.NewMem()
+		var h *history
+		name := ""
+		f := vfs.NewFault(mem, func(op vfs.Op) error {
+			if name == "" || op.Kind != at || op.Name != dir+"/"+name && op.Name != dir+"/"+name+tmpSuffix {
+				return nil
+			}
+			name = ""
+			done := make(chan error)
+			go func() {
+				_, err := h.log.Clean(h.judge, CleanOptions{SegmentSize: 1 << 20, Pace: atOnce})
+				done <- err
+			}()
+			return <-done
+		})
+		h = full(t, f, 4)
+		for _, p := range partitions {
+			h.kill(p, 1000)
+		}
+		s := h.log.set.list[1]
+		s.condemnIndex() // as a reader does
+		name = indexName(s.name())
+		if err := h.log.Seal(); err != nil || h.log.fenced() != nil {
+			t.Errorf("%v; %v", err, h.log.fenced())
+		}
+		if name != "" {
+			t.Error("nothing was cleaned meanwhile")
+		}
+		names, err := mem.List(dir)
+		must(t, err)
+		if slices.Contains(names, indexName(s.name())) {
+			t.Errorf("the index stays without its segment: %v", names)
+		}
+		must(t, h.log.Seal())
+		if h.log.SealPending() {
+			t.Error("it is asked for again and again")
+		}
+		must(t, h.check())
+	}
+}
+
+func TestADirectoryThatTheCleanerFoundDamagedIsMadeAnew(t *testing.T) {
+	mem := vfs.NewMem()
+	h := full(t, mem, 4)
+	for _, p := range partitions[1:] {
+		h.kill(p, 1000)
+	}
+	s := h.log.set.list[3]
+	size := len(content(t, mem, indexName(s.name())))
+	edit(t, mem, indexName(s.name()), func(b []byte) []byte { b[size-blockSize+100] ^= 1; return b })
+	h.log.cache.drop(s.index.Load())
+	if err := h.clean(); !isCorrupt(err) {
+		t.Fatalf("with a damaged directory: %v", err)
+	}
+	if !h.log.SealPending() {
+		t.Error("nobody makes the index anew")
+	}
+	must(t, h.log.Seal())
+	must(t, h.clean())
+	if n := len(h.log.Segments()); n != 2 {
+		t.Errorf("%d segments are left", n)
+	}
+	must(t, h.check())
+}

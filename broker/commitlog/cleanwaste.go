@@ -1,14 +1,18 @@
 package commitlog
 
 import (
+	"math"
 	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
 
-// waste counts what could be cleaned if it were sealed and behind two snapshots.
+// waste counts what could be cleaned if it were sealed and behind two snapshots. What
+// waits for something else, a shipment, is not counted.
 func (c *cleaning) waste(set *segmentSet) error {
-	old := len(c.cleanable(set))
+	c.mu.RLock()
+	old := len(c.coveredTo(set, math.MaxInt64))
+	c.mu.RUnlock()
 	for i, s := range set.list[old:] {
 		var t tally
 		var err error
@@ -46,7 +50,7 @@ func (t *tally) add(v *Verdict, r row, now int64) {
 	case k == nil || k.MinLag > 0 && r.maxTime > now-k.MinLag:
 		t.live += record.PartHeaderSize + int64(r.size)
 	default:
-		t.overdue = t.overdue || r.maxTime < now-k.MaxLag
+		t.overdue = t.overdue || r.maxTime >= 0 && r.maxTime < now-k.MaxLag
 	}
 }
 

@@ -146,10 +146,12 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	scan := segments[len(segments)-1].index.Load().scanDirectory(c.Pace)
+	last := segments[len(segments)-1]
+	scan := last.index.Load().scanDirectory(c.Pace)
 	for {
 		b, err := scan.read()
 		if err != nil || b == nil {
+			suspectIndex(last, err)
 			return err
 		}
 		e := getDirectoryRow(b)

@@ -42,8 +42,8 @@ type compacting struct {
 	end       int64
 	now       int64
 	txns      transactions
-	// keepDeletes is that a segment could not be compacted: there may be records in
-	// it that a delete marker behind it still has to hide.
+	// keepDeletes is that something could not be compacted, in this pass or in one
+	// before: there may be records that a delete marker still has to hide.
 	keepDeletes bool
 	// noHorizon is that batches must not grow.
 	noHorizon bool
@@ -74,18 +74,18 @@ func (c *compacting) filter(b record.Batch) (record.Batch, error) {
 		}
 		return true
 	})
-	if err != nil {
-		return b, nil // a client compressed something else: nobody can say what goes
+	if err != nil { // too long, or a client compressed something else: nobody can say what goes
+		c.keepDeletes = true
+		return b, nil
 	}
 	next := int64(-1)
-	if deletes {
-		if !set && !c.noHorizon {
-			horizon, set = c.now+c.DeleteRetention, true
+	if deletes && !set {
+		if horizon, set = c.newHorizon(); set {
 			next = horizon
 		}
-		if set {
-			c.horizon = min(c.horizon, horizon)
-		}
+	}
+	if deletes && set && !c.keepDeletes {
+		c.horizon = min(c.horizon, horizon)
 	}
 	if kept == len(keep) && next < 0 && kept > 0 {
 		return b, nil
@@ -96,6 +96,15 @@ func (c *compacting) filter(b record.Batch) (record.Batch, error) {
 	i := -1
 	out, _, err := b.Retain(maxInflated, next, func(record.Record) bool { i++; return keep[i] })
 	return out, err
+}
+
+// newHorizon is the delete horizon for a batch that is cleaned for the first time, in
+// ms; false if it gets none: then its delete markers stay.
+func (c *compacting) newHorizon() (int64, bool) {
+	if c.noHorizon || c.DeleteRetention > math.MaxInt64-c.now {
+		return 0, false
+	}
+	return c.now + c.DeleteRetention, true
 }
 
 // none is what stays of a batch without records: nothing, or, of the last one, its
@@ -119,11 +128,15 @@ func (c *compacting) filterMarker(b record.Batch) (record.Batch, error) {
 	switch {
 	case set && c.now >= horizon:
 		return nil, nil
-	case set || c.noHorizon:
+	case set:
+		c.horizon = min(c.horizon, horizon)
 		return b, nil
 	}
-	c.horizon = min(c.horizon, c.now+c.DeleteRetention)
-	out, _, err := b.Retain(maxInflated, c.now+c.DeleteRetention, func(record.Record) bool { return true })
+	if horizon, set = c.newHorizon(); !set {
+		return b, nil
+	}
+	c.horizon = min(c.horizon, horizon)
+	out, _, err := b.Retain(maxInflated, horizon, func(record.Record) bool { return true })
 	return out, err
 }
 

@@ -2,8 +2,10 @@ package commitlog
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -249,6 +251,14 @@ func TestTheRulesOfCompaction(t *testing.T) {
 				return errors.Join(err, s.produce(1, 20, "a=2", record.BuildOptions{}))
 			},
 			at: []int64{100}, want: "1:b=1 2:c=1 3:d=1 4:a=2",
+		},
+		"what has no time is never older than max.compaction.lag.ms": {
+			change: func(c *Compaction) { c.MinDirtyRatio, c.MaxLag = 0.5, 70 },
+			do: func(s *shelf) error {
+				err := errors.Join(s.produce(1, 10, "a=1 b=1", record.BuildOptions{}), s.produce(1, 10, "c=1 d=1", record.BuildOptions{}), s.cover(), s.clean(20, 1<<20))
+				return errors.Join(err, s.produce(1, -1, "a=2", record.BuildOptions{}))
+			},
+			at: []int64{100}, want: "0:a=1 1:b=1 2:c=1 3:d=1 4:a=2",
 		},
 		"a delete marker hides what is before it, and stays for a while": {
 			do: func(s *shelf) error {
@@ -705,5 +715,127 @@ func TestHowFarPartitionsAreCompactedIsReadBack(t *testing.T) {
 	b[4] = compactedVersion + 1
 	if _, _, err := decodeCompacted(b); !errors.Is(err, ErrFutureVersion) {
 		t.Error(err)
+	}
+}
+
+func TestADeleteMarkerWhoseKeyHadNoRoomInTheMapStays(t *testing.T) {
+	s, err := newShelf(vfs.NewMem())
+	must(t, err)
+	s.compact(1, nil)
+	must(t, s.produce(1, 10, "z=1", record.BuildOptions{}))
+	must(t, s.cover())
+	var words []string
+	for i := range 70 { // a map of one byte has room for 58
+		words = append(words, fmt.Sprintf("k%d=1", i))
+	}
+	must(t, s.produce(1, 20, strings.Join(append(words, "z"), " "), record.BuildOptions{}))
+	must(t, s.cover())
+	must(t, s.produce(1, 30, "last=1", record.BuildOptions{}))
+	must(t, s.cover())
+	for _, at := range []int64{100, 5000, 10000} {
+		must(t, s.clean(at, 1))
+		if got := s.text(t, 1); strings.Contains(got, "0:z=1") && !strings.Contains(got, "71:z") {
+			t.Errorf("at %d the deleted value is back: %s", at, got)
+		}
+	}
+	// With more memory, and from the beginning again, both go.
+	must(t, errors.Join(s.log.Close(), s.restart()))
+	must(t, errors.Join(s.clean(20000, 1<<20), s.clean(30000, 1<<20)))
+	if got := s.text(t, 1); strings.Contains(got, "z") || !strings.HasSuffix(got, "70:k69=1 72:last=1") {
+		t.Errorf("left is %s", got)
+	}
+}
+
+func TestADeleteMarkerBehindABatchThatCannotBeLookedIntoStays(t *testing.T) {
+	s, err := newShelf(vfs.NewMem())
+	must(t, err)
+	s.compact(1, nil)
+	// No compressed bytes, as one that is too long once inflated but quicker to make.
+	b := record.Build(record.BuildOptions{BaseTimestamp: 10, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}, []record.Record{{Key: []byte("a"), Value: []byte("1")}})
+	b[22] |= byte(record.Zstd)
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+	must(t, b.Validate())
+	s.put[1] = append(s.put[1], placedRecord{0, "a", "1", 10})
+	must(t, s.append(false, 1, b))
+	must(t, s.cover())
+	must(t, s.produce(1, 20, "a", record.BuildOptions{}))
+	must(t, s.cover())
+	must(t, s.produce(1, 30, "c=1", record.BuildOptions{}))
+	must(t, s.cover())
+	for _, restart := range []bool{false, true} {
+		if restart {
+			must(t, errors.Join(s.log.Close(), s.restart()))
+		}
+		for _, at := range []int64{100, 5000, 10000} {
+			must(t, s.clean(at, 1<<20))
+			data, err := s.log.Read(nil, 1, 1, math.MaxInt64, 1<<20, false)
+			must(t, err)
+			if got := record.Batch(data); got.BaseOffset() != 1 || got.Records() != 1 {
+				t.Errorf("at %d the deleted value is back: behind it there are %d records at %d", at, got.Records(), got.BaseOffset())
+			}
+		}
+	}
+}
+
+func TestADeleteRetentionWithoutEndKeepsDeleteMarkersAndTheCleanerAtRest(t *testing.T) {
+	s, err := newShelf(vfs.NewMem())
+	must(t, err)
+	s.compact(1, func(c *Compaction) { c.DeleteRetention = math.MaxInt64 })
+	must(t, s.produce(1, 10, "a=1 b=1", record.BuildOptions{}))
+	must(t, s.produce(1, 20, "a", record.BuildOptions{}))
+	must(t, s.produce(1, 30, "c=1", record.BuildOptions{}))
+	must(t, s.cover())
+	now := int64(1_700_000_000_000)
+	must(t, s.clean(now, 1<<20))
+	must(t, s.clean(now+1, 1<<20))
+	if got := s.text(t, 1); got != "1:b=1 2:a 3:c=1" {
+		t.Errorf("there is %s", got)
+	}
+	if at := s.log.compacted[1].horizon; at <= now+1 {
+		t.Errorf("with the horizon %d it is compacted anew in every round", at)
+	}
+}
+
+func TestDeleteMarkersThatMustStayDoNotKeepTheCleanerBusy(t *testing.T) {
+	mem := vfs.NewMem()
+	s, err := newShelf(mem)
+	must(t, err)
+	s.compact(1, nil)
+	must(t, s.produce(1, 10, "a=1 b=1", record.BuildOptions{}))
+	must(t, s.cover())
+	must(t, s.produce(1, 20, "a d=1", record.BuildOptions{}))
+	must(t, s.cover())
+	must(t, s.produce(1, 30, "c=1", record.BuildOptions{}))
+	must(t, s.cover())
+	_, r, err := s.log.set.list[0].index.Load().row(0)
+	must(t, err)
+	edit(t, mem, s.log.Segments()[0].Name, func(b []byte) []byte { b[r.at+Address(r.size)-1] ^= 1; return b })
+	for _, at := range []int64{100, 5000, 20000} {
+		if err := s.clean(at, 1<<20); err != nil && !isCorrupt(err) {
+			t.Fatal(err)
+		}
+		if next := s.log.compacted[1].horizon; next <= at {
+			t.Errorf("at %d the whole partition is to be read again from %d on", at, next)
+		}
+	}
+}
+
+func TestABatchWithoutATimeIsNotOverdue(t *testing.T) {
+	s, err := newShelf(vfs.NewMem())
+	must(t, err)
+	s.compact(1, func(c *Compaction) { c.MaxLag, c.MinDirtyRatio = 7*86400000, 0.5 })
+	must(t, s.cover())
+	options := CleanOptions{SegmentSize: 1 << 20, KeyMapBytes: 1 << 20, Now: 1_700_000_000_000, Pace: atOnce}
+	must(t, s.produce(1, -1, "a=1", record.BuildOptions{}))
+	got, err := s.log.Clean(s, options)
+	must(t, err)
+	if got.OpenOverdue || got.SealedOverdue {
+		t.Errorf("%+v: the leader ends the segment in every round", got)
+	}
+	must(t, s.produce(1, 1000, "a=2", record.BuildOptions{}))
+	got, err = s.log.Clean(s, options)
+	must(t, err)
+	if !got.OpenOverdue {
+		t.Errorf("%+v: what has a time is old", got)
 	}
 }

@@ -31,7 +31,7 @@ func (c *cleaning) compact() error {
 			return err
 		}
 		for _, p := range done {
-			c.compacted[p.partition] = compactedTo{p.end, p.horizon, p.keepDeletes || c.compacted[p.partition].partial}
+			c.compacted[p.partition] = compactedTo{p.end, p.horizon, p.keepDeletes}
 		}
 		if err := c.noteCompacted(); err != nil {
 			return err
@@ -91,7 +91,8 @@ func (c *cleaning) isDue(set *segmentSet, segments []*segment, p record.Partitio
 	}
 	d := duePartition{partition: p, Compaction: *v.Compaction, start: v.Start, from: max(v.Start, known.end)}
 	d.end = d.from
-	var clean, dirty, oldest int64
+	var clean, dirty int64
+	oldest := int64(-1) // of the first dirty batch that has a time
 	err := walkIn(set, segments, p, v.Start, func(r row) bool {
 		if r.next() > d.Stable || d.MinLag > 0 && r.maxTime > c.Now-d.MinLag {
 			return false
@@ -101,7 +102,7 @@ func (c *cleaning) isDue(set *segmentSet, segments []*segment, p record.Partitio
 			clean += int64(r.size)
 			return true
 		}
-		if dirty == 0 {
+		if oldest < 0 {
 			oldest = r.maxTime
 		}
 		dirty += int64(r.size)
@@ -109,7 +110,7 @@ func (c *cleaning) isDue(set *segmentSet, segments []*segment, p record.Partitio
 		d.end = r.next()
 		return true
 	})
-	due := dirty > 0 && (float64(dirty) > d.MinDirtyRatio*float64(clean+dirty) || oldest < c.Now-d.MaxLag)
+	due := dirty > 0 && (float64(dirty) > d.MinDirtyRatio*float64(clean+dirty) || oldest >= 0 && oldest < c.Now-d.MaxLag)
 	return d, due || clean > 0 && c.Now >= known.horizon, err
 }
 
@@ -133,7 +134,7 @@ func (c *cleaning) pass(due []duePartition) ([]*compacting, error) {
 		segments := c.cleanable(set)
 		for i := range due {
 			d := &due[i]
-			p := &compacting{Compaction: d.Compaction, partition: d.partition, keys: keys, end: d.end, now: c.Now, horizon: math.MaxInt64}
+			p := &compacting{Compaction: d.Compaction, partition: d.partition, keys: keys, end: d.end, now: c.Now, horizon: math.MaxInt64, keepDeletes: c.compacted[d.partition].partial}
 			if d.transactional {
 				if err := c.readTransactions(set, segments, d, p); err != nil {
 					return err
@@ -191,7 +192,8 @@ func (c *cleaning) readTransactions(set *segmentSet, segments []*segment, d *due
 
 // readKeys puts the keys of the records between d.from and p.end into the map. If it is
 // full before, it reports false and moves p.end to where it came; first is that the map was
-// empty: then it comes behind one batch at least, of whose keys those count that fit.
+// empty: then it comes behind one batch at least, of whose keys those count that fit, and
+// the partition's delete markers stay, for they may be of the others.
 func (c *cleaning) readKeys(set *segmentSet, segments []*segment, d *duePartition, p *compacting, first bool) (whole bool, err error) {
 	whole = true
 	var failed error
@@ -212,15 +214,17 @@ func (c *cleaning) readKeys(set *segmentSet, segments []*segment, d *duePartitio
 		if b.IsControl() || b.IsTransactional() && p.txns.aborted(b.ProducerID(), r.base) {
 			return true
 		}
-		// One that cannot be looked into stays as it is, and its keys have no say.
-		_ = b.Iterate(maxInflated, func(rec record.Record) bool {
+		err := b.Iterate(maxInflated, func(rec record.Record) bool {
 			whole = rec.Key == nil || p.keys.put(d.partition, rec.Key, r.base+int64(rec.OffsetDelta))
 			return whole
 		})
+		if err != nil {
+			p.keepDeletes = true // it stays as it is, and its keys have no say
+		}
 		if !whole {
 			p.end = r.base
 			if first && r.base <= d.from {
-				p.end = r.next()
+				p.end, p.keepDeletes = r.next(), true
 			}
 		}
 		return whole

@@ -41,8 +41,8 @@ const (
 type compactedTo struct {
 	end     int64
 	horizon int64
-	// partial is that not all could be read. It is not written: the next start tries
-	// again.
+	// partial is that something could not be compacted: delete markers stay. It is not
+	// written: the next start tries again, from the partition's beginning.
 	partial bool
 }
 

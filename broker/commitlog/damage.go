@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -56,6 +57,15 @@ func (l *Log) Damage() int {
 	l.damage.mu.Lock()
 	defer l.damage.mu.Unlock()
 	return len(l.damage.known)
+}
+
+// unread makes damage of the error of a read of size bytes: what the disk does not
+// give is a *CorruptionError. It is nil if err is.
+func unread(file string, at Address, size int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &CorruptionError{file, at, fmt.Errorf("reading %d bytes: %w", size, err)}
 }
 
 // absentFile stands for a segment that the manifest names and nobody finds.

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -38,9 +39,10 @@ type PartInfo struct {
 
 // Dump calls do for every frame of a segment file, in order. Bytes that are not a
 // frame are one call with Err set, and Dump goes on with the next frame behind
-// them. Zeros up to the end of the file are room, and no call. It reads the file only and needs no log to be open. It returns what do
-// returns, ErrFutureVersion, a *CorruptionError for a file that does not begin as a
-// segment, or what the disk said.
+// them; what the disk does not read is no frame either. Zeros up to the end of the file
+// are room, and no call. It reads the file only and needs no log to be open. It returns
+// what do returns, ErrFutureVersion, a *CorruptionError for a file that does not begin
+// as a segment, or what the disk said when the file was opened.
 func Dump(fsys vfs.FS, name string, do func(FrameInfo) error) error {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -68,14 +70,11 @@ func Dump(fsys vfs.FS, name string, do func(FrameInfo) error) error {
 		if err == io.EOF {
 			return nil
 		}
-		if !isDamage(err) {
+		if errors.Is(err, ErrFutureVersion) {
 			return err
 		}
 		bad := FrameInfo{Address: m.base + Address(scan.pos), Err: err}
-		next, ok, err := findFrame(f, m.base, scan.pos+frameAlign, size)
-		if err != nil {
-			return err
-		}
+		next, ok, _ := findFrame(f, m.base, scan.pos+frameAlign, size)
 		if pos = size; ok {
 			pos = next.pos
 		}

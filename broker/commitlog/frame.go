@@ -135,17 +135,47 @@ type scanner struct {
 	room bool
 }
 
-const scanBuffer = 256 << 10
+const (
+	scanBuffer = 256 << 10
+	// sector is what a disk fails to read at once, in bytes.
+	sector = 4096
+	// maxBadSectors bounds how many a search for a frame passes over: behind more of
+	// them it finds nothing.
+	maxBadSectors = 1024
+)
+
+// sectors reads a file. Where that fails it reads on sector by sector, so that a bad
+// one costs nothing that lies in front of it.
+type sectors struct{ file io.ReaderAt }
+
+// ReadAt returns the bytes in front of the first sector that cannot be read, and the
+// error.
+func (s sectors) ReadAt(b []byte, pos int64) (int, error) {
+	n, err := s.file.ReadAt(b, pos)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	for n < len(b) {
+		left := sector - int((pos+int64(n))%sector)
+		m, err := s.file.ReadAt(b[n:min(len(b), n+left)], pos+int64(n))
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
 
 // newScanner begins at a position where a frame begins; size is the file's.
 func newScanner(file io.ReaderAt, base Address, pos, size int64) *scanner {
+	file = sectors{file}
 	r := bufio.NewReaderSize(io.NewSectionReader(file, pos, size-pos), int(max(16, min(scanBuffer, size-pos))))
 	return &scanner{file: file, r: r, base: base, pos: pos, size: size}
 }
 
 // next returns the next frame, valid until the call after it; io.EOF where the
 // file, or what is not room, ends behind a whole frame. Bytes that are not a frame are errDamage, and
-// the scanner stays in front of them. Any other error is the disk's.
+// the scanner stays in front of them. Any other error, but for ErrFutureVersion, is
+// that the disk does not read the next frame.
 func (s *scanner) next() (frame, error) {
 	if s.pos == s.size {
 		return frame{}, io.EOF
@@ -217,19 +247,22 @@ func noEOF(err error) error {
 }
 
 // findFrame looks for the first valid frame at or behind pos, which is a multiple
-// of the frame alignment.
+// of the frame alignment. It passes over sectors that the disk does not read, where
+// there may be others; the error, with a frame or without, is the first of those.
 func findFrame(file io.ReaderAt, base Address, pos, size int64) (frame, bool, error) {
 	return searchFrame(file, base, pos, size, size)
 }
 
 // searchFrame is findFrame for a frame that begins in front of limit.
-func searchFrame(file io.ReaderAt, base Address, pos, limit, size int64) (frame, bool, error) {
+func searchFrame(file io.ReaderAt, base Address, pos, limit, size int64) (f frame, ok bool, unread error) {
 	chunk := make([]byte, scanBuffer)
-	for pos < limit && size-pos >= FrameHeaderSize {
+	for bad := 0; pos < limit && size-pos >= FrameHeaderSize && bad < maxBadSectors; {
 		part := chunk[:min(int64(len(chunk)), size-pos)]
-		if _, err := file.ReadAt(part, pos); err != nil && err != io.EOF {
-			return frame{}, false, fmt.Errorf("reading at %s: %w", base+Address(pos), err)
+		n, err := sectors{file}.ReadAt(part, pos)
+		if n == len(part) {
+			err = nil
 		}
+		part = part[:n]
 		i := 0
 		for ; i+FrameHeaderSize <= len(part); i += frameAlign {
 			if binary.LittleEndian.Uint32(part[i:]) != frameMagic {
@@ -240,10 +273,17 @@ func searchFrame(file io.ReaderAt, base Address, pos, limit, size int64) (frame,
 				continue
 			}
 			if f, err := newScanner(file, base, at, size).next(); err == nil {
-				return f, true, nil
+				return f, true, unread
 			}
 		}
-		pos += int64(i)
+		if err == nil {
+			pos += int64(i)
+			continue
+		}
+		end := pos + int64(n)
+		unread = cmp.Or(unread, fmt.Errorf("reading at %s: %w", base+Address(end), noEOF(err)))
+		pos = (end + sector) &^ (sector - 1)
+		bad++
 	}
-	return frame{}, false, nil
+	return frame{}, false, unread
 }

@@ -3,7 +3,6 @@ package commitlog
 import (
 	"container/list"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"path"
 	"sort"
@@ -378,8 +377,8 @@ func (s *indexScan) read() ([]byte, error) {
 			if err := s.pace(len(s.buf)); err != nil {
 				return nil, err
 			}
-			if err := readFull(s.x.file, s.buf, int64(s.next)*blockSize); err != nil {
-				return nil, fmt.Errorf("%s: %w", s.x.name, err)
+			if err := s.x.read(s.buf, s.next); err != nil {
+				return nil, err
 			}
 			s.at = 0
 		}
@@ -406,7 +405,8 @@ type indexFile struct {
 }
 
 // openIndex verifies the head and that it belongs to the segment. It errors with
-// ErrFutureVersion, errDamage or what the disk said.
+// ErrFutureVersion, with errDamage, also for a head that the disk does not read, or if
+// the file cannot be opened.
 func openIndex(fsys vfs.FS, dir string, m segmentMeta, cache *blockCache) (*indexFile, error) {
 	name := indexName(m.name())
 	f, err := fsys.Open(path.Join(dir, name))
@@ -428,7 +428,7 @@ func (x *indexFile) readHead(m segmentMeta) error {
 	}
 	b := make([]byte, min(size, blockSize))
 	if err := readFull(x.file, b, 0); err != nil {
-		return err
+		return damagef("reading the head: %w", err)
 	}
 	if x.indexHead, err = decodeIndexHead(b, size); err != nil {
 		return err
@@ -439,12 +439,19 @@ func (x *indexFile) readHead(m segmentMeta) error {
 	return nil
 }
 
+// read reads len(b) bytes from the beginning of a block on. The error is a
+// *CorruptionError: an index that the disk does not read is as good as damaged.
+func (x *indexFile) read(b []byte, number uint32) error {
+	pos := int64(number) * blockSize
+	return unread(x.name, Address(pos), len(b), readFull(x.file, b, pos))
+}
+
 // block returns a verified block, which must not be changed.
 func (x *indexFile) block(number uint32) ([]byte, error) {
 	return x.cache.get(blockKey{x, number}, func() ([]byte, error) {
 		b := make([]byte, blockSize)
-		if err := readFull(x.file, b, int64(number)*blockSize); err != nil {
-			return nil, fmt.Errorf("%s: %w", x.name, err)
+		if err := x.read(b, number); err != nil {
+			return nil, err
 		}
 		if err := checkBlock(b, x.kind(number), number); err != nil {
 			return nil, &CorruptionError{x.name, Address(number) * blockSize, err}

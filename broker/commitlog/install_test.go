@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
@@ -382,6 +383,62 @@ func TestAReceivedFileWhoseSyncFailedIsNotTakenUp(t *testing.T) {
 		must(t, err)
 		f.becomes(h)
 		must(t, f.check())
+	}
+}
+
+// Also of one in the middle of a segment, which is there so that none brings too much.
+func TestAReceiptSyncsALongSegmentInPieces(t *testing.T) {
+	entries := benchEntries(9, 8<<20, 8<<20, 1)
+	last := entries[len(entries)-1]
+	lead, err := Open(vfs.NewMem(), dir, Options{})
+	must(t, err)
+	must(t, lead.SetHardState(HardState{Term: last.Term()}))
+	must(t, lead.Append(entries))
+	must(t, lead.Sync())
+	for _, e := range entries {
+		lead.Committed(e)
+	}
+	must(t, lead.WriteSnapshot(&Snapshot{Index: last.Index(), Term: last.Term()}))
+	var name string
+	failing, syncs := false, 0
+	mem := vfs.NewMem()
+	f, err := Open(vfs.NewFault(mem, func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync && strings.HasSuffix(op.Name, segmentSuffix) {
+			name = op.Name
+			if syncs++; failing {
+				return errors.New("input/output error")
+			}
+		}
+		return nil
+	}), dir, Options{})
+	must(t, err)
+	must(t, f.SetHardState(HardState{Term: last.Term()}))
+	ship, err := lead.Ship()
+	must(t, err)
+	defer ship.Close()
+	stage, err := f.Stage(ship.List())
+	must(t, err)
+	for syncs = 0; stage.Next().Offset < 2*stageSync+1<<20; {
+		_, err = pass(ship, stage, 1<<20)
+		must(t, err)
+	}
+	if syncs != 3 { // one when it was made
+		t.Errorf("%d syncs up to %v", syncs, stage.Next())
+	}
+	stage.Close()
+	stage, err = f.Stage(ship.List())
+	must(t, err)
+	if at := stage.Next(); at.Offset < stageSync {
+		t.Errorf("it goes on at %v", at)
+	}
+	failing = true
+	_, err = pass(ship, stage, 1<<20)
+	if err == nil {
+		t.Error("no error")
+	}
+	stage.Close()
+	if there, err := mem.Exists(name); err != nil || there {
+		t.Errorf("%s is there: %v", name, err)
 	}
 }
 
@@ -1204,4 +1261,85 @@ func (f *history) crash(mem *vfs.Mem, rnd *rand.Rand) (*vfs.Mem, error) {
 	f.log, f.hard = l, l.HardState()
 	f.entries = f.entries[:l.Last()]
 	return left, f.replay()
+}
+
+func TestACleanerBehindAnInstallationThatFailedDeletesNothing(t *testing.T) {
+	h, mem := leading(t, vfs.NewMem()), vfs.NewMem()
+	failing, reached, release := false, make(chan struct{}), make(chan struct{})
+	fault := vfs.NewFault(mem, func(op vfs.Op) error {
+		if failing && op.Kind == vfs.OpSyncDir { // the manifest is replaced already
+			failing = false
+			close(reached)
+			<-release
+			return errors.New("input/output error")
+		}
+		return nil
+	})
+	f, err := h.following(fault, 8, 8, 0)
+	must(t, err)
+	must(t, f.snap(8))
+	must(t, f.sync())
+	for _, p := range partitions {
+		f.kill(p, 1000)
+	}
+	looked, goOn, cleaned := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	first := true
+	go func() {
+		_, err := f.log.Clean(f.judge, CleanOptions{SegmentSize: 1 << 20, Pace: func(int) error {
+			if first {
+				first = false
+				close(looked)
+				<-goOn
+			}
+			return nil
+		}})
+		cleaned <- err
+	}()
+	<-looked
+	stage := f.receive(t, h)
+	failing = true
+	installed := make(chan error, 1)
+	go func() { installed <- f.log.Install(stage) }()
+	<-reached
+	close(goOn)
+	time.Sleep(100 * time.Millisecond) // for the cleaner to come to where it waits
+	close(release)
+	if err := <-installed; !errors.Is(err, ErrFenced) {
+		t.Errorf("the installation: %v", err)
+	}
+	if err := <-cleaned; !errors.Is(err, ErrFenced) {
+		t.Errorf("the cleaner: %v", err)
+	}
+	if err := f.log.manifest.record(change{kind: receiptBegun, generation: f.log.manifest.next()}); err == nil {
+		t.Error("the manifest can be written, though nobody knows which one has the name")
+	}
+	l, err := Open(mem, dir, Options{Damaged: func(c *CorruptionError) { t.Errorf("after a start: %v", c) }})
+	if err != nil {
+		t.Fatalf("after a start: %v", err)
+	}
+	if w := l.Warnings(); len(w) > 0 {
+		t.Errorf("after a start: %v", w)
+	}
+	must(t, l.Close())
+}
+
+func TestWhatWaitsForAShipmentAsksForNoSnapshot(t *testing.T) {
+	h, mem := leading(t, vfs.NewMem()), vfs.NewMem()
+	f, err := h.following(mem, 8, 8, 0)
+	must(t, err)
+	must(t, f.snap(8))
+	f.kill(7, 1)
+	clean := func() Cleaned {
+		c, err := f.log.Clean(f.judge, CleanOptions{SegmentSize: 1 << 20, Pace: atOnce})
+		must(t, err)
+		return c
+	}
+	before := clean()
+	ship, err := h.log.Ship()
+	must(t, err)
+	_, err = f.log.Stage(ship.List())
+	must(t, err)
+	if during := clean(); during.SealedWaste != before.SealedWaste {
+		t.Errorf("%d bytes wait for a snapshot, and %d while there is a Stage", before.SealedWaste, during.SealedWaste)
+	}
 }

@@ -49,6 +49,8 @@ type history struct {
 	hardTried HardState // the last that setting began with
 	snapshot  record.Index
 	snapTried record.Index
+	// pad is how many bytes longer an entry is, so that it takes several sectors.
+	pad int
 	// retry a call that found the disk full.
 	retry bool
 	// judge is what was said to be dead, and may be gone.
@@ -148,7 +150,7 @@ func (h *history) next(roll bool) record.Entry {
 	i := record.Index(len(h.entries) + 1)
 	at := h.standings(i - 1)
 	var b record.EntryBuilder
-	b.Add(record.KindCommand, 0, record.NewCommand(record.OwnerShard, 1, 1))
+	b.Add(record.KindCommand, 0, append(record.NewCommand(record.OwnerShard, 1, 1), make([]byte, h.pad)...))
 	for k := range int(i)%4 + 1 {
 		p := partitions[(int(i)+k)%len(partitions)]
 		n := k + 1

@@ -474,19 +474,26 @@ func (m *manifest) reserve() (uint32, error) {
 }
 
 // install makes the log one of the given segments: those that it has, and those of the
-// receipt. In the same step the snapshot up to
-// which they go becomes the oldest that counts, and the generation rises.
+// receipt. In the same step the snapshot up to which they go becomes the oldest that
+// counts, and the generation rises. Errors as record.
 func (m *manifest) install(kept, received []segmentMeta, index record.Index) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.failed != nil {
+		return m.failed
+	}
 	for _, k := range kept {
 		invariant.That(slices.Contains(m.segments, k), "segment %s has gone while a shipment was received", k.name())
 	}
-	return m.rewrite(layout{
+	err := m.rewrite(layout{
 		generation: m.nextGeneration(), cutLast: index,
 		installed: index, installedGeneration: m.staged,
 		segments: slices.Concat(kept, received),
 	})
+	if err != nil && !retryable(err) {
+		m.failed = err
+	}
+	return err
 }
 
 // rewrite replaces the file by the shortest one that says the same.

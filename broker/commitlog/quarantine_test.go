@@ -16,8 +16,15 @@ import (
 // sealed and an open one, with snapshots at 6 and at the given index, closed.
 func aged(t *testing.T, snapshot record.Index) (*vfs.Mem, *history, []SegmentInfo) {
 	t.Helper()
+	return agedOf(t, snapshot, 0)
+}
+
+// agedOf is aged of entries that are longer by some bytes.
+func agedOf(t *testing.T, snapshot record.Index, pad int) (*vfs.Mem, *history, []SegmentInfo) {
+	t.Helper()
 	mem := vfs.NewMem()
 	h := start(t, mem)
+	h.pad = pad
 	for range 3 {
 		must(t, h.append(false, false, false, true))
 	}

@@ -88,24 +88,19 @@ func (r *recovery) scanSegment(s *segment, end record.Index) error {
 				return err
 			}
 			continue
-		case errors.As(err, &corrupt):
-			return err
-		case !isDamage(err) && s.sealed && end > 0 && end <= r.index:
-			// The disk does not read it; of the rest it would not say more.
-			return r.loseEntries(s, end, &CorruptionError{s.name(), s.base + Address(pos), err})
-		case !isDamage(err):
+		case errors.As(err, &corrupt), errors.Is(err, ErrFutureVersion):
 			return err
 		}
 		corrupt = &CorruptionError{s.name(), s.base + Address(pos), err}
-		next, ok, err := r.findFollower(s, pos+frameAlign, extent)
-		if err != nil {
-			return err
-		}
+		next, ok := r.findFollower(s, pos+frameAlign, extent)
 		lost := end
 		if ok {
 			lost = next.entry.Index() - 1
 		}
 		if end == 0 && (!ok || lost > r.index) {
+			if !isDamage(err) {
+				return corrupt // nobody knows what the disk does not read: it is not cut
+			}
 			return r.cutTail(s, pos, corrupt.Err)
 		}
 		if err := r.loseEntries(s, lost, corrupt); err != nil || !ok {
@@ -117,12 +112,12 @@ func (r *recovery) scanSegment(s *segment, end record.Index) error {
 }
 
 // findFollower looks for the first frame at or behind pos that may come later in
-// the log.
-func (r *recovery) findFollower(s *segment, pos, extent int64) (frame, bool, error) {
+// the log, also behind what the disk does not read.
+func (r *recovery) findFollower(s *segment, pos, extent int64) (frame, bool) {
 	for {
-		f, ok, err := findFrame(s.file, s.base, pos, extent)
-		if err != nil || !ok || !r.chain.stale(f) && f.entry.Index() > r.chain.index {
-			return f, ok, err
+		f, ok, _ := findFrame(s.file, s.base, pos, extent)
+		if !ok || !r.chain.stale(f) && f.entry.Index() > r.chain.index {
+			return f, ok
 		}
 		pos = f.end()
 	}
@@ -187,8 +182,8 @@ func (r *recovery) take(s *segment, f frame) error {
 func (r *recovery) cutTail(s *segment, pos int64, cause error) error {
 	for next := pos; ; {
 		f, ok, err := findFrame(s.file, s.base, next, s.size)
-		if err != nil {
-			return err
+		if err != nil { // a frame that knows more may be there
+			return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("%w; behind it: %w", cause, err)}
 		}
 		if !ok {
 			break

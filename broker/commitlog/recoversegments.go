@@ -125,7 +125,7 @@ func (r *recovery) openSegment(m segmentMeta, size int64) (*segment, error) {
 	case err == nil && size > there:
 		return s, &CorruptionError{m.name(), m.base + Address(min(size, there)), damagef("%d bytes, not %d", there, size)}
 	}
-	if isDamage(err) {
+	if err != nil && !errors.Is(err, ErrFutureVersion) {
 		err = &CorruptionError{m.name(), m.base, err}
 	}
 	return s, err

@@ -42,8 +42,10 @@ type Repaired struct {
 // no other replica. now is the time in ms.
 //
 // In this order: what is taken out is put aside and durable; a line says so; the
-// damaged segment is cut; the manifest names what is left, one generation up; the log
-// is opened. A crash before the manifest leaves a log that Open refuses as before.
+// manifest names what is left, one generation up; the damaged segment is cut; the log
+// is opened. A crash before the manifest leaves a log that Open refuses as before. One
+// behind it leaves a log that opens without what was to be lost, or, if the segment is
+// missing or has no good header, one that is to be repaired once more.
 func Repair(fsys vfs.FS, dir string, now int64) (Repaired, error) {
 	v := verifier{fs: fsys, dir: dir, directory: directory{}}
 	if err := v.run(); err != nil {
@@ -196,8 +198,9 @@ func (r *repair) audit() error {
 	return syncDir(r.fs, path.Join(r.dir, quarantineName))
 }
 
-// cutOff cuts the segment in which the damage begins, and has the manifest name what
-// is in front of it.
+// cutOff has the manifest name what is in front of the damage, and cuts the segment in
+// which it begins, in the order of every cut: as long as the old manifest stands, the
+// damage does too.
 func (r *repair) cutOff() error {
 	c, l := r.Cut, r.layout
 	m := l.segments[c.segment]
@@ -214,14 +217,17 @@ func (r *repair) cutOff() error {
 			return err
 		}
 	}
-	if err := r.makeSegment(m, c.pos); err != nil {
-		return err
-	}
 	if err := syncDir(r.fs, r.dir); err != nil {
 		return err
 	}
+	if err := createManifest(r.fs, r.dir, l); err != nil {
+		return err
+	}
 	r.layout = l
-	return createManifest(r.fs, r.dir, l)
+	if err := r.makeSegment(m, c.pos); err != nil {
+		return err
+	}
+	return syncDir(r.fs, r.dir)
 }
 
 // makeSegment gives a segment, which may be missing, its header and its length.

@@ -225,3 +225,48 @@ func TestVerifyNamesWhatBelongsToNothing(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// The damage is in the open segment, where cutting it off would leave nothing that says
+// that there was more.
+func TestARepairThatIsInterruptedBeforeTheManifestLeavesALogThatIsRefused(t *testing.T) {
+	mem := vfs.NewMem()
+	h := start(t, mem)
+	for range 10 {
+		must(t, h.append(false))
+		must(t, h.sync())
+	}
+	s := lastSegment(h.log)
+	from, to := h.frameOf(t, mem, s, 5)
+	spoilt := copyFS(t, mem)
+	edit(t, spoilt, s.Name, func(b []byte) []byte { return damages["flip"](b, from, to) })
+	refused, opened := 0, 0
+	for n := 1; ; n++ {
+		bad := copyFS(t, spoilt)
+		replaced := false
+		f := vfs.NewFault(bad, func(op vfs.Op) error {
+			if op.N >= n {
+				return vfs.ErrCrashed
+			}
+			replaced = replaced || op.Kind == vfs.OpRename
+			return nil
+		})
+		if _, err := Repair(f, dir, 1); err == nil {
+			break
+		}
+		l, err := Open(bad, dir, Options{}) // the process has died: nothing is lost of what it did
+		switch {
+		case !replaced && err == nil:
+			t.Fatalf("crash at call %d: it opens, and ends at entry %d", n, l.Last())
+		case !replaced:
+			refused++
+		case err != nil || l.Last() != 4 || l.generation < 2:
+			t.Fatalf("crash at call %d: %v", n, err)
+		default:
+			opened++
+			must(t, l.Close())
+		}
+	}
+	if refused == 0 || opened == 0 {
+		t.Errorf("%d were refused, %d opened", refused, opened)
+	}
+}

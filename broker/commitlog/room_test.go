@@ -2,9 +2,11 @@ package commitlog
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -240,4 +242,45 @@ func (f discardFile) WriteAt(p []byte, off int64) (int, error) {
 		return len(p), nil
 	}
 	return f.File.WriteAt(p, off)
+}
+
+// The full segment is cut to its frames by a process that found it durable already. The
+// power goes when the next segment is in use.
+func TestAFullSegmentIsCutToItsFramesForGood(t *testing.T) {
+	mem := vfs.NewMem()
+	down := false
+	h := roomy(t, vfs.NewFault(mem, func(vfs.Op) error {
+		if down {
+			return vfs.ErrCrashed
+		}
+		return nil
+	}))
+	// The process dies behind the write of the entry that rolls.
+	e := slices.Clone(h.next(true))
+	h.tried[string(e)] = true
+	must(t, h.log.write([]record.Entry{e}))
+	h.entries = append(h.entries, e)
+	down = true
+	next := h.clone()
+	var err error
+	next.log, err = Open(mem, dir, pieces)
+	must(t, err)
+	must(t, next.append(false, true, false))
+	must(t, next.sync())
+	must(t, next.commit(record.Index(len(next.entries))))
+	must(t, next.seal())
+	left := mem.CrashClean()
+	r, err := Verify(left, dir)
+	must(t, err)
+	if len(r.Problems) > 0 {
+		t.Errorf("verify says %v", r.Problems)
+	}
+	l, list := told(t, left)
+	s, err := l.Scrub()
+	must(t, err)
+	wholePass(t, s, 1<<20)
+	if len(l.Warnings()) > 0 || len(*list) > 0 {
+		t.Errorf("a start warns %v, and is told %v", l.Warnings(), *list)
+	}
+	must(t, l.Close())
 }

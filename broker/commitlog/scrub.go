@@ -40,13 +40,9 @@ type scrubbed struct {
 	digest Digest
 }
 
-const (
-	// scrubCache is how many index blocks a scrub keeps: those on a few paths of a
-	// search.
-	scrubCache = 256
-	// sector is what a disk fails to read at once, in bytes.
-	sector = 4096
-)
+// scrubCache is how many index blocks a scrub keeps: those on a few paths of a
+// search.
+const scrubCache = 256
 
 // Scrub makes a Scrubber that goes on where the last one of this log was.
 func (l *Log) Scrub() (*Scrubber, error) {
@@ -97,7 +93,10 @@ func (s *Scrubber) Step(now int64, budget int64) (n int64, done bool, err error)
 	for n < budget {
 		seg := s.next(set)
 		if seg == nil {
-			n += s.smallFiles()
+			read, err := s.smallFiles()
+			if n += read; err != nil {
+				return n, false, err
+			}
 			s.place.at = 0
 			return n, true, s.note()
 		}
@@ -260,13 +259,11 @@ func (s *Scrubber) wrongIndex(err error) {
 func (s *Scrubber) skip(extent, limit int64) {
 	c := &s.now
 	c.pos = min(c.pos+frameAlign, extent)
-	f, ok, err := searchFrame(c.seg.file, c.seg.base, c.pos, min(limit, extent), extent)
-	switch {
-	case err != nil: // the disk does not read it: on to the next sector
-		c.pos = min((c.pos+sector)&^(sector-1), extent)
-	case ok:
+	// Sectors that cannot be read are damage as the rest of it is.
+	f, ok, _ := searchFrame(c.seg.file, c.seg.base, c.pos, min(limit, extent), extent)
+	if ok {
 		c.pos = f.pos
-	default:
+	} else {
 		c.pos = max(c.pos, min((limit+frameAlign-1)&^(frameAlign-1), extent))
 	}
 }
@@ -295,12 +292,17 @@ func (s *Scrubber) readBlock(number uint32) {
 	}
 }
 
-// smallFiles verifies what stands beside the segments and returns how much that was.
-func (s *Scrubber) smallFiles() (n int64) {
+// smallFiles verifies what stands beside the segments and returns how much that was. It
+// errors with ErrClosed if files could not be read since the log was closed.
+func (s *Scrubber) smallFiles() (n int64, closed error) {
 	l := s.log
 	check := func(name string, read func() (int64, error)) {
 		size, err := read()
-		if n += size; err == nil {
+		if n += size; err == nil || closed != nil {
+			return
+		}
+		if l.writable() == ErrClosed {
+			closed = ErrClosed
 			return
 		}
 		c, ok := errors.AsType[*CorruptionError](err)
@@ -324,7 +326,7 @@ func (s *Scrubber) smallFiles() (n int64) {
 			return size, err
 		})
 	}
-	return n
+	return n, closed
 }
 
 // keeps reports whether a snapshot is one of those that stay.

@@ -202,3 +202,27 @@ func TestAScrubGoesOnWhereItWasAfterAStart(t *testing.T) {
 		t.Errorf("a step of a closed log: %v", err)
 	}
 }
+
+func TestAScrubOfALogThatIsClosedMeanwhileTellsOfNoDamage(t *testing.T) {
+	mem, _, segments := aged(t, 15)
+	var l *Log
+	last := dir + "/" + indexName(segments[2].Name)
+	armed := false
+	f := vfs.NewFault(mem, func(op vfs.Op) error {
+		if armed && op.Kind == vfs.OpRead && op.Name == last && op.Bytes == blockSize {
+			armed = false
+			_ = l.Close()
+		}
+		return nil
+	})
+	l, list := told(t, f)
+	s, err := l.Scrub()
+	must(t, err)
+	armed = true
+	for done := false; !done && err == nil; {
+		_, done, err = s.Step(1000, 1<<20)
+	}
+	if err != ErrClosed || armed || len(*list) > 0 {
+		t.Errorf("%v, closed: %v, told %v", err, !armed, *list)
+	}
+}

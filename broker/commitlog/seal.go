@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
 )
 
 // SealPending reports whether Seal has something to do.
@@ -48,6 +50,7 @@ func (l *Log) Seal() error {
 			err = l.reindex(set.list, i, true)
 		}
 		if err != nil {
+			l.noteDamage(err, 1)
 			return err
 		}
 		if !seal && s.index.Load() == nil {
@@ -122,8 +125,18 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 		return l.fail("writing the index of "+s.name(), err)
 	}
 	x, err := openIndex(l.fs, l.dir, s.segmentMeta, l.cache)
+	gone := l.hasDropped(s)
+	if gone && errors.Is(err, vfs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return l.fail("opening the index of "+s.name(), err)
+	}
+	if gone { // perhaps before there was the new index to be deleted
+		if err := l.discard(s.segmentMeta); err != nil {
+			_ = x.file.Close()
+			return l.fail("deleting the index of "+s.name(), err)
+		}
 	}
 	if mem.holes > 0 {
 		l.holed.Store(true)
@@ -135,13 +148,22 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 	return nil
 }
 
+// hasDropped reports whether a segment is not part of the log any more. Before there are
+// segments, at the start, none is.
+func (l *Log) hasDropped(s *segment) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.set != nil && !slices.Contains(l.set.list, s)
+}
+
 // scanIndex indexes all entries of a sealed segment from its frames, and brings the
 // directory from where the segment begins to where it ends. It tells damaged of
-// damage and goes around it; if that is nil it errors with the first.
+// damage, which is also what the disk does not read, and goes around it; if that is nil
+// it errors with the first. Any other error is ErrFutureVersion.
 func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIndex, error) {
 	extent, err := s.extent()
 	if err != nil {
-		return nil, err
+		return nil, unread(s.name(), s.base, int(s.size), err)
 	}
 	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
 	scan := newScanner(once{s.file}, s.base, segmentHeaderSize, extent)
@@ -165,7 +187,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 			last = f.entry.Index()
 			continue
 		}
-		if !isDamage(err) {
+		if errors.Is(err, ErrFutureVersion) {
 			return nil, err
 		}
 		c := &CorruptionError{s.name(), s.base + Address(pos), err}
@@ -174,10 +196,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 		}
 		scratch.mem.holes++
 		damaged(c)
-		next, ok, err := findFrame(s.file, s.base, pos+frameAlign, extent)
-		if err != nil {
-			return nil, err
-		}
+		next, ok, _ := findFrame(s.file, s.base, pos+frameAlign, extent) // what is not read is in the hole
 		if !ok {
 			return scratch.mem, nil
 		}

@@ -175,6 +175,9 @@ type segment struct {
 	retired []*indexFile // replaced, and perhaps still in use by readers
 }
 
+// name is segmentMeta's, without a copy of what Seal may be changing: readers hold no lock.
+func (s *segment) name() string { return segmentName(s.first, s.generation, s.edition) }
+
 // extent is up to where the file holds what belongs to the segment: less than size
 // if it was cut off.
 func (s *segment) extent() (int64, error) {
@@ -185,8 +188,8 @@ func (s *segment) extent() (int64, error) {
 // readBy reads len(b) bytes at pos by a function like readFull. What the disk does not
 // give is damage: the error is a *CorruptionError.
 func (s *segment) readBy(read func(vfs.File, []byte, int64) error, b []byte, pos int64) error {
-	if err := read(s.file, b, pos); err != nil {
-		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("reading %d bytes: %w", len(b), err)}
+	if err := read(s.file, b, pos); err != nil { // only then is a name worth its making
+		return unread(s.name(), s.base+Address(pos), len(b), err)
 	}
 	return nil
 }

@@ -256,12 +256,12 @@ const keptSnapshots = 2
 // and have the term of its entry. From any goroutine. After vfs.ErrNoSpace nothing
 // has changed; with ErrStale it was not written, since a newer one was installed.
 func (l *Log) WriteSnapshot(s *Snapshot) error {
-	if err := l.writable(); err != nil {
-		return err
-	}
 	invariant.That(len(s.Sections) <= maxSections, "a snapshot of %d sections", len(s.Sections))
 	l.snapMu.Lock()
 	defer l.snapMu.Unlock()
+	if err := l.writable(); err != nil { // perhaps since an installation failed
+		return err
+	}
 	if i := l.manifest.installedIndex(); i > 0 && s.Index <= i {
 		return fmt.Errorf("writing the snapshot at %d: %w", s.Index, ErrStale)
 	}

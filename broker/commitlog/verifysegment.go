@@ -9,8 +9,8 @@ import (
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
-// verifySegment reads a segment and its index, around damage. It errors if the disk
-// does not read a part of it that it must know to go on.
+// verifySegment reads a segment and its index, around damage and what the disk does not
+// read. It errors if the file cannot be opened, or its length is not known.
 func (v *verifier) verifySegment(i int, m segmentMeta) error {
 	size, end := m.size, m.last
 	if last := i == len(v.layout.segments)-1; !m.sealed && !last {
@@ -31,9 +31,7 @@ func (v *verifier) verifySegment(i int, m segmentMeta) error {
 	default:
 		defer f.Close()
 		s.file = f
-		if err := v.verifyHeader(i, s, end); err != nil {
-			return err
-		}
+		v.verifyHeader(i, s, end)
 	}
 	if err := v.verifyFrames(i, s, end); err != nil {
 		return err
@@ -45,15 +43,13 @@ func (v *verifier) verifySegment(i int, m segmentMeta) error {
 }
 
 // verifyHeader also finds out how long the open segment is, whose size is 0 before.
-func (v *verifier) verifyHeader(i int, s *segment, end record.Index) error {
+func (v *verifier) verifyHeader(i int, s *segment, end record.Index) {
 	head, there, err := readSegmentHeader(s.file, s.name())
 	v.Bytes += there
 	if err == nil && (head.base != s.base || head.name() != s.name()) {
 		err = damagef("it is not the segment that the manifest names")
 	}
 	switch {
-	case err != nil && !isDamage(err) && !errors.Is(err, ErrFutureVersion):
-		return err
 	case err != nil && (end == 0 || end > v.snapshot):
 		v.problem(s.name(), "the header", doRepair, err)
 		if !errors.Is(err, ErrFutureVersion) {
@@ -67,7 +63,6 @@ func (v *verifier) verifyHeader(i int, s *segment, end record.Index) error {
 	if s.size == 0 {
 		s.size = there
 	}
-	return nil
 }
 
 // lose reports damage to entries behind the last that was read, up to last, 0 where
@@ -101,10 +96,7 @@ func (v *verifier) verifyFrames(i int, s *segment, end record.Index) error {
 			v.ended = true
 			return nil
 		}
-		next, ok, err := v.follower(s, pos+frameAlign, extent)
-		if err != nil {
-			return err
-		}
+		next, ok := v.follower(s, pos+frameAlign, extent)
 		place := (s.base + Address(pos)).String()
 		lost := end
 		if ok && s.edition == 0 {
@@ -186,12 +178,13 @@ func (v *verifier) take(s *segment, f frame) error {
 	return nil
 }
 
-// follower looks for the next frame that may come later in the log.
-func (v *verifier) follower(s *segment, pos, extent int64) (frame, bool, error) {
+// follower looks for the next frame that may come later in the log, also behind what the
+// disk does not read.
+func (v *verifier) follower(s *segment, pos, extent int64) (frame, bool) {
 	for {
-		f, ok, err := findFrame(s.file, s.base, pos, extent)
-		if err != nil || !ok || s.edition > 0 || !v.chain.stale(f) && f.entry.Index() > v.chain.index {
-			return f, ok, err
+		f, ok, _ := findFrame(s.file, s.base, pos, extent)
+		if !ok || s.edition > 0 || !v.chain.stale(f) && f.entry.Index() > v.chain.index {
+			return f, ok
 		}
 		pos = f.end()
 	}

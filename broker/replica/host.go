@@ -40,6 +40,9 @@ const (
 	maxTransferInbox = 256
 	// noSpaceRetry is how long the appender waits before it tries a full disk again.
 	noSpaceRetry = 100 * time.Millisecond
+	// sealInterval is how often the appender looks whether an index is to be made anew, or
+	// a seal to be tried again, where nothing is stored.
+	sealInterval = time.Second
 )
 
 // Shell is what the Host tells the state machine beside its log's content. Like

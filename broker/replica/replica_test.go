@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -343,4 +345,100 @@ func TestFailedSyncFences(t *testing.T) {
 	if slices.Contains(r.m.acked, "lost") {
 		t.Fatal("what was never synced was acknowledged")
 	}
+}
+
+// until proposes commands until something is so.
+func (r *running) until(t *testing.T, so func() bool) {
+	t.Helper()
+	for n := 0; !so(); n++ {
+		if err := r.propose(commands(n, 1)...); err != nil || n == 10000 {
+			t.Fatalf("after %d commands: %v", n, err)
+		}
+	}
+}
+
+// TestADamagedIndexIsMadeAnewWhereNothingIsStored sees a shard at rest whose scrub has
+// found damage.
+func TestADamagedIndexIsMadeAnewWhereNothingIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		r, err := start(fs, 2000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-r.m.led
+		r.until(t, func() bool { return r.log.Segments()[0].Sealed })
+		time.Sleep(time.Minute)
+		name := "shard/" + strings.TrimSuffix(r.log.Segments()[0].Name, ".log") + ".idx"
+		f, err := fs.OpenWrite(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("noise"), 100); err != nil {
+			t.Fatal(err)
+		}
+		scrub := func() {
+			s, err := r.log.Scrub()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, done, err := s.Step(1, 1<<20); err != nil || !done {
+				t.Fatalf("done: %v, %v", done, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		scrub()
+		if !r.log.SealPending() {
+			t.Fatal("the scrub has not found it")
+		}
+		time.Sleep(time.Minute)
+		if r.log.SealPending() {
+			t.Error("it waits for somebody to store something")
+		}
+		if scrub(); r.log.SealPending() {
+			t.Error("it is damaged still")
+		}
+		if err := errors.Join(f.Close(), r.stop()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestASealThatFencesIsTold sees a sync of the directory fail since the disk is full:
+// that is not waited out, as nobody knows what is on the disk.
+func TestASealThatFencesIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sealing, failing := false, false
+		fs := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			sealing = sealing || op.Kind == vfs.OpRename && strings.HasSuffix(op.NewName, ".idx")
+			if sealing && op.Kind == vfs.OpSyncDir && !failing {
+				failing = true
+				return vfs.ErrNoSpace
+			}
+			return nil
+		})
+		r, err := start(fs, 2000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-r.m.led
+		for err == nil && !failing {
+			err = r.propose("x")
+			synctest.Wait()
+		}
+		if err == nil {
+			select {
+			case err = <-r.m.failed:
+			default:
+			}
+		}
+		if !errors.Is(err, commitlog.ErrFenced) || !strings.Contains(err.Error(), "writing the index") {
+			t.Errorf("told %v", err)
+		}
+		if err := r.stop(); !errors.Is(err, commitlog.ErrFenced) {
+			t.Errorf("ended with %v", err)
+		}
+	})
 }

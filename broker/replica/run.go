@@ -142,10 +142,17 @@ func (h *Host) drain(ctx context.Context, tick <-chan time.Time) error {
 func (h *Host) appendAll(ctx context.Context) error {
 	a := NewAppender(h.cfg.Log, h.cfg.Flush)
 	var flush <-chan time.Time
+	look := time.NewTicker(sealInterval)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return h.lastSync(a)
+		case <-look.C:
+			if err := h.seal(); err != nil {
+				return h.fail(ctx, err)
+			}
+			continue
 		case <-flush:
 			if err := a.Sync(); err != nil {
 				return h.fail(ctx, err)
@@ -171,14 +178,26 @@ func (h *Host) appendAll(ctx context.Context) error {
 		if !h.send(ctx, stored{work: work}) {
 			return h.lastSync(a)
 		}
-		// A sealed segment spares the next start a scan; until it is sealed its index
-		// is in memory. So a failure here is tried again, not an end.
-		if h.cfg.Log.SealPending() {
-			if err := h.cfg.Log.Seal(); err != nil && !errors.Is(err, vfs.ErrNoSpace) {
-				return h.fail(ctx, err)
-			}
+		if err := h.seal(); err != nil {
+			return h.fail(ctx, err)
 		}
 	}
+}
+
+// seal seals what is full, and has indexes in which somebody found damage made anew. A
+// sealed segment spares the next start a scan; until it is sealed its index is in memory.
+// So a full disk is waited out, and damage, which the log tells of itself, is no end. A
+// log that is fenced is one, whatever the cause.
+func (h *Host) seal() error {
+	if !h.cfg.Log.SealPending() {
+		return nil
+	}
+	err := h.cfg.Log.Seal()
+	_, damaged := errors.AsType[*commitlog.CorruptionError](err)
+	if (damaged || errors.Is(err, vfs.ErrNoSpace)) && !errors.Is(err, commitlog.ErrFenced) {
+		return nil
+	}
+	return err
 }
 
 // storeRetrying stores what the appender has taken. On a full disk it waits until
