@@ -161,9 +161,9 @@ func newTransactions() transactions {
 
 // add takes the next transactional batch or marker of the partition. It reports false
 // if that is one too many.
-func (t *transactions) add(b record.Batch) (bool, error) {
+func (t *transactions) add(b record.Batch) bool {
 	if t.known == maxTransactions {
-		return false, nil
+		return false
 	}
 	id := b.ProducerID()
 	first, open := t.open[id]
@@ -172,23 +172,23 @@ func (t *transactions) add(b record.Batch) (bool, error) {
 			t.open[id] = b.BaseOffset()
 			t.known++
 		}
-		return true, nil
+		return true
 	}
-	kind, err := b.ControlType(maxInflated)
-	if err != nil {
-		return false, err
+	commit, ok := b.Marker()
+	if !ok {
+		return true
 	}
 	delete(t.open, id)
 	switch {
-	case kind == 0 && open:
+	case !commit && open:
 		t.spans[id] = append(t.spans[id], span{first, b.BaseOffset()})
-	case kind == 1 && !open:
+	case commit && !open:
 		t.empty[b.BaseOffset()] = true
 		t.known++
 	case open:
 		t.known--
 	}
-	return true, nil
+	return true
 }
 
 // end is the first offset of those that have not ended.

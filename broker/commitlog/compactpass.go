@@ -175,7 +175,7 @@ func (c *cleaning) readTransactions(set *segmentSet, segments []*segment, d *due
 		}
 		var more bool
 		if buf, failed = c.load(set, r, buf); failed == nil {
-			more, failed = p.txns.add(buf)
+			more = p.txns.add(buf)
 		}
 		if !more {
 			p.end = min(p.end, r.base)

@@ -20,7 +20,7 @@ func lives() []uint64 {
 	case testing.Short():
 		n = 1
 	case long:
-		n = 25
+		n = 6
 	}
 	list := make([]uint64, n)
 	for i := range list {
@@ -265,7 +265,7 @@ func TestACrashWhileOpeningAfterACrash(t *testing.T) {
 		total := calls(t, life)
 		stride := 5 + 4*int(life)
 		if long {
-			stride = 1
+			stride = 1 + 4*int(life)
 		}
 		for n := 3; n <= total; n += stride {
 			mem := vfs.NewMem()

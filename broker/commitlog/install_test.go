@@ -575,7 +575,7 @@ func TestACrashAtAnyCallOfAnInstallationLeavesTheOldLogOrTheNewOne(t *testing.T)
 	must(t, newHistory().receipt(h, count))
 	seeds := uint64(6)
 	if long {
-		seeds = 30
+		seeds = 15
 	}
 	olds, news := 0, 0
 	for n := 1; n <= count.Calls()+1; n++ {
@@ -1099,7 +1099,7 @@ func FuzzShipList(f *testing.F) {
 func TestALogThatGetsShipmentsAgreesWithTheOneTheyComeFrom(t *testing.T) {
 	first, n := rand.Uint64(), uint64(60)
 	if long {
-		n = 3000
+		n = 400
 	}
 	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
 		var err error

@@ -91,7 +91,7 @@ func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T
 	const callsOfALife = 250
 	first, n := rand.Uint64(), uint64(40)
 	if long {
-		n = 1000
+		n = 200
 	}
 	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
 		var err error

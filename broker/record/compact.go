@@ -85,19 +85,3 @@ func (b Batch) Emptied() Batch {
 // OfTransaction reports by a batch's attributes whether it is part of a transaction: its
 // records, or the marker that ends it.
 func OfTransaction(attributes uint16) bool { return attributes&(attrTransactional|attrControl) != 0 }
-
-// ControlType is what a control batch says: 0 aborts its producer's transaction, 1
-// commits it (KIP-98). It errors with ErrBatch for a batch that is none.
-func (b Batch) ControlType(limit int) (int16, error) {
-	kind, found := int16(0), false
-	err := b.Iterate(limit, func(r Record) bool {
-		if found = len(r.Key) >= 4; found {
-			kind = int16(binary.BigEndian.Uint16(r.Key[2:]))
-		}
-		return false
-	})
-	if err == nil && (!b.IsControl() || !found) {
-		err = fmt.Errorf("%w: no control batch", ErrBatch)
-	}
-	return kind, err
-}

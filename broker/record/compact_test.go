@@ -95,21 +95,3 @@ func TestAnEmptiedBatchHoldsThePlaceOfItsOffsets(t *testing.T) {
 		t.Error("the batch itself has changed")
 	}
 }
-
-func TestAMarkerSaysHowItsTransactionEnded(t *testing.T) {
-	for want, key := range map[int16][]byte{0: {0, 0, 0, 0}, 1: {0, 0, 0, 1}} {
-		b := Build(BuildOptions{ProducerID: 7, BaseSequence: -1, Transactional: true, Control: true}, []Record{{Key: key, Value: []byte{0, 0, 0, 0, 0, 9}}})
-		if got, err := b.ControlType(1 << 20); err != nil || got != want {
-			t.Errorf("%d, %v, want %d", got, err, want)
-		}
-	}
-	for name, b := range map[string]Batch{
-		"no control batch": retainable(None),
-		"no key":           Build(BuildOptions{Control: true}, []Record{{}}),
-		"no record":        Build(BuildOptions{Control: true}, []Record{{}}).Emptied(),
-	} {
-		if _, err := b.ControlType(1 << 20); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-}

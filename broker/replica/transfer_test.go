@@ -285,7 +285,7 @@ func TestATransferBringsAFollowerWhatTheLeaderHas(t *testing.T) {
 func TestATransferComesToItsEndWhateverHappens(t *testing.T) {
 	first, count := rand.Uint64(), uint64(60)
 	if os.Getenv("SPLASHDAM_TEST_LONG") != "" {
-		count = 3000
+		count = 500
 	}
 	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
 		var err error
