@@ -362,7 +362,7 @@ func (s *textSource) Read(ctx context.Context) (*connect.Batch, func(error), err
 		section.After[0].Append8(uint64(s.next))
 		section.After[1].AppendText([]byte(text))
 		section.Op = append(section.Op, connect.Create)
-		section.Time = append(section.Time, 1)
+		section.Time = append(section.Time, time.Now().UnixMilli())
 		section.Place = append(section.Place, connect.Place{End: uint64(s.next)})
 		s.next++
 	}
