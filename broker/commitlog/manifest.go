@@ -345,7 +345,7 @@ func createManifest(fsys vfs.FS, dir string, l layout) error {
 }
 
 // openManifest reads the manifest and makes it durable. torn is that a record at
-// its end was not whole.
+// its end was not whole; it is still there.
 func openManifest(fsys vfs.FS, dir string) (m *manifest, torn bool, err error) {
 	f, err := fsys.OpenWrite(path.Join(dir, manifestName))
 	if err != nil {
@@ -367,16 +367,23 @@ func openManifest(fsys vfs.FS, dir string) (m *manifest, torn bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	end := int64(n+1) * manifestRecord
-	if torn = int64(len(b)) > end; torn {
-		if err := f.Truncate(end); err != nil {
-			return nil, false, fmt.Errorf("%s: %w", manifestName, err)
-		}
-	}
 	if err := syncFile(f); err != nil {
 		return nil, false, fmt.Errorf("%s: %w", manifestName, err)
 	}
-	return &manifest{layout: l, fs: fsys, dir: dir, file: f, records: n}, torn, nil
+	return &manifest{layout: l, fs: fsys, dir: dir, file: f, records: n}, int64(len(b)) > int64(n+1)*manifestRecord, nil
+}
+
+// dropTorn makes durable that a record at the end, which was not whole when the
+// manifest was opened, does not count.
+func (m *manifest) dropTorn() error {
+	err := m.file.Truncate(int64(m.records+1) * manifestRecord)
+	if err == nil {
+		err = syncFile(m.file)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", manifestName, err)
+	}
+	return nil
 }
 
 // maxManifestSize bounds what is read: half a million segments.

@@ -1,10 +1,13 @@
 package commitlog
 
 import (
+	"errors"
+	"path"
 	"reflect"
 	"testing"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/vfs"
 )
 
 // threeSealed is a layout of three sealed segments of ten entries and 1000 bytes
@@ -118,4 +121,35 @@ func TestAnUnnamedSegmentIsALostRecordOnlyBehindAllOthers(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+}
+
+// A disk reads the record of a cleaning wrong, once. The files that it replaced are gone,
+// and the one that replaced them must not go too.
+func TestARecordOfACleaningThatIsReadWrongOnceCostsOneStart(t *testing.T) {
+	mem := vfs.NewMem()
+	h := full(t, mem, 4)
+	for _, p := range partitions[1:] {
+		h.kill(p, 1000)
+	}
+	must(t, h.clean())
+	must(t, h.close())
+	size := fileSize(t, mem, manifestName)
+	flipped := false
+	_, err := Open(vfs.NewFault(mem, func(op vfs.Op) error {
+		if flipped || op.Kind != vfs.OpRead || path.Base(op.Name) != manifestName {
+			return nil
+		}
+		flipped = true
+		return vfs.FlipBit(8*int(size-manifestRecord/2) + 3)
+	}), dir, Options{})
+	var corrupt *CorruptionError
+	if !flipped || !errors.As(err, &corrupt) || corrupt.Segment != manifestName {
+		t.Fatalf("flipped %v: %v", flipped, err)
+	}
+	again := h.clone()
+	again.log, err = Open(mem, dir, Options{})
+	must(t, err)
+	must(t, again.replay())
+	must(t, again.check())
+	must(t, again.close())
 }

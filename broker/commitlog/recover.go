@@ -73,6 +73,7 @@ type recovery struct {
 	index    record.Index // newest snapshot's, 0 if there is none
 	chain    chain
 	evidence record.Index // the log was durable at least up to here
+	torn     bool         // the manifest's last record is not whole
 }
 
 func (r *recovery) run() error {
@@ -171,10 +172,7 @@ func (r *recovery) readManifest() error {
 	if err != nil {
 		return err
 	}
-	if torn {
-		r.warn("%s: the last record was not whole and was dropped", manifestName)
-	}
-	r.manifest = m
+	r.manifest, r.torn = m, torn
 	for _, name := range r.names {
 		if !m.mayHaveLost(name) {
 			continue
@@ -267,6 +265,14 @@ func (r *recovery) older() *Snapshot {
 
 // Step 6.
 func (r *recovery) removeOrphans() error {
+	if r.torn {
+		// Only now: until everything else fits, a disk that once read it wrong may have been at
+		// fault, and the record is needed.
+		if err := r.manifest.dropTorn(); err != nil {
+			return err
+		}
+		r.warn("%s: the last record was not whole and was dropped", manifestName)
+	}
 	keep := map[string]bool{manifestName: true, hardStateName: true}
 	for _, s := range r.segments {
 		keep[s.name()] = true

@@ -21,6 +21,10 @@ func (r *recovery) openSegments() error {
 		if s != nil {
 			r.segments = append(r.segments, s)
 		}
+		if r.torn && errors.Is(err, vfs.ErrNotExist) {
+			// Files of the log are deleted only once the record that takes them out is durable.
+			return &CorruptionError{manifestName, Address(r.manifest.records+1) * manifestRecord, damagef("the last record is not whole, and %s is gone", m.name())}
+		}
 		if damage, ok := errors.AsType[*CorruptionError](err); ok && size > 0 {
 			err = r.lose(last, damage)
 		}
