@@ -121,11 +121,10 @@ func (c *cleaning) run(set *segmentSet) error {
 	var failed error
 	for _, group := range groups(rest, c.SegmentSize, c.Urgent) {
 		err := c.rewrite(group)
-		var corrupt *CorruptionError
 		switch {
 		case errors.Is(err, errNoRoom):
 			c.NoRoom = true
-		case errors.As(err, &corrupt), errors.Is(err, errNoGain):
+		case isCorrupt(err), errors.Is(err, errNoGain):
 			failed = errors.Join(failed, err)
 		case err != nil:
 			return errors.Join(failed, err)
@@ -165,8 +164,7 @@ func (c *cleaning) survey(list []*segment) ([]surveyed, error) {
 	all := make([]surveyed, 0, len(list))
 	for _, s := range list {
 		live, err := c.liveBytes(s)
-		var corrupt *CorruptionError
-		if err != nil && !errors.As(err, &corrupt) {
+		if err != nil && !isCorrupt(err) {
 			return nil, err
 		}
 		suspectIndex(s, err)

@@ -126,8 +126,7 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 		}
 		buf = slices.Grow(buf[:0], int(r.size))[:r.size]
 		if err := s.readBatch(buf, r); err != nil {
-			var corrupt *CorruptionError
-			s.damaged.Store(s.damaged.Load() || errors.As(err, &corrupt))
+			s.damaged.Store(s.damaged.Load() || isCorrupt(err))
 			return err
 		}
 		b := record.Batch(buf)

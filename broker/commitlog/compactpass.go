@@ -245,8 +245,3 @@ func (c *cleaning) load(set *segmentSet, r row, buf []byte) ([]byte, error) {
 	}
 	return buf, err
 }
-
-func isCorrupt(err error) bool {
-	var corrupt *CorruptionError
-	return errors.As(err, &corrupt)
-}

@@ -40,6 +40,11 @@ func (e *CorruptionError) Error() string {
 
 func (e *CorruptionError) Unwrap() error { return e.Err }
 
+func isCorrupt(err error) bool {
+	_, ok := errors.AsType[*CorruptionError](err)
+	return ok
+}
+
 // errDamage marks bytes that are not a frame, a record, a block, a section.
 var errDamage = errors.New("damaged")
 

@@ -7,9 +7,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -1097,17 +1095,7 @@ func FuzzShipList(f *testing.F) {
 // come to nothing, and shipments go from one to the other, some of them interrupted by
 // a crash. SPLASHDAM_TEST_SEED lives that one life again.
 func TestALogThatGetsShipmentsAgreesWithTheOneTheyComeFrom(t *testing.T) {
-	first, n := rand.Uint64(), uint64(60)
-	if long {
-		n = 400
-	}
-	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
-		var err error
-		first, err = strconv.ParseUint(s, 10, 64)
-		must(t, err)
-		n = 1
-	}
-	t.Logf("seeds %d and the %d that follow", first, n-1)
+	first, n := seeds(t, 60, 400)
 	var taken, interrupted int
 	for seed := first; seed != first+n; seed++ {
 		rnd := rand.New(rand.NewPCG(seed, 1))

@@ -15,6 +15,24 @@ import (
 // long reports whether tests may take minutes.
 var long = os.Getenv("SPLASHDAM_TEST_LONG") != ""
 
+// seeds are the random lives of a test: n, or many where tests may take long, from first
+// on, or the one that SPLASHDAM_TEST_SEED names.
+func seeds(t *testing.T, n, many uint64) (first, count uint64) {
+	t.Helper()
+	first, count = rand.Uint64(), n
+	if long {
+		count = many
+	}
+	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
+		var err error
+		first, err = strconv.ParseUint(s, 10, 64)
+		must(t, err)
+		count = 1
+	}
+	t.Logf("seeds %d and the %d that follow", first, count-1)
+	return first, count
+}
+
 // lifeOptions suit the small segments of a test.
 var lifeOptions = Options{IndexCache: blockSize, roomPiece: 256}
 
@@ -89,17 +107,7 @@ func (h *history) scrub() error {
 func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T) {
 	t.Parallel()
 	const callsOfALife = 250
-	first, n := rand.Uint64(), uint64(40)
-	if long {
-		n = 200
-	}
-	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
-		var err error
-		first, err = strconv.ParseUint(s, 10, 64)
-		must(t, err)
-		n = 1
-	}
-	t.Logf("seeds %d and the %d that follow", first, n-1)
+	first, n := seeds(t, 40, 200)
 	deaths, losses := 0, 0
 	for seed := first; seed != first+n; seed++ {
 		rnd := rand.New(rand.NewPCG(seed, 0))

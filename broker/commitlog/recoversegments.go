@@ -89,8 +89,7 @@ func (r *recovery) readDirectory() error {
 		return nil
 	}
 	d, err := r.segments[n-1].index.Load().directory()
-	var corrupt *CorruptionError
-	if errors.As(err, &corrupt) {
+	if isCorrupt(err) {
 		r.warn("the index of %s is made anew: %v", r.segments[n-1].name(), err)
 		if err = r.reindex(r.segments[:n], n-1, r.segments[n-1].last <= r.index); err == nil {
 			d, err = r.segments[n-1].index.Load().directory()
@@ -118,10 +117,8 @@ func (r *recovery) openSegment(m segmentMeta, size int64) (*segment, error) {
 		return nil, err
 	}
 	s.file = f
-	got, there, err := readSegmentHeader(f, m.name())
+	there, err := m.readOwnHeader(f)
 	switch {
-	case err == nil && (got.base != m.base || got.name() != m.name()):
-		err = damagef("header of segment %s at %s", got.name(), got.base)
 	case err == nil && size == 0:
 		s.size = there
 	case err == nil && size < there:

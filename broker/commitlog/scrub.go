@@ -135,11 +135,8 @@ func (s *Scrubber) begin(seg *segment) {
 	s.now = scrubbed{seg: seg, orig: x, index: *x, pos: segmentHeaderSize, last: seg.first - 1}
 	s.cache = newBlockCache(scrubCache)
 	s.now.index.cache = s.cache
-	got, size, err := readSegmentHeader(seg.file, seg.name())
-	switch {
-	case err == nil && (got.base != seg.base || got.name() != seg.name()):
-		err = damagef("header of segment %s at %s", got.name(), got.base)
-	case err == nil && size != seg.size:
+	size, err := seg.readOwnHeader(seg.file)
+	if err == nil && size != seg.size {
 		err = damagef("%d bytes, not %d", size, seg.size)
 	}
 	if err != nil {

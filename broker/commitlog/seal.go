@@ -102,7 +102,7 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 	if i > 0 {
 		var err error
 		d, err = list[i-1].index.Load().directory()
-		if _, ok := errors.AsType[*CorruptionError](err); ok {
+		if isCorrupt(err) {
 			if err = l.reindex(list, i-1, around); err == nil {
 				d, err = list[i-1].index.Load().directory()
 			}
@@ -230,8 +230,7 @@ func (s *segment) indexEntry(e record.Entry, at Address, d directory) error {
 
 // suspectIndex notes that a reader found the index of a segment damaged.
 func suspectIndex(s *segment, err error) {
-	var corrupt *CorruptionError
-	if errors.As(err, &corrupt) {
+	if isCorrupt(err) {
 		s.condemnIndex()
 	}
 }

@@ -143,6 +143,16 @@ func readSegmentHeader(f vfs.File, name string) (segmentMeta, int64, error) {
 	}, size, nil
 }
 
+// readOwnHeader is readSegmentHeader of the file that the manifest names so; the header
+// of another segment is damage too. It returns the file's size.
+func (m segmentMeta) readOwnHeader(f vfs.File) (int64, error) {
+	got, size, err := readSegmentHeader(f, m.name())
+	if err == nil && (got.base != m.base || got.name() != m.name()) {
+		err = damagef("header of segment %s at %s", got.name(), got.base)
+	}
+	return size, err
+}
+
 // readFull reads len(b) bytes at pos, or errors.
 func readFull(f vfs.File, b []byte, pos int64) error {
 	n, err := f.ReadAt(b, pos)
