@@ -146,12 +146,12 @@ func TestAPartitionIsCutDownToItsRetentionBytes(t *testing.T) {
 		}
 		// 25 batches have more than 100000 bytes, 24 have not.
 		for range 3 {
+			time.Sleep(2 * time.Second) // longer than between two looks, of which one may fall together with the last batch
 			earliest, latest := ask.bounds(t, orders, 1)
 			if latest-earliest != 25 {
 				t.Errorf("[%d, %d), want 25 batches", earliest, latest)
 			}
 			ask.fill(t, orders, 1, 7)
-			time.Sleep(2 * time.Second)
 		}
 		n.shut(t)
 	})
