@@ -143,12 +143,22 @@ func readSegmentHeader(f vfs.File, name string) (segmentMeta, int64, error) {
 	}, size, nil
 }
 
-// readOwnHeader is readSegmentHeader of the file that the manifest names so; the header
-// of another segment is damage too. It returns the file's size.
-func (m segmentMeta) readOwnHeader(f vfs.File) (int64, error) {
+// readHeader is readSegmentHeader of the file that has the segment's name; the header of
+// another segment is damage too.
+func (m segmentMeta) readHeader(f vfs.File) (segmentMeta, int64, error) {
 	got, size, err := readSegmentHeader(f, m.name())
-	if err == nil && (got.base != m.base || got.name() != m.name()) {
-		err = damagef("header of segment %s at %s", got.name(), got.base)
+	if err == nil && !got.same(m) {
+		err = damagef("header of segment %s", got.name())
+	}
+	return got, size, err
+}
+
+// readOwnHeader is readHeader of a segment of which is known where it begins. It returns
+// the file's size.
+func (m segmentMeta) readOwnHeader(f vfs.File) (int64, error) {
+	got, size, err := m.readHeader(f)
+	if err == nil && got.base != m.base {
+		err = damagef("header of a segment at %s, not %s", got.base, m.base)
 	}
 	return size, err
 }
