@@ -167,8 +167,7 @@ func (c *cleaning) survey(list []*segment) ([]surveyed, error) {
 		if err != nil && !isCorrupt(err) {
 			return nil, err
 		}
-		suspectIndex(s, err)
-		all = append(all, surveyed{s, live, err == nil && !s.damaged.Load() && s.index.Load().holes == 0})
+		all = append(all, surveyed{s, live, err == nil && !s.badBatch.Load() && s.holes() == 0})
 	}
 	return all, nil
 }

@@ -237,11 +237,5 @@ func (c *cleaning) load(set *segmentSet, r row, buf []byte) ([]byte, error) {
 	if err := c.Pace(int(r.size)); err != nil {
 		return buf, err
 	}
-	s := set.holding(r.at)
-	buf = slices.Grow(buf[:0], int(r.size))[:r.size]
-	err := s.readBatch(buf, r)
-	if isCorrupt(err) {
-		s.damaged.Store(true)
-	}
-	return buf, err
+	return readLiving(set.holding(r.at), r, buf)
 }

@@ -27,7 +27,7 @@ func (c *cleaning) rewriteCompacted(parts []*compacting) error {
 		for _, s := range c.cleanable(set) {
 			changes := false
 			var err error
-			if s.damaged.Load() || s.index.Load().holes > 0 {
+			if s.badBatch.Load() || s.holes() > 0 {
 				keepDeletes(parts)
 			} else if changes, err = c.changes(set, s, parts); isCorrupt(err) {
 				keepDeletes(parts)
