@@ -292,9 +292,9 @@ func TestAReadThatGoesWrongNeverGivesAWrongByteAndCostsNothing(t *testing.T) {
 }
 
 func TestWhoeverMeetsDamageTellsOfItOnce(t *testing.T) {
-	mem, h, segments := aged(t, 15)
-	s := segments[1]
-	from, to := h.frameOf(t, mem, s, 6)
+	mem, h, segments := agedOf(t, 15, sectorsLong)
+	s := segments[0] // a start reads nothing of it
+	from, to := h.frameOf(t, mem, s, 2)
 	all := func(do func(p record.PartitionID, end int64)) {
 		for _, p := range partitions {
 			list := h.batches(p)
@@ -353,12 +353,15 @@ func TestWhoeverMeetsDamageTellsOfItOnce(t *testing.T) {
 				return bad
 			},
 			"a bad sector": func(bad vfs.FS) vfs.FS {
-				d := badSectors{s.Name, int64(from), int64(to)}
+				d := badSectors{s.Name, int64(to) - 1, int64(to)} // batches are at the end of an entry
 				return vfs.NewFault(bad, d.fail)
 			},
 		} {
 			bad := spoil(copyFS(t, mem))
 			l, list := told(t, bad)
+			if len(*list) > 0 {
+				t.Fatalf("%s: the start has met it", what)
+			}
 			meet(l)
 			if len(*list) == 0 {
 				t.Errorf("%s, met by %s: nobody was told", what, name)
