@@ -1,8 +1,8 @@
 package commitlog
 
 import (
+	"maps"
 	"math"
-	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -71,10 +71,7 @@ func (c *cleaning) tallyInMemory(s *segment, t *tally) {
 	c.mu.RLock()
 	var rows map[record.PartitionID]memRows
 	if s.mem != nil {
-		rows = make(map[record.PartitionID]memRows, len(s.mem.rows))
-		for p, r := range s.mem.rows {
-			rows[p] = slices.Clone(r)
-		}
+		rows = maps.Clone(s.mem.rows)
 	}
 	c.mu.RUnlock()
 	for p, list := range rows {

@@ -35,7 +35,7 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	}
 	for _, s := range l.set.list[n:] {
 		v.openHoled = v.openHoled || s.mem.holes > 0
-		v.open = append(v.open, s.mem.rows[p]...)
+		v.open = s.mem.rows[p].pieces(v.open)
 	}
 	return v, nil
 }

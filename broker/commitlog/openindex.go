@@ -102,27 +102,39 @@ func (m *memIndex) add(p record.PartitionID, r row) { m.rows[p] = m.rows[p].add(
 // memRows is the rows of a partition, in order, in pieces of which each can hold twice
 // as many as the one before it, up to maxPiece. So no row is ever moved: one busy
 // partition has a million of them in a segment, and they are added under the log's lock.
-type memRows [][]row
+// The piece that grows is at hand in the map, for of thousands of partitions nothing else
+// is in the processor's cache.
+type memRows struct {
+	full [][]row
+	last []row
+}
 
 const maxPiece = 1 << 14
 
 func (m memRows) add(r row) memRows {
-	last := len(m) - 1
-	if last < 0 || len(m[last]) == cap(m[last]) {
-		size := 1
-		if last >= 0 {
-			size = min(2*cap(m[last]), maxPiece)
+	if len(m.last) == cap(m.last) {
+		if len(m.last) > 0 {
+			m.full = append(m.full, m.last)
 		}
-		m, last = append(m, make([]row, 0, size)), last+1
+		m.last = make([]row, 0, max(1, min(2*cap(m.last), maxPiece)))
 	}
-	m[last] = append(m[last], r)
+	m.last = append(m.last, r)
 	return m
+}
+
+// pieces are all rows, in order.
+func (m memRows) pieces(to [][]row) [][]row {
+	to = append(to, m.full...)
+	if len(m.last) > 0 {
+		to = append(to, m.last)
+	}
+	return to
 }
 
 // all goes through the rows.
 func (m memRows) all() iter.Seq[row] {
 	return func(do func(row) bool) {
-		for _, piece := range m {
+		for _, piece := range m.pieces(nil) {
 			for _, r := range piece {
 				if !do(r) {
 					return
