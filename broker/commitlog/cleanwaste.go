@@ -1,8 +1,8 @@
 package commitlog
 
 import (
+	"maps"
 	"math"
-	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -69,17 +69,15 @@ func (c *cleaning) tallySealed(s *segment, t *tally) error {
 // been judged, and counts as dead for a moment.
 func (c *cleaning) tallyInMemory(s *segment, t *tally) {
 	c.mu.RLock()
-	var rows map[record.PartitionID]memRows
+	var rows rowList
+	var numbers map[record.PartitionID]rowNumbers
 	if s.mem != nil {
-		rows = make(map[record.PartitionID]memRows, len(s.mem.rows))
-		for p, r := range s.mem.rows {
-			rows[p] = slices.Clone(r)
-		}
+		rows, numbers = s.mem.rows, maps.Clone(s.mem.numbers)
 	}
 	c.mu.RUnlock()
-	for p, list := range rows {
+	for p, n := range numbers {
 		v := c.judge.Judge(p)
-		for r := range list.all() {
+		for r := range n.in(rows).all() {
 			t.add(&v, r, c.Now)
 		}
 	}

@@ -14,7 +14,7 @@ type view struct {
 	cold      Address // what lies in front of it is far behind the end
 	partition record.PartitionID
 	sealed    []*segment
-	open      [][]row // of the other segments, pieces of rows of the partition
+	open      []memRows // of the other segments that have rows of the partition
 	standing  directoryRow
 	// holed is that some index was made around damage, openHoled that one in memory was.
 	holed, openHoled bool
@@ -34,7 +34,9 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	}
 	for _, s := range l.set.list[n:] {
 		v.openHoled = v.openHoled || s.mem.holes > 0
-		v.open = append(v.open, s.mem.rows[p]...)
+		if rows := s.mem.of(p); !rows.empty() {
+			v.open = append(v.open, rows)
+		}
 	}
 	return v, nil
 }
@@ -112,7 +114,7 @@ func (v *view) walk(offset int64, do func(row) bool) error {
 		offset = e.next
 	}
 	for _, rows := range v.open {
-		for _, r := range from(rows, offset) {
+		for r := range rows.from(offset) {
 			if !do(r) {
 				return nil
 			}
@@ -123,7 +125,7 @@ func (v *view) walk(offset int64, do func(row) bool) error {
 
 // inOpen reports whether what holds offset, or comes behind it, is in segments whose
 // index is in memory: so it is for all who read near the end.
-func (v *view) inOpen(offset int64) bool { return len(v.open) > 0 && v.open[0][0].base <= offset }
+func (v *view) inOpen(offset int64) bool { return len(v.open) > 0 && v.open[0].first().base <= offset }
 
 // walkSealed is walk inside one segment; more is that do never returned false.
 func (v *view) walkSealed(s *segment, offset int64, do func(row) bool) (more bool, err error) {

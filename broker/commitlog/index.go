@@ -317,7 +317,7 @@ func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []di
 	return replaceFile(fsys, dir, indexName(m.name()), func(f vfs.File) error {
 		w := newIndexWriter(f)
 		for _, p := range mem.partitions() {
-			for r := range mem.rows[p].all() {
+			for r := range mem.of(p).all() {
 				if err := w.addRow(p, r); err != nil {
 					return err
 				}
