@@ -35,7 +35,7 @@ var layers = map[string]int{
 
 	"broker": 4, "connect/runtime": 4,
 
-	"connect/admin": 5, "gateway/http": 5, "gateway/mqtt": 5, "integration/sim": 5,
+	"connect/admin": 5, "gateway/http": 5, "gateway/mqtt": 5, "integration/sim": 5, "integration/oracle": 5,
 
 	"cmd/splashdam": 6, "integration": 6,
 
