@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 
+	"github.com/splashdam/splashdam/broker/compaction"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -82,7 +83,7 @@ type cleaning struct {
 	Cleaned
 	judge Judge
 	// filters are those of the compaction that is going on.
-	filters map[record.PartitionID]*compacting
+	filters map[record.PartitionID]*compaction.Pass
 	// installed is the last installation when the segments were looked at.
 	installed record.Index
 }

@@ -129,7 +129,7 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 		}
 		b := record.Batch(buf)
 		if f := c.filters[rows.partition]; f != nil {
-			if b, err = f.filter(b); err != nil {
+			if b, err = f.Filter(b); err != nil {
 				return err
 			}
 		}
