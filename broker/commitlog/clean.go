@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 
+	"github.com/splashdam/splashdam/broker/compaction"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -82,7 +83,7 @@ type cleaning struct {
 	Cleaned
 	judge Judge
 	// filters are those of the compaction that is going on.
-	filters map[record.PartitionID]*compacting
+	filters map[record.PartitionID]*compaction.Pass
 	// installed is the last installation when the segments were looked at.
 	installed record.Index
 }
@@ -167,8 +168,7 @@ func (c *cleaning) survey(list []*segment) ([]surveyed, error) {
 		if err != nil && !isCorrupt(err) {
 			return nil, err
 		}
-		suspectIndex(s, err)
-		all = append(all, surveyed{s, live, err == nil && !s.damaged.Load() && s.index.Load().holes == 0})
+		all = append(all, surveyed{s, live, err == nil && !s.badBatch.Load() && s.holes() == 0})
 	}
 	return all, nil
 }

@@ -95,7 +95,7 @@ func (c *cleaning) write(m segmentMeta, old []surveyed) (_ *segment, err error) 
 		return nil, err
 	}
 	s := &segment{segmentMeta: w.meta, file: f}
-	s.index.Store(x)
+	s.setIndex(x)
 	return s, nil
 }
 
@@ -124,14 +124,12 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 		if err := c.Pace(2 * int(r.size)); err != nil {
 			return err
 		}
-		buf = slices.Grow(buf[:0], int(r.size))[:r.size]
-		if err := s.readBatch(buf, r); err != nil {
-			s.damaged.Store(s.damaged.Load() || isCorrupt(err))
+		if buf, err = readLiving(s, r, buf); err != nil {
 			return err
 		}
 		b := record.Batch(buf)
 		if f := c.filters[rows.partition]; f != nil {
-			if b, err = f.filter(b); err != nil {
+			if b, err = f.Filter(b); err != nil {
 				return err
 			}
 		}
@@ -150,7 +148,6 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 	for {
 		b, err := scan.read()
 		if err != nil || b == nil {
-			suspectIndex(last, err)
 			return err
 		}
 		e := getDirectoryRow(b)
@@ -163,12 +160,14 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 	}
 }
 
-// readBatch reads a whole batch and verifies it against its row.
-func (s *segment) readBatch(b []byte, r row) error {
-	if err := s.readBy(readOnce, b, int64(r.at-s.base)); err != nil {
-		return err
+// readLiving reads a batch for the cleaner, into buf or into a larger one.
+func readLiving(s *segment, r row, buf []byte) ([]byte, error) {
+	buf = slices.Grow(buf[:0], int(r.size))[:r.size]
+	err := s.readBatch(buf, r, readThrough)
+	if isCorrupt(err) {
+		s.badBatch.Store(true)
 	}
-	return s.verify(b, r)
+	return buf, err
 }
 
 // segmentWriter writes a rewritten segment and its index.

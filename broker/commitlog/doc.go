@@ -80,7 +80,7 @@
 // Log.syncMu (one fsync of a segment at a time, and which segment is open), room.mu
 // (the next segment's file), Log.mu (the segments, the window, the directory; never held
 // over I/O), and as leaves manifest.mu (held over the sync of a record; the appender, the
-// cleaner and a Stage write some), hardState.mu, blockCache.mu and damageList.mu.
+// cleaner and a Stage write some), hardState.mu, blockCache.mu and knownDamage.mu.
 //
 // docs/storage.md draws every file byte by byte.
 package commitlog
