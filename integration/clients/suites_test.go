@@ -22,10 +22,10 @@ func TestFranzGoPassesItsOwnTests(t *testing.T) {
 				args: []string{"-timeout=5m", "."},
 				excused: map[string]string{
 					"TestIssueProduceBrokerTooOldFailsRecords": "skipped everywhere but on old brokers",
-					"TestShareGroup":                           "share groups are not offered yet",
-					"TestShareGroupETL":                        "share groups are not offered yet",
-					"TestShareGroupAckOnClose":                 "share groups are not offered yet",
-					"TestShareGroupOffsetsAdmin":               "share groups are not offered yet",
+					"TestShareGroup":             "share groups are not offered yet",
+					"TestShareGroupETL":          "share groups are not offered yet",
+					"TestShareGroupAckOnClose":   "share groups are not offered yet",
+					"TestShareGroupOffsetsAdmin": "share groups are not offered yet",
 				},
 			}.run(t, 100)
 		})
