@@ -23,7 +23,7 @@ const module = "github.com/splashdam/splashdam/"
 // number, so the parts of the broker (2 to 4) do not know each other sideways
 // and nothing knows who uses it. A new package gets its number here first.
 var layers = map[string]int{
-	"internal/child": 0, "internal/heap": 0, "internal/invariant": 0, "internal/transcript": 0, "internal/vfs": 0,
+	"internal/child": 0, "internal/heap": 0, "internal/invariant": 0, "internal/seeds": 0, "internal/transcript": 0, "internal/vfs": 0,
 
 	"broker/record": 1, "broker/peer": 1, "connect": 1, "sdk": 1, "console": 1, "internal/dbserver": 1,
 

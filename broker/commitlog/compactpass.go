@@ -24,8 +24,8 @@ func (c *cleaning) compact() error {
 	}
 	for len(due) > 0 {
 		done, err := c.pass(due)
-		if errors.Is(err, errNoRoom) {
-			c.NoRoom = true
+		if errors.Is(err, errNoSpace) {
+			c.NoSpace = true
 			return nil
 		}
 		if err != nil {
