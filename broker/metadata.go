@@ -248,6 +248,9 @@ func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32
 }
 
 func (b *Broker) TopicConfigs(topic string) ([]kafka.ConfigEntry, error) {
+	if err := cluster.CheckTopicName(topic); err != nil {
+		return nil, err
+	}
 	t, ok := b.view().Topic(topic)
 	if !ok {
 		return nil, fmt.Errorf("topic %q: %w", topic, kerr.UnknownTopicOrPartition)

@@ -96,7 +96,7 @@ func TestWeAnswerAsKafkaDoesButForWhatIsDeclared(t *testing.T) {
 }
 
 func TestKafkaAnswersAsItIsKept(t *testing.T) {
-	tell(t, oracle.Broker{Addr: kafkaCluster(t).addr, Settle: 500 * time.Millisecond})
+	tell(t, oracle.Broker{Addr: kafkaCluster(t).addr, Settle: 700 * time.Millisecond})
 }
 
 // declared are the names in the list of known differences.

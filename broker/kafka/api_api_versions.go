@@ -30,7 +30,7 @@ var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-
 func (c *call) apiVersions(_ context.Context, req *kmsg.ApiVersionsRequest) kmsg.Response {
 	resp := c.advertised()
 	if err := c.checkApiVersions(req); err != nil {
-		resp.ErrorCode = c.code(err)
+		resp.ErrorCode, resp.ApiKeys = c.code(err), nil
 	}
 	return resp
 }

@@ -67,6 +67,8 @@ func newAPITable() apiTable {
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
+		describeLogDirsAPI(), electLeadersAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
+		getTelemetrySubscriptionsAPI(), pushTelemetryAPI(), listConfigResourcesAPI(), describeTopicPartitionsAPI(),
 	} {
 		t[int16(a.key)] = a
 	}

@@ -21,6 +21,7 @@
 //	b:       the connection to send it on, another one than usual
 //	send     do not wait for the answer; a later "receive" takes it
 //	await    send it again until the answer is none of those that ask for patience
+//	until CODE    send it again until the answer has that error code
 //
 // Names that begin with "o." are given another beginning on the wire, so that a script
 // can be told to a broker again and again. What a broker chooses freely is replaced by

@@ -30,7 +30,7 @@ type Broker struct {
 	// Prefix stands for "o." in the names of topics and groups on the wire. It must
 	// be another one each time that a script is told to the same broker.
 	Prefix string
-	// Settle is how long the broker may take to act by settings that it has accepted.
+	// Settle is how long the broker may take to act by a change that it has accepted.
 	Settle time.Duration
 	// Ours says whose answers these are: Kafka's, or ours, which may differ as declared.
 	Ours bool
@@ -110,11 +110,12 @@ func (p *player) do(s *step) (string, error) {
 		if resp == nil { // sent
 			return "", nil
 		}
-		again := isLeading
+		again := leadsSoon
 		if s.await {
 			again = asksForPatience
 		}
-		if slices.ContainsFunc(codes(reflect.ValueOf(resp)), again) {
+		all := codes(reflect.ValueOf(resp))
+		if slices.ContainsFunc(all, again) || s.until != "" && !slices.ContainsFunc(all, func(c int16) bool { return codeOf(c) == s.until }) {
 			if try == patience {
 				return "", fmt.Errorf("still %s", p.answer(resp))
 			}
@@ -124,16 +125,19 @@ func (p *player) do(s *step) (string, error) {
 		switch resp.(type) {
 		case *silence:
 			return indent + "no answer\n", nil
-		case *kmsg.AlterConfigsResponse, *kmsg.IncrementalAlterConfigsResponse:
+		case *kmsg.AlterConfigsResponse, *kmsg.IncrementalAlterConfigsResponse,
+			*kmsg.CreateTopicsResponse, *kmsg.DeleteTopicsResponse, *kmsg.CreatePartitionsResponse:
 			time.Sleep(p.Settle)
 		}
 		return p.answer(resp), nil
 	}
 }
 
-// isLeading is a broker that has heard of its lead and has not taken it up. With one
+// leadsSoon is a broker that has heard of its lead and has not taken it up. With one
 // broker no script can mean anything else by it.
-func isLeading(code int16) bool { return code == kerr.NotLeaderForPartition.Code }
+func leadsSoon(code int16) bool {
+	return code == kerr.NotLeaderForPartition.Code || code == kerr.NotCoordinator.Code || code == kerr.CoordinatorLoadInProgress.Code
+}
 
 func asksForPatience(code int16) bool {
 	for _, k := range []*kerr.Error{

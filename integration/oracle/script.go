@@ -26,7 +26,8 @@ type part struct {
 type step struct {
 	conn    string // "" is the usual connection
 	send    bool   // do not wait
-	await   bool   // repeat
+	await   bool   // repeat while the answer asks for patience
+	until   string // repeat until this code is in the answer
 	receive bool   // only wait, for what was sent
 	name    string
 	version int16
@@ -72,7 +73,7 @@ func Parse(text string) (*Script, error) {
 	return s, nil
 }
 
-var stepForm = regexp.MustCompile(`^(?:([a-z]+): )?(?:(send|await) )?([A-Z]\w+) v(\d+)(?: (\{.*\}))?$`)
+var stepForm = regexp.MustCompile(`^(?:([a-z]+): )?(?:(send|await|until ([A-Z_]+)) )?([A-Z]\w+) v(\d+)(?: (\{.*\}))?$`)
 var receiveForm = regexp.MustCompile(`^(?:([a-z]+): )?receive$`)
 
 func parseStep(line string) (*step, error) {
@@ -81,16 +82,16 @@ func parseStep(line string) (*step, error) {
 	}
 	m := stepForm.FindStringSubmatch(line)
 	if m == nil {
-		return nil, fmt.Errorf("%q is no step: [conn:] [send|await] Request vN {fields}, or [conn:] receive", line)
+		return nil, fmt.Errorf("%q is no step: [conn:] [send|await|until CODE] Request vN {fields}, or [conn:] receive", line)
 	}
-	s := &step{conn: m[1], send: m[2] == "send", await: m[2] == "await", name: m[3]}
-	v, err := strconv.ParseInt(m[4], 10, 16)
+	s := &step{conn: m[1], send: m[2] == "send", await: m[2] == "await", until: m[3], name: m[4]}
+	v, err := strconv.ParseInt(m[5], 10, 16)
 	if err != nil {
 		return nil, err
 	}
 	s.version = int16(v)
-	if m[5] != "" {
-		if err := yaml.Unmarshal([]byte(m[5]), &s.fields); err != nil {
+	if m[6] != "" {
+		if err := yaml.Unmarshal([]byte(m[6]), &s.fields); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
