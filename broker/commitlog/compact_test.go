@@ -138,7 +138,7 @@ func (s *shelf) cover() error {
 		}
 		s.snapshot = s.index
 	}
-	return s.log.Seal()
+	return sealAll(s.log)
 }
 
 func (s *shelf) clean(now int64, keyMap int) error {

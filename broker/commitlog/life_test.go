@@ -15,6 +15,21 @@ import (
 // long reports whether tests may take minutes.
 var long = os.Getenv("SPLASHDAM_TEST_LONG") != ""
 
+// stride is how far apart the places are that a test tries, of all that there are: 1 where
+// tests may take long, else n. Under the race detector it is raceStride times as far: that
+// looks for what runs side by side, of which a matrix of crashes has nothing.
+func stride(n int) int {
+	if long {
+		n = 1
+	}
+	if raced {
+		n *= raceStride
+	}
+	return n
+}
+
+const raceStride = 13
+
 // seeds are the random lives of a test: n, or many where tests may take long, from first
 // on, or the one that SPLASHDAM_TEST_SEED names.
 func seeds(t *testing.T, n, many uint64) (first, count uint64) {

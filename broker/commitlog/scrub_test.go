@@ -98,7 +98,7 @@ func TestAScrubFindsEveryFlipInSealedSegmentsAndTheirIndexes(t *testing.T) {
 					if !l.SealPending() {
 						t.Fatalf("flip at %d of %s: nothing is to be done about it", at, name)
 					}
-					must(t, l.Seal())
+					must(t, sealAll(l))
 					got := h.clone()
 					got.log = l
 					must(t, got.replay())
