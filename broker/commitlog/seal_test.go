@@ -120,7 +120,7 @@ func TestWhateverIsDoneWhileASegmentIsSealedBothSucceed(t *testing.T) {
 
 func TestACrashOrAnErrorWhileASegmentIsSealedBesideOthersLosesNothing(t *testing.T) {
 	t.Parallel()
-	sealStride := stride(37)
+	sealStride := stride(37, 5)
 	errDisk := errors.New("input/output error")
 	before := vfs.NewFault(vfs.NewMem(), nil)
 	must(t, unsealed(newHistory(), before))
