@@ -247,7 +247,7 @@ func newIndexWriter(f vfs.File) *indexWriter {
 }
 
 func (w *indexWriter) addRow(p record.PartitionID, r row) error {
-	b, err := w.room(rowBlock, rowSize, rowsPerBlock)
+	b, err := w.slot(rowBlock, rowSize, rowsPerBlock)
 	if err == nil {
 		putRow(b, p, r)
 		w.rows++
@@ -256,7 +256,7 @@ func (w *indexWriter) addRow(p record.PartitionID, r row) error {
 }
 
 func (w *indexWriter) addDirectoryRow(e directoryRow) error {
-	b, err := w.room(directoryBlock, directoryRowSize, dirRowsPerBlock)
+	b, err := w.slot(directoryBlock, directoryRowSize, dirRowsPerBlock)
 	if err == nil {
 		putDirectoryRow(b, e)
 		w.dirs++
@@ -264,9 +264,9 @@ func (w *indexWriter) addDirectoryRow(e directoryRow) error {
 	return err
 }
 
-// room is where the next row goes, in a new block if the last one is full or of
+// slot is where the next row goes, in a new block if the last one is full or of
 // another kind.
-func (w *indexWriter) room(kind blockKind, size, most int) ([]byte, error) {
+func (w *indexWriter) slot(kind blockKind, size, most int) ([]byte, error) {
 	if w.kind != kind || w.filled == most {
 		w.closeBlock()
 		if len(w.buf) == indexWriteBuffer {

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"testing"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/seeds"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -45,25 +45,12 @@ func sample(t *testing.T, total, stride int) []int {
 	return list
 }
 
-// seeds are the random lives of a test: n, or many where tests may take long, and fewer
-// under the race detector, from first on, or the one that SPLASHDAM_TEST_SEED names.
-func seeds(t *testing.T, n, many uint64) (first, count uint64) {
-	t.Helper()
-	first, count = rand.Uint64(), n
-	if long {
-		count = many
-	}
+// fewer is how many random lives there are, of n: under the race detector only a few.
+func fewer(n uint64) uint64 {
 	if raced {
-		count = 1 + count/raceShare
+		n = 1 + n/raceShare
 	}
-	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
-		var err error
-		first, err = strconv.ParseUint(s, 10, 64)
-		must(t, err)
-		count = 1
-	}
-	t.Logf("seeds %d and the %d that follow", first, count-1)
-	return first, count
+	return n
 }
 
 // lifeOptions suit the small segments of a test.
@@ -140,7 +127,7 @@ func (h *history) scrub() error {
 func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T) {
 	t.Parallel()
 	const callsOfALife = 250
-	first, n := seeds(t, 40, 150)
+	first, n := seeds.Range(t, fewer(40), fewer(150))
 	deaths, losses := 0, 0
 	for seed := first; seed != first+n; seed++ {
 		rnd := rand.New(rand.NewPCG(seed, 0))
