@@ -588,11 +588,7 @@ func TestACrashOrAnErrorAtAnyCallOfACompactionLosesNoNewestRecord(t *testing.T) 
 	} {
 		t.Run(name, func(t *testing.T) {
 			calls := 0
-			step := 3
-			if long {
-				step = 1
-			}
-			for n := 0; n <= calls; n += step { // the first time nothing happens
+			for n := 0; n <= calls; n += stride(3, 1) { // the first time nothing happens
 				mem := vfs.NewMem()
 				s, err := newShelf(mem)
 				must(t, err)

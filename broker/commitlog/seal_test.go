@@ -97,7 +97,7 @@ func (h *history) sealBeside(mem *vfs.Mem, at int, do func(*history) error, faul
 
 func TestWhateverIsDoneWhileASegmentIsSealedBothSucceed(t *testing.T) {
 	for _, m := range meanwhile {
-		for at := 1; ; at++ {
+		for at := 1; ; at += min(5, stride(1, 1)) {
 			mem, h := vfs.NewMem(), newHistory()
 			done, _, err := h.sealBeside(mem, at, m.do, nil)
 			if err != nil {
@@ -120,7 +120,7 @@ func TestWhateverIsDoneWhileASegmentIsSealedBothSucceed(t *testing.T) {
 
 func TestACrashOrAnErrorWhileASegmentIsSealedBesideOthersLosesNothing(t *testing.T) {
 	t.Parallel()
-	sealStride := stride(37, 5)
+	sealStride := stride(97, 5)
 	errDisk := errors.New("input/output error")
 	before := vfs.NewFault(vfs.NewMem(), nil)
 	must(t, unsealed(newHistory(), before))
