@@ -270,8 +270,11 @@ func configEntries(entries []cluster.Entry) []kafka.ConfigEntry {
 	all := make([]kafka.ConfigEntry, len(entries))
 	for i, e := range entries {
 		all[i] = kafka.ConfigEntry{
-			Name: e.Name, Value: e.Value, Default: e.Default, Source: e.Source,
+			Name: e.Name, Value: e.Value, Source: e.Source,
 			Type: e.Type, ReadOnly: e.ReadOnly, Sensitive: e.Sensitive, Doc: e.Doc,
+		}
+		for _, y := range e.Synonyms {
+			all[i].Synonyms = append(all[i].Synonyms, kafka.ConfigSynonym(y))
 		}
 	}
 	return all

@@ -99,6 +99,55 @@ func TestKafkaAnswersAsItIsKept(t *testing.T) {
 	tell(t, oracle.Broker{Addr: kafkaCluster(t).addr, Settle: 700 * time.Millisecond})
 }
 
+// proof is a test or a script in the table of rules.
+var proof = regexp.MustCompile(`\bTest\w+|\b\w+\.txt\b`)
+
+func TestEveryRuleHasTheTestsThatItNames(t *testing.T) {
+	text, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rules, ok := strings.Cut(string(text), "\n## Rules and their tests\n")
+	if !ok {
+		t.Fatal("docs/protocol.md has no rules")
+	}
+	there := make(map[string]bool)
+	for _, s := range scripts(t) {
+		there[filepath.Base(s.file)] = true
+	}
+	tests := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	for _, pattern := range []string{"../broker/*_test.go", "../broker/*/*_test.go", "*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			code, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range tests.FindAllSubmatch(code, -1) {
+				there[string(m[1])] = true
+			}
+		}
+	}
+	for line := range strings.SplitSeq(rules, "\n") {
+		rule, named, ok := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		if !ok || rule == "rule" {
+			continue
+		}
+		tests := proof.FindAllString(named, -1)
+		if len(tests) == 0 {
+			t.Errorf("no test for: %s", rule)
+		}
+		for _, name := range tests {
+			if !there[name] {
+				t.Errorf("%s is not there, it is named for: %s", name, rule)
+			}
+		}
+	}
+}
+
 // declared are the names in the list of known differences.
 var declared = regexp.MustCompile("(?m)^\\* `([a-z0-9-]+)`: ")
 

@@ -74,12 +74,19 @@ type NewTopic struct {
 type ConfigEntry struct {
 	Name      string
 	Value     *string
-	Default   *string // what it is when nobody sets it
 	Source    kmsg.ConfigSource
+	Synonyms  []ConfigSynonym // where its value comes from, the one in force first
 	Type      kmsg.ConfigType
 	ReadOnly  bool
 	Sensitive bool
 	Doc       string
+}
+
+// ConfigSynonym is what a setting has from one source, by its name there.
+type ConfigSynonym struct {
+	Name   string
+	Value  string
+	Source kmsg.ConfigSource
 }
 
 // ConfigChange sets (Delete false) or resets one setting.

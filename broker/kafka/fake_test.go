@@ -198,10 +198,11 @@ func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, as
 }
 
 func settingsOfFake() []ConfigEntry {
-	one, two := "1", "2"
+	two := "2"
+	synonyms := []ConfigSynonym{{"a.number", "2", kmsg.ConfigSourceDynamicTopicConfig}, {"log.number", "1", kmsg.ConfigSourceDefaultConfig}}
 	return []ConfigEntry{
-		{Name: "a.number", Value: &two, Default: &one, Source: kmsg.ConfigSourceDynamicTopicConfig, Type: kmsg.ConfigTypeInt, Doc: "How many."},
-		{Name: "a.secret", Value: &two, Default: &one, Source: kmsg.ConfigSourceDefaultConfig, Sensitive: true},
+		{Name: "a.number", Value: &two, Synonyms: synonyms, Source: kmsg.ConfigSourceDynamicTopicConfig, Type: kmsg.ConfigTypeInt, Doc: "How many."},
+		{Name: "a.secret", Value: &two, Synonyms: synonyms[1:], Source: kmsg.ConfigSourceDefaultConfig, Sensitive: true},
 	}
 }
 
