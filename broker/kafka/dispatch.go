@@ -77,7 +77,8 @@ func newAPITable() apiTable {
 		describeGroupsAPI(), listGroupsAPI(), saslHandshakeAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
-		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
+		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
+		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
 	} {
 		t[int16(a.key)] = a
 	}
