@@ -130,6 +130,30 @@ func TestScramAgreesWithTheExampleOfTheRFC(t *testing.T) {
 	}
 }
 
+// As librdkafka does before 2.6, and Kafka lets it.
+func TestScramAcceptsANonceWithTheClientsOwnTwice(t *testing.T) {
+	p := NewPasswords(usersOf(t, map[string]string{"a": "b"}, ScramSHA256))
+	c, _ := p.credential("a", ScramSHA256)
+	for repeat, ok := range map[string]bool{"": true, "x": true, "y": false, "xx": false} {
+		e := p.Begin(ScramSHA256)
+		first, err := func() (string, error) { a, _, err := e.Step([]byte("n,,n=a,r=x"), time.Now()); return string(a), err }()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce, _, _ := strings.Cut(strings.TrimPrefix(first, "r="), ",")
+		without := "c=biws,r=" + repeat + nonce
+		clientKey := c.mac(c.salted("b"), "Client Key")
+		proof := c.mac(c.StoredKey, "n=a,r=x,"+first+","+without)
+		for i := range proof {
+			proof[i] ^= clientKey[i]
+		}
+		_, done, err := e.Step([]byte(without+",p="+base64.StdEncoding.EncodeToString(proof)), time.Now())
+		if done != ok || (err == nil) != ok {
+			t.Errorf("%q before the nonce: %v, %v", repeat, done, err)
+		}
+	}
+}
+
 func TestScramRefusesEveryOtherMessage(t *testing.T) {
 	p := NewPasswords(usersOf(t, map[string]string{"a": "b"}, ScramSHA256))
 	for _, first := range []string{

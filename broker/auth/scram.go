@@ -29,9 +29,10 @@ type scram struct {
 	known      bool
 	credential Credential
 	gs2        string // the client's header, which it repeats
-	nonce      string
-	signed     string // client-first-bare , server-first
-	identity   Identity
+	// nonce is clientNonce with the server's behind it.
+	clientNonce, nonce string
+	signed             string // client-first-bare , server-first
+	identity           Identity
 }
 
 // maxNonce bounds a client's nonce, in bytes.
@@ -95,7 +96,7 @@ func (s *scram) first(message string) ([]byte, error) {
 	}
 	s.user = user
 	s.credential, s.known = s.passwords.credential(user, s.mechanism)
-	s.nonce = nonce + rand.Text()
+	s.clientNonce, s.nonce = nonce, nonce+rand.Text()
 	answer := fmt.Sprintf("r=%s,s=%s,i=%d", s.nonce, base64.StdEncoding.EncodeToString(s.credential.Salt), s.credential.Iterations)
 	s.signed = bare + "," + answer
 	return []byte(answer), nil
@@ -115,7 +116,9 @@ func (s *scram) final(message string) ([]byte, error) {
 	if len(fields) < 2 || fields[0] != "c="+base64.StdEncoding.EncodeToString([]byte(s.gs2)) {
 		return nil, s.refuse("final message: the channel binding differs")
 	}
-	if fields[1] != "r="+s.nonce {
+	// librdkafka before 2.6 repeats its own nonce before the whole one; the proof covers
+	// what it sends, and what must be fresh is ours.
+	if nonce, ok := strings.CutPrefix(fields[1], "r="); !ok || nonce != s.nonce && nonce != s.clientNonce+s.nonce {
 		return nil, s.refuse("final message: the nonce differs")
 	}
 	signed := s.signed + "," + without
