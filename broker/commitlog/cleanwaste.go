@@ -1,8 +1,8 @@
 package commitlog
 
 import (
+	"maps"
 	"math"
-	"slices"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -47,10 +47,10 @@ type tally struct {
 func (t *tally) add(v *Verdict, r row, now int64) {
 	switch k := v.Compaction; {
 	case !v.lives(r):
-	case k == nil || k.MinLag > 0 && r.maxTime > now-k.MinLag:
+	case k == nil || k.Fresh(r.maxTime, now):
 		t.live += record.PartHeaderSize + int64(r.size)
 	default:
-		t.overdue = t.overdue || r.maxTime >= 0 && r.maxTime < now-k.MaxLag
+		t.overdue = t.overdue || k.Overdue(r.maxTime, now)
 	}
 }
 
@@ -69,17 +69,15 @@ func (c *cleaning) tallySealed(s *segment, t *tally) error {
 // been judged, and counts as dead for a moment.
 func (c *cleaning) tallyInMemory(s *segment, t *tally) {
 	c.mu.RLock()
-	var rows map[record.PartitionID]memRows
+	var rows rowList
+	var numbers map[record.PartitionID]rowNumbers
 	if s.mem != nil {
-		rows = make(map[record.PartitionID]memRows, len(s.mem.rows))
-		for p, r := range s.mem.rows {
-			rows[p] = slices.Clone(r)
-		}
+		rows, numbers = s.mem.rows, maps.Clone(s.mem.numbers)
 	}
 	c.mu.RUnlock()
-	for p, list := range rows {
+	for p, n := range numbers {
 		v := c.judge.Judge(p)
-		for r := range list.all() {
+		for r := range n.in(rows).all() {
 			t.add(&v, r, c.Now)
 		}
 	}

@@ -56,34 +56,28 @@ func Dump(fsys vfs.FS, name string, do func(FrameInfo) error) error {
 	if err != nil {
 		return err
 	}
-	for pos := int64(segmentHeaderSize); pos < size; {
-		scan := newScanner(f, m.base, pos, size)
-		scan.room = true
-		for err = error(nil); err == nil; {
-			var fr frame
-			if fr, err = scan.next(); err == nil {
-				if err := do(describe(fr, m.base)); err != nil {
-					return err
-				}
-			}
-		}
-		if err == io.EOF {
+	s := &segment{segmentMeta: m, file: f}
+	s.size = size
+	w, err := s.walk(nil, true)
+	if err != nil {
+		return err
+	}
+	for {
+		f, err := w.next()
+		switch {
+		case err == nil:
+			err = do(describe(f, m.base))
+		case err == io.EOF:
 			return nil
+		case !errors.Is(err, ErrFutureVersion):
+			g := w.gap(err, func(gap) bool { return true })
+			err = do(FrameInfo{Address: w.at(), Size: g.end - g.pos, Err: err})
+			w.resume(g)
 		}
-		if errors.Is(err, ErrFutureVersion) {
-			return err
-		}
-		bad := FrameInfo{Address: m.base + Address(scan.pos), Err: err}
-		next, ok, _ := findFrame(f, m.base, scan.pos+frameAlign, size)
-		if pos = size; ok {
-			pos = next.pos
-		}
-		bad.Size = pos - scan.pos
-		if err := do(bad); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 func describe(f frame, base Address) FrameInfo {

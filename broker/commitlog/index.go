@@ -3,11 +3,11 @@ package commitlog
 import (
 	"container/list"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"path"
 	"sort"
 	"sync"
-	"sync/atomic"
 
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
@@ -247,7 +247,7 @@ func newIndexWriter(f vfs.File) *indexWriter {
 }
 
 func (w *indexWriter) addRow(p record.PartitionID, r row) error {
-	b, err := w.room(rowBlock, rowSize, rowsPerBlock)
+	b, err := w.slot(rowBlock, rowSize, rowsPerBlock)
 	if err == nil {
 		putRow(b, p, r)
 		w.rows++
@@ -256,7 +256,7 @@ func (w *indexWriter) addRow(p record.PartitionID, r row) error {
 }
 
 func (w *indexWriter) addDirectoryRow(e directoryRow) error {
-	b, err := w.room(directoryBlock, directoryRowSize, dirRowsPerBlock)
+	b, err := w.slot(directoryBlock, directoryRowSize, dirRowsPerBlock)
 	if err == nil {
 		putDirectoryRow(b, e)
 		w.dirs++
@@ -264,9 +264,9 @@ func (w *indexWriter) addDirectoryRow(e directoryRow) error {
 	return err
 }
 
-// room is where the next row goes, in a new block if the last one is full or of
+// slot is where the next row goes, in a new block if the last one is full or of
 // another kind.
-func (w *indexWriter) room(kind blockKind, size, most int) ([]byte, error) {
+func (w *indexWriter) slot(kind blockKind, size, most int) ([]byte, error) {
 	if w.kind != kind || w.filled == most {
 		w.closeBlock()
 		if len(w.buf) == indexWriteBuffer {
@@ -317,7 +317,7 @@ func writeIndex(fsys vfs.FS, dir string, m segmentMeta, mem *memIndex, dirs []di
 	return replaceFile(fsys, dir, indexName(m.name()), func(f vfs.File) error {
 		w := newIndexWriter(f)
 		for _, p := range mem.partitions() {
-			for r := range mem.rows[p].all() {
+			for r := range mem.of(p).all() {
 				if err := w.addRow(p, r); err != nil {
 					return err
 				}
@@ -384,7 +384,7 @@ func (s *indexScan) read() ([]byte, error) {
 		}
 		b := s.buf[s.at:][:blockSize]
 		if err := checkBlock(b, s.kind, s.next); err != nil {
-			return nil, &CorruptionError{s.x.name, Address(s.next) * blockSize, err}
+			return nil, s.x.bad(s.next, err)
 		}
 		s.at += blockSize
 		s.next++
@@ -402,6 +402,7 @@ type indexFile struct {
 	name  string
 	file  vfs.File
 	cache *blockCache
+	of    *segment // of an open log; else nil
 }
 
 // openIndex verifies the head and that it belongs to the segment. It errors with
@@ -442,8 +443,21 @@ func (x *indexFile) readHead(m segmentMeta) error {
 // read reads len(b) bytes from the beginning of a block on. The error is a
 // *CorruptionError: an index that the disk does not read is as good as damaged.
 func (x *indexFile) read(b []byte, number uint32) error {
-	pos := int64(number) * blockSize
-	return unread(x.name, Address(pos), len(b), readFull(x.file, b, pos))
+	if err := readFull(x.file, b, int64(number)*blockSize); err != nil {
+		return x.bad(number, fmt.Errorf("reading %d bytes: %w", len(b), err))
+	}
+	return nil
+}
+
+// bad makes damage of what is wrong with a block. In a log that is open it is told, and the
+// index is made anew by the next Seal.
+func (x *indexFile) bad(number uint32, err error) error {
+	c := &CorruptionError{x.name, Address(number) * blockSize, err}
+	if x.of != nil && x.of.door != nil {
+		x.of.condemnIndex()
+		x.of.report(c, blockSize)
+	}
+	return c
 }
 
 // block returns a verified block, which must not be changed.
@@ -454,7 +468,7 @@ func (x *indexFile) block(number uint32) ([]byte, error) {
 			return nil, err
 		}
 		if err := checkBlock(b, x.kind(number), number); err != nil {
-			return nil, &CorruptionError{x.name, Address(number) * blockSize, err}
+			return nil, x.bad(number, err)
 		}
 		return b, nil
 	})
@@ -530,10 +544,6 @@ func (x *indexFile) directory() (directory, error) {
 
 // blockCache keeps the index blocks used last.
 type blockCache struct {
-	// suspect is that a segment's badIndex is set, or was not long ago: so nobody need
-	// look at all of them.
-	suspect atomic.Bool
-
 	mu    sync.Mutex
 	limit int
 	used  *list.List // of cachedBlock, the latest in front

@@ -254,12 +254,12 @@ func (s *Stage) adoptSegment(name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	head, size, err := readSegmentHeader(f, name)
+	head, size, err := m.readHeader(f)
 	begins := s.base
 	if len(s.received) == 0 && head.base > begins-stageGap {
 		begins = head.base // the first one says where they begin
 	}
-	if err != nil || head.name() != name || head.base != begins {
+	if err != nil || head.base != begins {
 		_ = f.Close()
 		if err == nil || isDamage(err) {
 			return false, nil

@@ -3,6 +3,7 @@ package commitlog
 import (
 	"cmp"
 	"iter"
+	"math"
 	"slices"
 	"sort"
 
@@ -87,44 +88,100 @@ func directoryOf(rows []directoryRow) directory {
 }
 
 // memIndex is the index of a segment that is not sealed. Rows are only ever added, so
-// a copy of a partition's memRows stays good without the lock.
+// what of gives stays good without the lock.
+//
+// Rows lie in the order of the log, and a partition has their numbers: adding one
+// writes behind what was written last, whichever of thousands of partitions it is of,
+// and its number into 4 bytes beside those before it.
 type memIndex struct {
-	rows   map[record.PartitionID]memRows
-	digest Digest
+	rows    rowList
+	numbers map[record.PartitionID]rowNumbers
+	digest  Digest
 	// holes is how many runs of damaged bytes it was made around.
 	holes uint32
 }
 
-func newMemIndex() *memIndex { return &memIndex{rows: make(map[record.PartitionID]memRows)} }
+func newMemIndex() *memIndex { return &memIndex{numbers: make(map[record.PartitionID]rowNumbers)} }
 
-func (m *memIndex) add(p record.PartitionID, r row) { m.rows[p] = m.rows[p].add(r) }
+func (m *memIndex) add(p record.PartitionID, r row) {
+	m.numbers[p] = m.numbers[p].add(m.rows.add(r))
+}
 
-// memRows is the rows of a partition, in order, in pieces of which each can hold twice
-// as many as the one before it, up to maxPiece. So no row is ever moved: one busy
-// partition has a million of them in a segment, and they are added under the log's lock.
-type memRows [][]row
+// of is the rows of a partition as they are now.
+func (m *memIndex) of(p record.PartitionID) memRows { return m.numbers[p].in(m.rows) }
 
-const maxPiece = 1 << 14
+// rowList is rows in pieces, none of which is ever moved: they are added under the
+// log's lock, a million to a busy segment.
+type rowList struct {
+	pieces [][]row // full, or made to be
+	n      int
+}
 
-func (m memRows) add(r row) memRows {
-	last := len(m) - 1
-	if last < 0 || len(m[last]) == cap(m[last]) {
-		size := 1
-		if last >= 0 {
-			size = min(2*cap(m[last]), maxPiece)
-		}
-		m, last = append(m, make([]row, 0, size)), last+1
+const rowPiece = 1 << 10
+
+func (l *rowList) add(r row) (number uint32) {
+	i := l.n % rowPiece
+	if i == 0 {
+		l.pieces = append(l.pieces, make([]row, rowPiece))
 	}
-	m[last] = append(m[last], r)
+	l.pieces[l.n/rowPiece][i] = r
+	l.n++
+	return uint32(l.n - 1)
+}
+
+func (l *rowList) at(number uint32) *row { return &l.pieces[number/rowPiece][number%rowPiece] }
+
+// rowNumbers is numbers in a rowList that rise, in pieces of which each can hold twice
+// as many as the one before it, up to maxPiece.
+type rowNumbers struct {
+	full [][]uint32
+	last []uint32
+}
+
+const firstPiece, maxPiece = 4, 1 << 14
+
+func (n rowNumbers) add(number uint32) rowNumbers {
+	if len(n.last) == cap(n.last) {
+		if len(n.last) > 0 {
+			n.full = append(n.full, n.last)
+		}
+		n.last = make([]uint32, 0, max(firstPiece, min(2*cap(n.last), maxPiece)))
+	}
+	n.last = append(n.last, number)
+	return n
+}
+
+func (n rowNumbers) in(l rowList) memRows {
+	m := memRows{list: l, numbers: n.full[:len(n.full):len(n.full)]}
+	if len(n.last) > 0 {
+		m.numbers = append(m.numbers, n.last)
+	}
 	return m
 }
 
+// memRows is the rows of a partition in a memIndex, in order.
+type memRows struct {
+	list    rowList
+	numbers [][]uint32 // no piece is empty
+}
+
+func (m memRows) empty() bool { return len(m.numbers) == 0 }
+
+func (m memRows) first() row { return *m.list.at(m.numbers[0][0]) }
+
 // all goes through the rows.
-func (m memRows) all() iter.Seq[row] {
+func (m memRows) all() iter.Seq[row] { return m.from(math.MinInt64) }
+
+// from goes through the rows that hold offset or come behind it.
+func (m memRows) from(offset int64) iter.Seq[row] {
+	behind := func(number uint32) bool { return m.list.at(number).next() > offset }
 	return func(do func(row) bool) {
-		for _, piece := range m {
-			for _, r := range piece {
-				if !do(r) {
+		for _, piece := range m.numbers {
+			if !behind(piece[len(piece)-1]) {
+				continue
+			}
+			for _, number := range piece[sort.Search(len(piece), func(i int) bool { return behind(piece[i]) }):] {
+				if !do(*m.list.at(number)) {
 					return
 				}
 			}
@@ -134,15 +191,10 @@ func (m memRows) all() iter.Seq[row] {
 
 // partitions lists those with rows, sorted.
 func (m *memIndex) partitions() []record.PartitionID {
-	list := make([]record.PartitionID, 0, len(m.rows))
-	for p := range m.rows {
+	list := make([]record.PartitionID, 0, len(m.numbers))
+	for p := range m.numbers {
 		list = append(list, p)
 	}
 	slices.Sort(list)
 	return list
-}
-
-// from is the rows that hold offset or come behind it.
-func from(rows []row, offset int64) []row {
-	return rows[sort.Search(len(rows), func(i int) bool { return rows[i].next() > offset }):]
 }

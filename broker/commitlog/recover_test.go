@@ -195,13 +195,25 @@ func TestAManifestThatLostARecordIsNotBelieved(t *testing.T) {
 	h := start(t, mem)
 	must(t, h.append(false, true, false, false))
 	must(t, h.sync())
+	// refused holds Open and Verify to the same.
+	refused := func(t *testing.T, bad vfs.FS, file string) {
+		t.Helper()
+		var corrupt *CorruptionError
+		if _, err := Open(copyFS(t, bad), dir, Options{}); !errors.As(err, &corrupt) || corrupt.Segment != file {
+			t.Errorf("Open: %v", err)
+		}
+		report, err := Verify(bad, dir)
+		if err != nil {
+			t.Errorf("Verify: %v", err)
+		}
+		if !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Do == doRepair || p.Do == doRestore }) {
+			t.Errorf("Verify does not say that the log does not open: %v", report.Problems)
+		}
+	}
 	t.Run("segment added", func(t *testing.T) {
 		bad := copyFS(t, mem)
 		edit(t, bad, manifestName, func(b []byte) []byte { b[len(b)-10] ^= 1; return b })
-		var corrupt *CorruptionError
-		if _, err := Open(bad, dir, Options{}); !errors.As(err, &corrupt) || corrupt.Segment != manifestName {
-			t.Errorf("%v", err)
-		}
+		refused(t, bad, manifestName)
 	})
 	must(t, h.truncate(3))
 	must(t, h.append(false))
@@ -209,27 +221,18 @@ func TestAManifestThatLostARecordIsNotBelieved(t *testing.T) {
 	t.Run("suffix cut", func(t *testing.T) {
 		bad := copyFS(t, mem)
 		edit(t, bad, manifestName, func(b []byte) []byte { b[len(b)-10] ^= 1; return b })
-		var corrupt *CorruptionError
-		if _, err := Open(bad, dir, Options{}); !errors.As(err, &corrupt) || corrupt.Segment != manifestName {
-			t.Errorf("%v", err)
-		}
+		refused(t, bad, manifestName)
 	})
 	t.Run("the file", func(t *testing.T) {
 		bad := copyFS(t, mem)
 		must(t, bad.Remove(dir+"/"+manifestName))
-		var corrupt *CorruptionError
-		if _, err := Open(bad, dir, Options{}); !errors.As(err, &corrupt) || corrupt.Segment != manifestName {
-			t.Errorf("%v", err)
-		}
+		refused(t, bad, manifestName)
 	})
 	t.Run("the hard state's term", func(t *testing.T) {
 		bad := copyFS(t, mem)
 		old := hardStateRecord{sequence: 1, generation: 1}.encode()
 		edit(t, bad, hardStateName, func([]byte) []byte { return append(old, old...) })
-		var corrupt *CorruptionError
-		if _, err := Open(bad, dir, Options{}); !errors.As(err, &corrupt) || corrupt.Segment != hardStateName {
-			t.Errorf("%v", err)
-		}
+		refused(t, bad, hardStateName)
 	})
 }
 

@@ -56,7 +56,7 @@ func (r *recovery) scan() error {
 	}
 	r.committed = r.index
 	r.durable.Store(uint64(r.chain.index))
-	r.set = newSegmentSet(r.segments)
+	r.set = newSegmentSet(r.segments, r.door)
 	r.hard.limitCommit(r.chain.index)
 	return nil
 }
@@ -64,62 +64,38 @@ func (r *recovery) scan() error {
 // scanSegment takes in the frames of a segment, which ends with entry end. In the
 // last one, where end is 0, it finds the end of the log and cuts what is behind.
 func (r *recovery) scanSegment(s *segment, end record.Index) error {
-	extent, err := s.extent()
+	w, err := s.walk(&r.chain, end == 0)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name(), err)
 	}
-	scan := newScanner(s.file, s.base, segmentHeaderSize, extent)
-	scan.room = end == 0
 	for {
-		pos := scan.pos
-		f, err := scan.next()
-		if err == nil {
-			err = r.chain.admit(f)
-		}
-		var corrupt *CorruptionError
+		f, err := w.next()
 		switch {
-		case err == io.EOF:
-			if end == 0 {
-				s.size = pos // what is behind is room
-			}
-			return nil
 		case err == nil:
 			if err := r.take(s, f); err != nil {
 				return err
 			}
 			continue
-		case errors.As(err, &corrupt), errors.Is(err, ErrFutureVersion):
-			return err
-		}
-		corrupt = &CorruptionError{s.name(), s.base + Address(pos), err}
-		next, ok := r.findFollower(s, pos+frameAlign, extent)
-		lost := end
-		if ok {
-			lost = next.entry.Index() - 1
-		}
-		if end == 0 && (!ok || lost > r.index) {
-			if !isDamage(err) {
-				return corrupt // nobody knows what the disk does not read: it is not cut
+		case err == io.EOF:
+			if end == 0 {
+				s.size = w.pos // what is behind is room
 			}
-			return r.cutTail(s, pos, corrupt.Err)
-		}
-		if err := r.loseEntries(s, lost, corrupt); err != nil || !ok {
+			return nil
+		case errors.Is(err, errLost), errors.Is(err, ErrFutureVersion):
 			return err
 		}
-		scan = newScanner(s.file, s.base, next.pos, extent)
-		scan.room = end == 0
-	}
-}
-
-// findFollower looks for the first frame at or behind pos that may come later in
-// the log, also behind what the disk does not read.
-func (r *recovery) findFollower(s *segment, pos, extent int64) (frame, bool) {
-	for {
-		f, ok, _ := findFrame(s.file, s.base, pos, extent)
-		if !ok || !r.chain.stale(f) && f.entry.Index() > r.chain.index {
-			return f, ok
+		g := w.gap(err, func(g gap) bool { return end > 0 || g.index-1 <= r.index })
+		lost := end
+		if g.followed {
+			lost = g.index - 1
 		}
-		pos = f.end()
+		if end == 0 && (!g.followed || lost > r.index) {
+			return r.cutTail(s, g)
+		}
+		if err := r.loseEntries(s, lost, &CorruptionError{s.name(), w.at(), err}); err != nil {
+			return err
+		}
+		w.resume(g)
 	}
 }
 
@@ -175,37 +151,22 @@ func (r *recovery) take(s *segment, f frame) error {
 	return nil
 }
 
-// cutTail decides about bytes at the end of the log that are not its next frame.
-// Frames behind them may know that the log was durable past this place: then it is
-// damage, and is left as it is. Else it is what a crash left of appends that nobody
-// was told of, or of a cut, and goes.
-func (r *recovery) cutTail(s *segment, pos int64, cause error) error {
-	for next := pos; ; {
-		f, ok, err := findFrame(s.file, s.base, next, s.size)
-		if err != nil { // a frame that knows more may be there
-			return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("%w; behind it: %w", cause, err)}
-		}
-		if !ok {
-			break
-		}
-		if !r.chain.stale(f) {
-			r.evidence = max(r.evidence, f.header.durable)
-		}
-		next = f.end()
-	}
+// cutTail decides about bytes at the end of the log that are not its next frame: what a
+// crash left goes, damage stays as it is.
+func (r *recovery) cutTail(s *segment, g gap) error {
 	last := r.chain.index
-	if last < r.evidence {
-		return &CorruptionError{s.name(), s.base + Address(pos), fmt.Errorf("entry %d, and the log was durable up to %d: %w", last+1, r.evidence, cause)}
+	if err := g.torn(last, r.evidence); err != nil {
+		return &CorruptionError{s.name(), s.base + Address(g.pos), err}
 	}
 	cut := change{kind: suffixCut, generation: r.manifest.nextGeneration(), last: last}
 	if err := r.manifest.record(cut); err != nil {
 		return err
 	}
 	r.generation = cut.generation
-	if err := s.file.Truncate(pos); err != nil {
+	if err := s.file.Truncate(g.pos); err != nil {
 		return err
 	}
-	r.warn("%s: cut %d bytes behind entry %d that were not durable: %v", s.name(), s.size-pos, last, cause)
-	s.size = pos
+	r.warn("%s: cut %d bytes behind entry %d that were not durable: %v", s.name(), s.size-g.pos, last, g.cause)
+	s.size = g.pos
 	return nil
 }

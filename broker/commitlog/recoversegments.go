@@ -47,7 +47,7 @@ func (r *recovery) openSegments() error {
 		}
 		x, err := openIndex(r.fs, r.dir, s.segmentMeta, r.cache)
 		if err == nil {
-			s.index.Store(x)
+			s.setIndex(x)
 			if x.holes > 0 {
 				r.holed.Store(true)
 			}

@@ -12,7 +12,7 @@ import (
 
 // SealPending reports whether Seal has something to do.
 func (l *Log) SealPending() bool {
-	if l.cache.suspect.Load() {
+	if l.suspect.Load() {
 		return true
 	}
 	l.mu.RLock()
@@ -62,10 +62,10 @@ func (l *Log) Seal() error {
 
 // reviewSuspects notes whether an index is left that must be made anew.
 func (l *Log) reviewSuspects(set *segmentSet) {
-	l.cache.suspect.Store(false)
+	l.suspect.Store(false)
 	for _, s := range set.list {
 		if s.badIndex.Load() {
-			l.cache.suspect.Store(true)
+			l.suspect.Store(true)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func (l *Log) seal(s *segment, last record.Index) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.sealed, s.last = true, last
-	s.index.Store(x)
+	s.setIndex(x)
 	s.mem, s.directory = nil, nil
 	return nil
 }
@@ -141,7 +141,7 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 	if mem.holes > 0 {
 		l.holed.Store(true)
 	}
-	if old := s.index.Swap(x); old != nil {
+	if old := s.setIndex(x); old != nil {
 		s.retired = append(s.retired, old)
 		l.cache.drop(old)
 	}
@@ -226,17 +226,4 @@ func (s *segment) indexEntry(e record.Entry, at Address, d directory) error {
 		return true
 	})
 	return err
-}
-
-// suspectIndex notes that a reader found the index of a segment damaged.
-func suspectIndex(s *segment, err error) {
-	if isCorrupt(err) {
-		s.condemnIndex()
-	}
-}
-
-// condemnIndex has Seal make the index of a sealed segment anew.
-func (s *segment) condemnIndex() {
-	s.badIndex.Store(true)
-	s.index.Load().cache.suspect.Store(true)
 }

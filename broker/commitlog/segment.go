@@ -143,12 +143,22 @@ func readSegmentHeader(f vfs.File, name string) (segmentMeta, int64, error) {
 	}, size, nil
 }
 
-// readOwnHeader is readSegmentHeader of the file that the manifest names so; the header
-// of another segment is damage too. It returns the file's size.
-func (m segmentMeta) readOwnHeader(f vfs.File) (int64, error) {
+// readHeader is readSegmentHeader of the file that has the segment's name; the header of
+// another segment is damage too.
+func (m segmentMeta) readHeader(f vfs.File) (segmentMeta, int64, error) {
 	got, size, err := readSegmentHeader(f, m.name())
-	if err == nil && (got.base != m.base || got.name() != m.name()) {
-		err = damagef("header of segment %s at %s", got.name(), got.base)
+	if err == nil && !got.same(m) {
+		err = damagef("header of segment %s", got.name())
+	}
+	return got, size, err
+}
+
+// readOwnHeader is readHeader of a segment of which is known where it begins. It returns
+// the file's size.
+func (m segmentMeta) readOwnHeader(f vfs.File) (int64, error) {
+	got, size, err := m.readHeader(f)
+	if err == nil && got.base != m.base {
+		err = damagef("header of a segment at %s, not %s", got.base, m.base)
 	}
 	return size, err
 }
@@ -166,6 +176,8 @@ func readFull(f vfs.File, b []byte, pos int64) error {
 // generation and base never do.
 type segment struct {
 	segmentMeta
+	segmentDamage
+	door *door // of the log that it is part of
 	file vfs.File
 	refs atomic.Int32 // sets that hold it
 
@@ -178,11 +190,7 @@ type segment struct {
 	// directory is the log's, taken when the last entry was committed: nil before.
 	// With it the segment can be sealed.
 	directory []directoryRow
-	// badIndex is that a reader found a damaged block: Seal makes the index anew.
-	badIndex atomic.Bool
-	// damaged is that the cleaner met a damaged batch: it leaves the segment as it is.
-	damaged atomic.Bool
-	retired []*indexFile // replaced, and perhaps still in use by readers
+	retired   []*indexFile // replaced, and perhaps still in use by readers
 }
 
 // name is segmentMeta's, without a copy of what Seal may be changing: readers hold no lock.
@@ -195,13 +203,10 @@ func (s *segment) extent() (int64, error) {
 	return max(segmentHeaderSize, min(there, s.size)), err
 }
 
-// readBy reads len(b) bytes at pos by a function like readFull. What the disk does not
-// give is damage: the error is a *CorruptionError.
-func (s *segment) readBy(read func(vfs.File, []byte, int64) error, b []byte, pos int64) error {
-	if err := read(s.file, b, pos); err != nil { // only then is a name worth its making
-		return unread(s.name(), s.base+Address(pos), len(b), err)
-	}
-	return nil
+// setIndex gives the segment its index file and returns the one that it had, nil for none.
+func (s *segment) setIndex(x *indexFile) (old *indexFile) {
+	x.of = s
+	return s.index.Swap(x)
 }
 
 func (s *segment) release() {
@@ -226,9 +231,12 @@ type segmentSet struct {
 	refs atomic.Int32
 }
 
-func newSegmentSet(list []*segment) *segmentSet {
+func newSegmentSet(list []*segment, d *door) *segmentSet {
 	for _, s := range list {
 		s.refs.Add(1)
+		if s.door == nil { // it becomes part of the log: nobody else has it yet
+			s.door = d
+		}
 	}
 	set := &segmentSet{list: list}
 	set.refs.Store(1)

@@ -38,7 +38,7 @@ func (x *indexFile) compare(mem *memIndex, d directory, cleaned bool) error {
 	}
 	i := int64(0)
 	for _, p := range mem.partitions() {
-		for want := range mem.rows[p].all() {
+		for want := range mem.of(p).all() {
 			if i == x.rows {
 				return damagef("it ends at row %d", i)
 			}

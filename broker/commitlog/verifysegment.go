@@ -44,11 +44,8 @@ func (v *verifier) verifySegment(i int, m segmentMeta) error {
 
 // verifyHeader also finds out how long the open segment is, whose size is 0 before.
 func (v *verifier) verifyHeader(i int, s *segment, end record.Index) {
-	head, there, err := readSegmentHeader(s.file, s.name())
+	there, err := s.readOwnHeader(s.file)
 	v.Bytes += there
-	if err == nil && (head.base != s.base || head.name() != s.name()) {
-		err = damagef("it is not the segment that the manifest names")
-	}
 	switch {
 	case err != nil && (end == 0 || end > v.snapshot):
 		v.problem(s.name(), "the header", doRepair, err)
@@ -69,48 +66,53 @@ func (v *verifier) verifyHeader(i int, s *segment, end record.Index) {
 // that is not known.
 func (v *verifier) lose(i int, pos int64, last record.Index, place string, what error) {
 	do := doLost
-	if last == 0 || last > v.snapshot || v.snapshot == 0 {
+	m := v.layout.segments[i]
+	proof := errors.Is(what, errLost) && !m.sealed // a start reads all of these
+	if last == 0 || last > v.snapshot || v.snapshot == 0 || proof {
 		do = doRepair
 		if !errors.Is(what, ErrFutureVersion) {
 			v.beginCut(i, pos)
 		}
 	}
-	v.problem(v.layout.segments[i].name(), place, do, what)
+	v.problem(m.name(), place, do, what)
 }
 
 // verifyFrames reads the frames of segment i, which ends with entry end, 0 in the
 // last one.
 func (v *verifier) verifyFrames(i int, s *segment, end record.Index) error {
-	extent, err := s.extent()
+	w, err := s.walk(&v.chain, end == 0)
 	if err != nil {
 		return err
 	}
-	pos := int64(segmentHeaderSize)
 	for {
-		var bad error
-		if pos, bad = v.readFrames(s, pos, extent, end == 0); bad == nil {
+		bad := v.readFrames(s, w)
+		if bad == nil {
 			break
 		}
 		if errors.Is(bad, ErrFutureVersion) {
-			v.problem(s.name(), (s.base + Address(pos)).String(), doUpgrade, bad)
+			v.problem(s.name(), w.at().String(), doUpgrade, bad)
 			v.ended = true
 			return nil
 		}
-		next, ok := v.follower(s, pos+frameAlign, extent)
-		place := (s.base + Address(pos)).String()
+		inside := end > 0 || v.cut != nil // else this may be the end of the log
+		g := w.gap(bad, func(g gap) bool { return inside || g.index-1 <= v.snapshot })
 		lost := end
-		if ok && s.edition == 0 {
-			lost = next.entry.Index() - 1
+		if g.followed && s.edition == 0 {
+			lost = g.index - 1
 		}
-		if end == 0 && v.cut == nil && (!ok || lost > v.snapshot) && v.tornTail(s, pos) {
-			v.problem(s.name(), place, doNothing, bad)
-			v.end, v.ended = pos, true
-			return nil
+		if !inside && (!g.followed || lost > v.snapshot) {
+			torn := g.torn(v.chain.index, v.evidence)
+			v.evidence = max(v.evidence, g.durable)
+			if torn == nil {
+				v.problem(s.name(), w.at().String(), doNothing, bad)
+				v.end, v.ended = w.pos, true
+				return nil
+			}
 		}
-		before := v.rowsIn(s, pos, next.pos, ok)
-		v.lose(i, pos, lost, place, bad)
+		before := v.rowsIn(s, g)
+		v.lose(i, w.pos, lost, w.at().String(), bad)
 		v.Problems[len(v.Problems)-1].Offsets = before
-		if !ok {
+		if !g.followed {
 			v.chain.index = max(v.chain.index, end)
 			return nil
 		}
@@ -118,39 +120,31 @@ func (v *verifier) verifyFrames(i int, s *segment, end record.Index) error {
 			v.chain.index = lost
 		}
 		v.chain.gaps = true
-		pos = next.pos
+		w.resume(g)
 	}
-	v.end = pos
+	v.end = w.pos
 	if end > 0 && v.chain.index != end && s.edition == 0 {
 		if _, absent := s.file.(absentFile); !absent {
-			v.lose(i, pos, end, "the end", damagef("it ends at entry %d, not %d", v.chain.index, end))
+			v.lose(i, w.pos, end, "the end", damagef("it ends at entry %d, not %d", v.chain.index, end))
 		}
 		v.chain.index = end
 	}
 	return nil
 }
 
-// readFrames takes in frames from pos on, and returns where it stops and why: nil at
-// the end of the segment.
-func (v *verifier) readFrames(s *segment, pos, extent int64, open bool) (int64, error) {
-	scan := newScanner(s.file, s.base, pos, extent)
-	scan.room = open
+// readFrames takes in frames up to one that is none: then it returns why, nil at the end of
+// the segment.
+func (v *verifier) readFrames(s *segment, w *frameWalk) error {
 	for {
-		pos := scan.pos
-		f, err := scan.next()
+		f, err := w.next()
 		if err == io.EOF {
-			return pos, nil
-		}
-		if err == nil && s.edition > 0 {
-			err = s.admitRewritten(f)
-		} else if err == nil {
-			err = v.chain.admit(f)
+			return nil
 		}
 		if err == nil {
 			err = v.take(s, f)
 		}
 		if err != nil {
-			return pos, err
+			return err
 		}
 	}
 }
@@ -178,35 +172,8 @@ func (v *verifier) take(s *segment, f frame) error {
 	return nil
 }
 
-// follower looks for the next frame that may come later in the log, also behind what the
-// disk does not read.
-func (v *verifier) follower(s *segment, pos, extent int64) (frame, bool) {
-	for {
-		f, ok, _ := findFrame(s.file, s.base, pos, extent)
-		if !ok || s.edition > 0 || !v.chain.stale(f) && f.entry.Index() > v.chain.index {
-			return f, ok
-		}
-		pos = f.end()
-	}
-}
-
-// tornTail reports whether bad bytes at the end of the log are what a crash leaves.
-func (v *verifier) tornTail(s *segment, pos int64) bool {
-	for {
-		f, ok, err := findFrame(s.file, s.base, pos, s.size)
-		if err != nil || !ok {
-			return err == nil && v.chain.index >= v.evidence
-		}
-		if !v.chain.stale(f) {
-			v.evidence = max(v.evidence, f.header.durable)
-		}
-		pos = f.end()
-	}
-}
-
-// rowsIn is what the index of a sealed segment says lies between two positions, or
-// behind the first, if the index is good.
-func (v *verifier) rowsIn(s *segment, from, to int64, bounded bool) []OffsetRange {
+// rowsIn is what the index of a sealed segment says lies in a gap, if the index is good.
+func (v *verifier) rowsIn(s *segment, g gap) []OffsetRange {
 	if !s.sealed {
 		return nil
 	}
@@ -215,8 +182,9 @@ func (v *verifier) rowsIn(s *segment, from, to int64, bounded bool) []OffsetRang
 		return nil
 	}
 	defer x.file.Close()
-	if !bounded {
-		to = s.size
+	to := g.end
+	if !g.followed {
+		to = s.size // perhaps more than there is
 	}
 	var list []OffsetRange
 	for i := range x.rows {
@@ -224,7 +192,7 @@ func (v *verifier) rowsIn(s *segment, from, to int64, bounded bool) []OffsetRang
 		if err != nil {
 			return nil
 		}
-		if r.at+Address(r.size) <= s.base+Address(from) || r.at >= s.base+Address(to) {
+		if r.at+Address(r.size) <= s.base+Address(g.pos) || r.at >= s.base+Address(to) {
 			continue
 		}
 		if n := len(list); n > 0 && list[n-1].Partition == p && list[n-1].To == r.base {

@@ -54,16 +54,13 @@ type Replica struct {
 	sm      StateMachine
 	builder record.EntryBuilder
 
+	cursors
 	staging staging
 	// received is the payload of the message that was stepped last. The Turn behind
 	// it takes it to staging if Raft wants it, and forgets it if not.
 	received record.Entry
 	// arrived is the shipment whose message was stepped last; as received.
-	arrived *Install
-	written record.Index // what the appender has stored
-	last    record.Index // the last index in Raft's log, stored or not
-	applied record.Index
-	cuts    int // how often Raft has cut its log
+	arrived *Arrival
 
 	leader      bool        // Raft says so
 	leading     bool        // and the first entry of the term is applied
@@ -109,7 +106,7 @@ func New(id uint64, log *commitlog.Log, sm StateMachine, segmentSize int64, logg
 	r := &Replica{
 		id: id, log: log, sm: sm, segmentSize: segmentSize,
 		staging: newStaging(),
-		written: log.Last(), last: log.Last(), applied: snap.Index,
+		cursors: cursors{applied: snap.Index, written: log.Last(), last: log.Last()},
 	}
 	r.staging.low = snap.Index + 1
 	r.termStored = log.HardState().Term
@@ -161,7 +158,7 @@ func (r *Replica) Step(m Message) error {
 	if err := m.check(r.id); err != nil {
 		return err
 	}
-	if m.Payload != nil && !r.staging.room(len(m.Payload), r.written) {
+	if m.Payload != nil && !r.staging.takes(len(m.Payload), r.written) {
 		return nil
 	}
 	r.received = m.Payload
@@ -189,7 +186,7 @@ type Effects struct {
 	// More is that Turn is to be called again: there may be more to propose, while what
 	// is here is already stored and sent.
 	More bool
-	// Installed is the shipments that Install was called with and of which it is known
+	// Installed is the shipments that Arrived was called with and of which it is known
 	// what became, for Transfers.Installed: nil, or commitlog.ErrStale.
 	Installed []error
 }
@@ -223,6 +220,7 @@ func (r *Replica) Turn() (Effects, error) {
 		fx.Installed = append(fx.Installed, commitlog.ErrStale)
 	}
 	fx.Follow, r.lost = r.lost, false
+	r.cursors.check(&r.staging)
 	return fx, nil
 }
 
