@@ -175,7 +175,7 @@ func (b *Broker) serverConfig(listeners []kafka.ListenerConfig) kafka.Config {
 		Events: kafka.Events{
 			Disconnected: func(p kafka.Peer, err error) {
 				// The client left, or this node does: neither is news.
-				if !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
+				if errors.Is(err, kafka.ErrAuthentication) || !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
 					b.cfg.Logger.Info("a connection ended", "peer", p.String(), "cause", err)
 				}
 			},

@@ -38,6 +38,9 @@ type Exchange interface {
 	Step(token []byte, now time.Time) (answer []byte, done bool, err error)
 	// Identity is who the client is, once done.
 	Identity() Identity
+	// Refused is why the client, which waits to be asked once more for the sake of the
+	// protocol, will be refused; nil in any other state.
+	Refused() error
 }
 
 // Users finds the SCRAM credential of a user for a mechanism.

@@ -112,6 +112,7 @@ type oauth struct {
 }
 
 func (o *oauth) Identity() Identity { return o.identity }
+func (o *oauth) Refused() error     { return o.refused }
 
 func (o *oauth) Step(token []byte, now time.Time) ([]byte, bool, error) {
 	o.stage++

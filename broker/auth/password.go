@@ -45,6 +45,7 @@ type plain struct {
 }
 
 func (p *plain) Identity() Identity { return p.identity }
+func (p *plain) Refused() error     { return nil }
 
 func (p *plain) Step(token []byte, _ time.Time) ([]byte, bool, error) {
 	if p.over {

@@ -39,6 +39,7 @@ type scram struct {
 const maxNonce = 1024
 
 func (s *scram) Identity() Identity { return s.identity }
+func (s *scram) Refused() error     { return nil }
 
 func (s *scram) refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrRefused, s.mechanism, fmt.Sprintf(format, args...))

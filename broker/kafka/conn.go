@@ -137,7 +137,7 @@ func (c *conn) read() error {
 	for {
 		f, err := c.readFrame(r)
 		if err != nil {
-			return err
+			return c.login.left(err)
 		}
 		select {
 		case c.slots <- struct{}{}:

@@ -134,5 +134,16 @@ func (l *login) prove(token []byte, now time.Time) (answer []byte, lifetime time
 	return answer, lifetime, nil
 }
 
+// left is why a connection ends whose client sends no more: of one that has been told
+// that it will be refused that is the reason.
+func (l *login) left(err error) error {
+	if l.stage == proving {
+		if refused := l.exchange.Refused(); refused != nil {
+			return fmt.Errorf("%w: %w; then %w", ErrAuthentication, refused, err)
+		}
+	}
+	return err
+}
+
 // safe bounds what a stranger wrote.
 func safe(s string) string { return fmt.Sprintf("%.64q", s) }

@@ -47,10 +47,21 @@ func saslOf(t testing.TB, maxReauth time.Duration) *SASL {
 type token struct{ id auth.Identity }
 
 func (e *token) Step(t []byte, now time.Time) ([]byte, bool, error) {
+	if len(t) == 0 {
+		return []byte("no"), false, nil
+	}
 	e.id = auth.Identity{Principal: auth.UserPrincipal(string(t)), Expires: now.Add(10 * time.Minute)}
 	return nil, true, nil
 }
 func (e *token) Identity() auth.Identity { return e.id }
+func (e *token) Refused() error {
+	if e.id.Principal == "" {
+		return errNoToken
+	}
+	return nil
+}
+
+var errNoToken = errors.New("no token")
 
 func loginListener(t testing.TB, maxReauth time.Duration) ListenerConfig {
 	return ListenerConfig{Name: "PLAIN", Protocol: SASLPlaintext, SASL: saslOf(t, maxReauth)}
@@ -332,6 +343,16 @@ func TestATokenEndsASessionEarlierThanTheListenerDoes(t *testing.T) {
 			}
 			w.leave()
 		})
+	}
+}
+
+func TestWhoGivesUpWhenToldOfARefusalIsRefused(t *testing.T) {
+	w := connectTCP(t, context.Background(), serverOn(t, newFake(), Limits{}, Events{}, loginListener(t, 0)))
+	w.handshake(1, auth.OAuthBearer)
+	w.prove("")
+	w.nc.Close()
+	if err := w.end(); !errors.Is(err, ErrAuthentication) || !errors.Is(err, errNoToken) {
+		t.Errorf("it ended with %v", err)
 	}
 }
 
