@@ -187,3 +187,15 @@ func (l *layout) changes() []change {
 	}
 	return list
 }
+
+// bounds says how long the file of segment i is and with which entry it ends: a sealed one
+// has both in the manifest; one that has a follower was synced, and had its length, before
+// that one was named. Both are 0 for the last, in which the log ends.
+func (l *layout) bounds(i int) (size int64, last record.Index) {
+	m := l.segments[i]
+	if m.sealed || i+1 == len(l.segments) {
+		return m.size, m.last
+	}
+	next := l.segments[i+1]
+	return int64(next.base - m.base), next.first - 1
+}
