@@ -91,7 +91,7 @@ func (d *describer) find(asked *kmsg.MetadataRequestTopic) (Topic, error) {
 		if err := d.backend.AutoCreate(*asked.Topic); err != nil {
 			return Topic{}, err
 		}
-		return Topic{}, fmt.Errorf("topic %q is being created: %w", *asked.Topic, kerr.UnknownTopicOrPartition)
+		return Topic{}, fmt.Errorf("topic %q is being created: %w", *asked.Topic, kerr.LeaderNotAvailable)
 	}
 	return t, err
 }

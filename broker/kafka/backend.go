@@ -19,6 +19,7 @@ type Backend interface {
 	Partitions
 	Groups
 	Producers
+	Users
 }
 
 // Node is a broker as clients of one listener reach it.
@@ -113,7 +114,7 @@ type Cluster interface {
 	TopicByID(id [16]byte) (Topic, error)
 	// AutoCreate is called for a topic that a client asked for and that is not
 	// there. It begins the creation, or says why it may not, and does not wait;
-	// the client asks again (kerr.UnknownTopicOrPartition, as Kafka answers).
+	// the client asks again (kerr.LeaderNotAvailable).
 	AutoCreate(name string) error
 	// CreateTopics returns a topic or an error for each asked for, in order.
 	CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreatedTopic
