@@ -66,7 +66,7 @@ func newAPITable() apiTable {
 		describeGroupsAPI(), listGroupsAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
-		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
+		deleteGroupsAPI(), offsetDeleteAPI(), consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
 	} {
 		t[int16(a.key)] = a
 	}
