@@ -40,7 +40,7 @@ func (c *Coordinator) consumerHeartbeat(t Token, cl Client, req *kmsg.ConsumerGr
 	if g != nil && c.await(g, t, func() { c.consumerHeartbeat(t, cl, req) }) {
 		return
 	}
-	g, err := c.consumersOf(g, req.Group, req.MemberEpoch == 0)
+	g, err := c.consumersOf(g, req)
 	if err != nil {
 		refuse(err, "")
 		return
@@ -108,13 +108,14 @@ func (c *Coordinator) memberBytes(req *kmsg.ConsumerGroupHeartbeatRequest) int {
 
 // consumersOf finds the consumer group, or makes it: of nothing, of a classic group
 // without members, or of one that may be upgraded.
-func (c *Coordinator) consumersOf(g *group, id string, joins bool) (*group, *kerr.Error) {
+func (c *Coordinator) consumersOf(g *group, req *kmsg.ConsumerGroupHeartbeatRequest) (*group, *kerr.Error) {
+	joins := req.MemberEpoch == 0
 	switch {
 	case g == nil && !joins:
 		return nil, kerr.GroupIDNotFound
 	case g == nil:
 		var err *kerr.Error
-		if g, err = c.create(id); err != nil {
+		if g, err = c.create(req.Group); err != nil {
 			return nil, err
 		}
 	case g.phase == dead:
@@ -124,7 +125,7 @@ func (c *Coordinator) consumersOf(g *group, id string, joins bool) (*group, *ker
 	case !joins:
 		return nil, kerr.GroupIDNotFound
 	}
-	if err := c.upgrade(g); err != nil {
+	if err := c.upgrade(g, req); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -137,10 +138,7 @@ func (c *Coordinator) consumerBeats(g *group, t Token, cl Client, req *kmsg.Cons
 	if id == "" {
 		id = c.cfg.NewID()
 	}
-	if k.members[id] == nil && len(k.members) >= c.cfg.ConsumerMaxSize && !(req.InstanceID != nil && k.static[*req.InstanceID] != "") {
-		return kerr.GroupMaxSizeReached
-	}
-	m, err := k.beating(id, req)
+	m, err := c.beating(k, id, req)
 	if err != nil {
 		return err
 	}
@@ -189,8 +187,29 @@ func (c *Coordinator) reconcile(g *group, m *consumerMember, owned *partitions) 
 	return next
 }
 
+// mayJoin says whether a member may join, or begin anew. It may in the place of a
+// static member that has left for now, or that speaks the classic protocol.
+func (c *Coordinator) mayJoin(k *consumerGroup, id string, instance *string) (replaces *consumerMember, err *kerr.Error) {
+	m := k.members[id]
+	if m != nil && !sameText(m.instance, instance) {
+		return nil, kerr.FencedInstanceID
+	}
+	if instance != nil {
+		if old := k.members[k.static[*instance]]; old != nil && old.id != id {
+			if old.classic == nil && old.epoch != leftForNow {
+				return nil, kerr.UnreleasedInstanceID
+			}
+			return old, nil
+		}
+	}
+	if m == nil && len(k.members) >= c.cfg.ConsumerMaxSize {
+		return nil, kerr.GroupMaxSizeReached
+	}
+	return nil, nil
+}
+
 // beating finds the member that a heartbeat is of, or makes it.
-func (k *consumerGroup) beating(id string, req *kmsg.ConsumerGroupHeartbeatRequest) (*consumerMember, *kerr.Error) {
+func (c *Coordinator) beating(k *consumerGroup, id string, req *kmsg.ConsumerGroupHeartbeatRequest) (*consumerMember, *kerr.Error) {
 	if req.MemberEpoch > 0 {
 		m, err := k.member(id, req.InstanceID)
 		if err != nil {
@@ -198,18 +217,14 @@ func (k *consumerGroup) beating(id string, req *kmsg.ConsumerGroupHeartbeatReque
 		}
 		return m, m.checkEpoch(req)
 	}
+	old, err := c.mayJoin(k, id, req.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		return k.replace(old, id), nil
+	}
 	m := k.members[id]
-	if m != nil && !sameText(m.instance, req.InstanceID) {
-		return nil, kerr.FencedInstanceID
-	}
-	if req.InstanceID != nil {
-		if old := k.members[k.static[*req.InstanceID]]; old != nil && old.id != id {
-			if old.classic == nil && old.epoch != leftForNow {
-				return nil, kerr.UnreleasedInstanceID
-			}
-			return k.replace(old, id), nil
-		}
-	}
 	switch {
 	case m == nil:
 		return &consumerMember{id: id, instance: req.InstanceID}, nil

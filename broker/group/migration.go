@@ -30,8 +30,9 @@ func (p MigrationPolicy) down() bool { return p == MigrateBothWays || p == Migra
 
 // upgrade makes a classic group one of the consumer protocol, in which its members
 // go on speaking theirs. Epochs go on from the generation. Nothing is persisted
-// before the turn's end.
-func (c *Coordinator) upgrade(g *group) *kerr.Error {
+// before the turn's end. It is done for a member that may join, only: whoever is
+// refused changes nothing.
+func (c *Coordinator) upgrade(g *group, req *kmsg.ConsumerGroupHeartbeatRequest) *kerr.Error {
 	k := newConsumerGroup()
 	k.group, k.assignment = g.generation, g.generation
 	if len(g.members) > 0 {
@@ -49,6 +50,9 @@ func (c *Coordinator) upgrade(g *group) *kerr.Error {
 			}
 			k.set(next)
 			k.deadlines[m.id].session = c.now + m.session
+		}
+		if _, err := c.mayJoin(k, req.MemberID, req.InstanceID); err != nil {
+			return err
 		}
 		k.dirty = true
 	}

@@ -16,7 +16,8 @@ import (
 const maxWaitingRequests = 4
 
 // await lets a request wait until what is being persisted for its group is. It
-// reports whether there is anything to wait for; again is called then.
+// reports whether there is anything to wait for; again is called then, unless the
+// client is gone.
 func (c *Coordinator) await(g *group, t Token, again func()) bool {
 	k := g.consumer
 	if k == nil || !k.storing {
@@ -25,7 +26,11 @@ func (c *Coordinator) await(g *group, t Token, again func()) bool {
 	if len(k.waiting) >= maxWaitingRequests*c.cfg.ConsumerMaxSize {
 		c.refuse(t, kerr.CoordinatorLoadInProgress)
 	} else {
-		k.waiting = append(k.waiting, again)
+		k.waiting = append(k.waiting, func() {
+			if _, asked := c.waiting[t]; asked {
+				again()
+			}
+		})
 	}
 	return true
 }

@@ -3,7 +3,7 @@ package group
 import (
 	"cmp"
 	"container/heap"
-	"fmt"
+	"encoding/binary"
 	"maps"
 	"slices"
 )
@@ -85,15 +85,19 @@ func classify(subs []subscriber, counts map[[16]byte]int32) ([]*class, map[[16]b
 	byReaders := map[string]*class{}
 	of := make(map[[16]byte]*class, len(readers))
 	var classes []*class
+	var key []byte
 	for _, t := range slices.SortedFunc(maps.Keys(readers), compareTopics) {
 		if counts[t] == 0 {
 			continue
 		}
-		key := fmt.Sprint(readers[t])
-		c := byReaders[key]
+		key = key[:0]
+		for _, i := range readers[t] {
+			key = binary.BigEndian.AppendUint32(key, uint32(i))
+		}
+		c := byReaders[string(key)]
 		if c == nil {
 			c = &class{readers: readers[t], held: make([][]partition, len(readers[t]))}
-			byReaders[key] = c
+			byReaders[string(key)] = c
 			classes = append(classes, c)
 		}
 		of[t] = c
