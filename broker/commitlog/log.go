@@ -33,8 +33,8 @@ type Log struct {
 	cache    *blockCache
 	manifest *manifest
 	hard     *hardState
-	// The appender's: the generation of the log, as the manifest has it, and room
-	// for frames.
+	// The appender's: the generation of the log, as the manifest has it, and
+	// what the next write is gathered in.
 	generation uint32
 	buf        []byte
 	added      []placed
@@ -54,6 +54,9 @@ type Log struct {
 	// durable never falls but by TruncateSuffix. Written under syncMu.
 	durable atomic.Uint64
 
+	// sealMu is held while a segment is sealed, or an index made anew: no installation
+	// comes between.
+	sealMu sync.Mutex
 	// syncMu is held over every sync of a segment, and over what changes which
 	// segment is open or where it ends.
 	syncMu sync.Mutex
