@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -173,6 +174,7 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 		NumPartitions: 1, DefaultReplicationFactor: 1, AutoCreateTopics: true, DeleteTopics: true, FlushSync: true,
 		SegmentBytes: 1 << 30, RollMs: 604_800_000, RetentionCheckMs: 300_000, CleanerBackoffMs: 15_000,
 		CleanerKeyMapBytes: 128 << 20, CleanerBytesPerSecond: 100 << 20, MinFreeBytes: 16 << 20, ScrubBytesPerSecond: 16 << 20, SocketRequestMaxBytes: 100 << 20, MaxConnections: 10_000, ConnectionsMaxIdleMs: 600_000,
+		MaxConnectionsPerIP: 1<<31 - 1, ConnectionsPerIP: map[netip.Addr]int{}, QueuedMaxRequestBytes: 512 << 20, LoginMaxBytes: 64 << 10, FailedLoginDelayMs: 100,
 		GroupInitialRebalanceDelayMs: 3000, GroupMinSessionTimeoutMs: 6000, GroupMaxSessionTimeoutMs: 1_800_000,
 		GroupConsumerSessionTimeoutMs: 45_000, GroupConsumerMinSessionMs: 45_000, GroupConsumerMaxSessionMs: 60_000,
 		GroupConsumerHeartbeatIntervalMs: 5000, GroupConsumerMinHeartbeatMs: 5000, GroupConsumerMaxHeartbeatMs: 15_000,

@@ -19,6 +19,7 @@ type Backend interface {
 	Partitions
 	Groups
 	Producers
+	Users
 }
 
 // Node is a broker as clients of one listener reach it.
