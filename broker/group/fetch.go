@@ -52,6 +52,12 @@ func (c *Coordinator) Fetch(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRespo
 func (c *Coordinator) FetchGroup(q *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	r := kmsg.NewOffsetFetchResponseGroup()
 	r.Group = q.Group
+	if g := c.groups[q.Group]; g != nil && g.consumer != nil {
+		if err := g.consumer.mayFetch(q); err != nil {
+			r.ErrorCode = err.Code
+			return r
+		}
+	}
 	if q.Topics == nil {
 		r.Topics = c.fetchAll(q.Group)
 		return r

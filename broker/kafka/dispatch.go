@@ -77,10 +77,11 @@ func newAPITable() apiTable {
 		describeGroupsAPI(), listGroupsAPI(), saslHandshakeAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
-		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
+		deleteGroupsAPI(), incrementalAlterConfigsAPI(), offsetDeleteAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
 		describeLogDirsAPI(), electLeadersAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
 		getTelemetrySubscriptionsAPI(), pushTelemetryAPI(), listConfigResourcesAPI(), describeTopicPartitionsAPI(),
+		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
 		t[int16(a.key)] = a
 	}
