@@ -77,8 +77,9 @@ func newAPITable() apiTable {
 		describeGroupsAPI(), listGroupsAPI(), saslHandshakeAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
-		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
+		deleteGroupsAPI(), incrementalAlterConfigsAPI(), offsetDeleteAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
+		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
 		t[int16(a.key)] = a
 	}
