@@ -79,6 +79,8 @@ func newAPITable() apiTable {
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(), offsetDeleteAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
+		describeLogDirsAPI(), electLeadersAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
+		getTelemetrySubscriptionsAPI(), pushTelemetryAPI(), listConfigResourcesAPI(), describeTopicPartitionsAPI(),
 		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
 		t[int16(a.key)] = a
