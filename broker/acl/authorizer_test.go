@@ -2,6 +2,7 @@ package acl
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -237,6 +238,12 @@ func TestTheIndexAgreesWithALookAtEveryBinding(t *testing.T) {
 		slices.SortFunc(want, Binding.Compare)
 		if got := slices.Collect(l.All); !slices.Equal(got, want) || l.Len() != len(want) {
 			t.Fatalf("%d bindings %v, want %v", l.Len(), got, want)
+		}
+		if again, ok := NewList(want); !ok || !reflect.DeepEqual(again, l) {
+			t.Fatalf("the list made at once is another one")
+		}
+		if _, ok := NewList(append(want, want...)); ok && len(want) > 0 {
+			t.Fatal("bindings out of order make a list")
 		}
 		everyone := rapid.Bool().Draw(t, "everyone")
 		p, _ := NewPolicy("", everyone)

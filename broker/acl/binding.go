@@ -20,7 +20,7 @@ const (
 	ClusterName = "kafka-cluster"
 
 	// maxText bounds each text of a binding, in bytes.
-	maxText = 4096
+	maxText = 1024
 )
 
 // Binding is one line of an access control list.

@@ -93,6 +93,32 @@ func (l *List) Contains(b Binding) bool {
 	return ok
 }
 
+// NewList makes a list of bindings that Check found right. It is false unless they are
+// in order and none is there twice.
+func NewList(bs []Binding) (l *List, ok bool) {
+	if len(bs) == 0 {
+		return nil, true
+	}
+	l = &List{size: len(bs)}
+	for i, b := range bs {
+		same := false
+		if i > 0 {
+			last := bs[i-1]
+			if last.Compare(b) >= 0 {
+				return nil, false
+			}
+			same = last.Resource == b.Resource && last.Pattern == b.Pattern && last.Name == b.Name
+		}
+		ps := l.types[b.Resource].of(b.Pattern)
+		if !same {
+			*ps = append(*ps, &pattern{name: b.Name})
+		}
+		p := (*ps)[len(*ps)-1]
+		p.lines = append(p.lines, newLine(b))
+	}
+	return l, true
+}
+
 // Add is the list with a binding, which Check found right; l itself if it is there.
 func (l *List) Add(b Binding) *List {
 	if l.Contains(b) {
@@ -120,6 +146,9 @@ func (l *List) Add(b Binding) *List {
 func (l *List) Remove(b Binding) *List {
 	if !l.Contains(b) {
 		return l
+	}
+	if l.size == 1 {
+		return nil
 	}
 	n := new(*l)
 	n.size--
@@ -197,8 +226,11 @@ func inserted[T any](s []T, i int, e T) []T {
 	return append(append(append(out, s[:i]...), e), s[i:]...)
 }
 
-// deleted is a new slice without the element at i.
+// deleted is a new slice without the element at i; nil if that was the only one.
 func deleted[T any](s []T, i int) []T {
+	if len(s) == 1 {
+		return nil
+	}
 	out := make([]T, 0, len(s)-1)
 	return append(append(out, s[:i]...), s[i+1:]...)
 }

@@ -30,6 +30,8 @@ const (
 	kindAddPartitions       uint8 = 6
 	kindSetConfigs          uint8 = 7
 	kindAllocateProducerIDs uint8 = 8
+	kindAddACLs             uint8 = 11
+	kindRemoveACLs          uint8 = 12
 
 	commandVersion uint8 = 1
 )
@@ -100,6 +102,10 @@ func newChange(kind uint8) change {
 		return &setConfigs{}
 	case kindAllocateProducerIDs:
 		return &allocateProducerIDs{}
+	case kindAddACLs:
+		return &addACLs{}
+	case kindRemoveACLs:
+		return &removeACLs{}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ const stateVersion = 1
 //	list    nodes, by id: i32 id, string rack, list of (string listener, string host, i32 port)
 //	list    topics, by name: string name, uuid, i8 internal, i16 factor,
 //	        list of partitions (u32 id, u32 shard), list of settings (string, string), by name
+//	list    bindings of the access control list, in order: acls.go
 func (v *View) Encode() []byte {
 	dst := kbin.AppendInt8(nil, stateVersion)
 	dst = kbin.AppendInt64(dst, int64(v.version))
@@ -39,7 +40,7 @@ func (v *View) Encode() []byte {
 	for _, t := range v.byName {
 		dst = appendTopic(dst, t)
 	}
-	return dst
+	return appendACLs(dst, v.acls)
 }
 
 func appendTopic(dst []byte, t *Topic) []byte {
@@ -76,6 +77,7 @@ func Restore(data []byte) (*View, error) {
 		shards:        r.shards(),
 		nodes:         list(r, minNode, r.node),
 		byName:        list(r, minTopic, r.topic),
+		acls:          r.acls(),
 	}
 	if err := r.complete(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/splashdam/splashdam/broker/acl"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -27,6 +28,8 @@ type View struct {
 
 	nextPartition record.PartitionID
 	nextProducer  int64
+
+	acls *acl.List // nil if it is empty
 }
 
 // run is a range of partition ids that are the partitions of one topic from a

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
 
+	"github.com/splashdam/splashdam/broker/acl"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/heap"
 )
@@ -34,6 +35,8 @@ func TestAnyHistoryKeepsTheInvariants(t *testing.T) {
 			"registerNode":  m.registerNode,
 			"dropProposal":  m.dropProposal,
 			"replay":        m.replay,
+			"addACLs":       m.addACLs,
+			"removeACLs":    m.removeACLs,
 		})
 	})
 }
@@ -49,6 +52,7 @@ type model struct {
 	even    bool
 	used    map[record.PartitionID]bool // ever handed out
 	nextPID int64
+	acls    map[acl.Binding]bool
 	newID   func() [16]byte
 	history []record.Command
 	old     []frozen // Views and what they were
@@ -70,7 +74,7 @@ func newModel() *model {
 	m := &model{
 		ctl: Lead(Empty()), applied: Empty(), topics: map[string]modelTopic{},
 		load: map[record.ShardID]int{1: 0, 2: 0, 5: 0}, even: true,
-		used: map[record.PartitionID]bool{}, newID: ids(), s: DefaultBrokerSettings(),
+		used: map[record.PartitionID]bool{}, acls: map[acl.Binding]bool{}, newID: ids(), s: DefaultBrokerSettings(),
 	}
 	cmd, _ := m.ctl.Bootstrap("abc", []record.ShardID{5, 1, 2})
 	m.commit(cmd)
@@ -255,6 +259,7 @@ func (m *model) check(t *rapid.T) {
 		t.Fatal("the applied View is not the leading one")
 	}
 	checkSound(t, v)
+	m.checkACLs(t)
 	if len(v.Topics()) != len(m.topics) {
 		t.Fatalf("%d topics, want %d", len(v.Topics()), len(m.topics))
 	}
@@ -552,6 +557,8 @@ func FuzzApply(f *testing.F) {
 		&addPartitions{topic.ID, int32(len(topic.Partitions)), v.NextPartitionID(), []record.ShardID{2}},
 		&setConfigs{topic.ID, []pair{{"retention.ms", "5"}}, []string{"segment.ms"}},
 		&allocateProducerIDs{1, 1000, 2000},
+		&addACLs{[]acl.Binding{allowing("t", "User:a"), allowing("t", "User:b")}},
+		&removeACLs{[]acl.Binding{allowing("t", "User:a")}},
 	} {
 		f.Add([]byte(command(ch)))
 	}
@@ -591,6 +598,9 @@ func busy(t testing.TB) *View {
 		t.Fatal(err)
 	}
 	if _, _, _, err := c.AllocateProducerIDs(1, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AddACLs([]acl.Binding{allowing("t", "User:a"), allowing("*", "User:*")}); err != nil {
 		t.Fatal(err)
 	}
 	return c.View()
