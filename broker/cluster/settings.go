@@ -139,6 +139,13 @@ func textUnset(name, doc string) Setting {
 	}
 }
 
+// textUnsetOf declares one of some words that is unset by default.
+func textUnsetOf(name string, of []string, doc string) Setting {
+	s := choice(name, "", of, doc)
+	s.Default = nil
+	return s
+}
+
 // splitList takes a list apart as Kafka does: by commas, without the spaces around
 // them. An empty text is an empty list.
 func splitList(v string) []string {

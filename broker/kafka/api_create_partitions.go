@@ -35,7 +35,7 @@ func (c *call) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsR
 		var err error
 		if named[t.Topic] > 1 {
 			err = fmt.Errorf("topic %q is named twice: %w", t.Topic, kerr.InvalidRequest)
-		} else {
+		} else if err = c.may(kmsg.ACLOperationAlter, onTopic, t.Topic); err == nil {
 			err = c.backend.CreatePartitions(ctx, t.Topic, t.Count, assignment, req.ValidateOnly)
 		}
 		r := kmsg.NewCreatePartitionsResponseTopic()

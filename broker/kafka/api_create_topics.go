@@ -37,6 +37,9 @@ func (c *call) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) 
 			continue
 		}
 		n, err := newTopic(t)
+		if refused := c.mayCreate(t.Topic); refused != nil {
+			err = refused
+		}
 		if err != nil {
 			outcomes[i].Err = err
 			continue
@@ -91,6 +94,11 @@ func (c *call) created(name string, o *CreatedTopic) kmsg.CreateTopicsResponseTo
 		return r
 	}
 	r.TopicID = o.Topic.ID
+	if err := c.may(kmsg.ACLOperationDescribeConfigs, onTopic, name); err != nil {
+		r.ConfigErrorCode = c.code(err)
+		r.NumPartitions, r.ReplicationFactor = -1, -1
+		return r
+	}
 	r.NumPartitions = int32(len(o.Topic.Partitions))
 	if len(o.Topic.Partitions) > 0 {
 		r.ReplicationFactor = int16(len(o.Topic.Partitions[0].Replicas))

@@ -70,9 +70,20 @@ func (c *call) doomed(t *kmsg.DeleteTopicsRequestTopic) (Topic, error) {
 	case byID && t.Topic != nil:
 		return Topic{}, fmt.Errorf("topic %q: a name and an id at once: %w", *t.Topic, kerr.InvalidRequest)
 	case byID:
-		return c.backend.TopicByID(t.TopicID)
+		topic, err := c.backend.TopicByID(t.TopicID)
+		if err != nil {
+			return topic, err
+		}
+		if err := c.may(kmsg.ACLOperationDescribe, onTopic, topic.Name); err != nil {
+			// Not even its name is told.
+			return Topic{}, fmt.Errorf("topic id %x: %w", t.TopicID, kerr.TopicAuthorizationFailed)
+		}
+		return topic, c.may(kmsg.ACLOperationDelete, onTopic, topic.Name)
 	case t.Topic == nil:
 		return Topic{}, fmt.Errorf("neither a name nor an id: %w", kerr.InvalidRequest)
+	}
+	if err := c.may(kmsg.ACLOperationDelete, onTopic, *t.Topic); err != nil {
+		return Topic{}, err
 	}
 	return c.backend.Topic(*t.Topic)
 }

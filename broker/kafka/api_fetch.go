@@ -117,11 +117,7 @@ func (f *fetching) topic(k sessionKey) resolvedTopic {
 	k.partition = 0
 	t, ok := f.topics[k]
 	if !ok {
-		if f.plan.byID {
-			t.Topic, t.err = f.backend.TopicByID(k.id)
-		} else {
-			t.Topic, t.err = f.backend.Topic(k.topic)
-		}
+		t.Topic, t.err = f.topicFor(kmsg.ACLOperationRead, k.topic, k.id, f.plan.byID)
 		f.topics[k] = t
 	}
 	return t

@@ -89,7 +89,12 @@ func (p *production) topic(t *kmsg.ProduceRequestTopic) (Topic, error) {
 	default:
 		return Topic{}, fmt.Errorf("acks=%d, which is none of -1, 0 and 1: %w", p.req.Acks, kerr.InvalidRequiredAcks)
 	}
-	topic, err := p.topicNamed(t.Topic, t.TopicID, p.req.Version >= 13)
+	if id := p.req.TransactionID; id != nil {
+		if err := p.may(kmsg.ACLOperationWrite, onTxnID, *id); err != nil {
+			return Topic{}, err
+		}
+	}
+	topic, err := p.topicFor(kmsg.ACLOperationWrite, t.Topic, t.TopicID, p.req.Version >= 13)
 	if err == nil && topic.Internal {
 		err = fmt.Errorf("topic %q is internal, the broker alone writes to it: %w", topic.Name, kerr.InvalidTopicException)
 	}

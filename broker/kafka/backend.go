@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/acl"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -19,6 +20,7 @@ type Backend interface {
 	Partitions
 	Groups
 	Producers
+	Access
 }
 
 // Node is a broker as clients of one listener reach it.
@@ -242,6 +244,18 @@ type Groups interface {
 	ListGroups(ctx context.Context, req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse
 	DescribeGroups(ctx context.Context, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse
 	DeleteGroups(ctx context.Context, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse
+}
+
+// Access keeps who may do what.
+type Access interface {
+	// Authorizer decides by what holds now. Each request asks it once, and is decided by
+	// one list.
+	Authorizer() acl.Authorizer
+	// AddACLs adds bindings, each of which acl.Binding.Check found right, and returns an
+	// error or nil for each, in order. RemoveACLs removes all or, with an error, some.
+	// Both return when that is committed and this node decides by it.
+	AddACLs(ctx context.Context, bs []acl.Binding) []error
+	RemoveACLs(ctx context.Context, bs []acl.Binding) error
 }
 
 // Producers hands out producer ids.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/acl"
 )
 
 // conn is one connection. It ends in two steps: first it is leaving (the client
@@ -46,8 +48,12 @@ type call struct {
 	client Client
 	header header
 	api    *api
-	frame  *frame
-	reply  reply
+	// authorizer decides what subject, the client, may do, by one list for all of the
+	// request.
+	authorizer acl.Authorizer
+	subject    acl.Subject
+	frame      *frame
+	reply      reply
 	// after, if set, is called once the answer is encoded, or given up.
 	after func()
 }

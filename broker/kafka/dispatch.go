@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/acl"
 )
 
 // reply is the part of a request that its connection's writer runs. It may wait,
@@ -23,6 +25,8 @@ type api struct {
 	shape         shape
 	// keeps is set where the decoded request holds bytes that the Backend may keep.
 	keeps bool
+	// needs is what it may ask the authorizer for.
+	needs []need
 	// start runs in the connection's reader, in the order of arrival, and must not
 	// wait.
 	start func(c *call, req kmsg.Request) reply
@@ -65,9 +69,11 @@ func newAPITable() apiTable {
 		joinGroupAPI(), heartbeatAPI(), leaveGroupAPI(), syncGroupAPI(),
 		describeGroupsAPI(), listGroupsAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
-		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
+		offsetForLeaderEpochAPI(), describeACLsAPI(), createACLsAPI(), deleteACLsAPI(),
+		describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
 	} {
+		a.declare()
 		t[int16(a.key)] = a
 	}
 	return t
@@ -105,6 +111,9 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 		return nil, fmt.Errorf("%w: API key %d (%s), version %d, client %q", ErrUnsupported, h.key, kmsg.NameForKey(h.key), h.version, h.clientID)
 	}
 	call.api = a
+	if call.authorizer = s.backend.Authorizer(); call.authorizer.Enabled() {
+		call.subject = acl.Subject{Principal: call.client.Principal, Host: acl.ParseHost(call.client.Host[1:])}
+	}
 	if h.version < a.min || h.version > a.max {
 		if a.key == kmsg.ApiVersions && h.version >= 0 {
 			call.reply = call.unknownApiVersions()

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/acl"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -39,7 +40,9 @@ type fake struct {
 	// watching, if set, runs when a watch is about to begin.
 	watching func()
 	// wait, if set, is what joining a group waits for.
-	wait chan struct{}
+	wait   chan struct{}
+	access acl.Authorizer
+	groups []string // that are listed
 	// panics makes InitProducerID meet a bug.
 	panics bool
 }
@@ -500,7 +503,11 @@ func (f *fake) OffsetFetch(_ context.Context, _ Client, req *kmsg.OffsetFetchReq
 }
 
 func (f *fake) ListGroups(context.Context, *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse {
-	return kmsg.NewPtrListGroupsResponse()
+	resp := kmsg.NewPtrListGroupsResponse()
+	for _, g := range f.groups {
+		resp.Groups = append(resp.Groups, kmsg.ListGroupsResponseGroup{Group: g})
+	}
+	return resp
 }
 
 func (f *fake) DescribeGroups(_ context.Context, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse {
@@ -515,6 +522,30 @@ func (f *fake) DescribeGroups(_ context.Context, req *kmsg.DescribeGroupsRequest
 
 func (f *fake) DeleteGroups(_ context.Context, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse {
 	return kmsg.NewPtrDeleteGroupsResponse()
+}
+
+func (f *fake) Authorizer() acl.Authorizer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.access
+}
+
+func (f *fake) AddACLs(_ context.Context, bs []acl.Binding) []error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range bs {
+		f.access.List = f.access.List.Add(b)
+	}
+	return make([]error, len(bs))
+}
+
+func (f *fake) RemoveACLs(_ context.Context, bs []acl.Binding) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range bs {
+		f.access.List = f.access.List.Remove(b)
+	}
+	return nil
 }
 
 func (f *fake) InitProducerID(context.Context) (int64, int16, error) {
