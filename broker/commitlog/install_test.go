@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/seeds"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -1095,7 +1096,7 @@ func FuzzShipList(f *testing.F) {
 // come to nothing, and shipments go from one to the other, some of them interrupted by
 // a crash. SPLASHDAM_TEST_SEED lives that one life again.
 func TestALogThatGetsShipmentsAgreesWithTheOneTheyComeFrom(t *testing.T) {
-	first, n := seeds(t, 60, 400)
+	first, n := seeds.Range(t, 60, 400)
 	var taken, interrupted int
 	for seed := first; seed != first+n; seed++ {
 		rnd := rand.New(rand.NewPCG(seed, 1))

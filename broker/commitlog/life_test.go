@@ -5,33 +5,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"testing"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/seeds"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
 // long reports whether tests may take minutes.
 var long = os.Getenv("SPLASHDAM_TEST_LONG") != ""
-
-// seeds are the random lives of a test: n, or many where tests may take long, from first
-// on, or the one that SPLASHDAM_TEST_SEED names.
-func seeds(t *testing.T, n, many uint64) (first, count uint64) {
-	t.Helper()
-	first, count = rand.Uint64(), n
-	if long {
-		count = many
-	}
-	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
-		var err error
-		first, err = strconv.ParseUint(s, 10, 64)
-		must(t, err)
-		count = 1
-	}
-	t.Logf("seeds %d and the %d that follow", first, count-1)
-	return first, count
-}
 
 // lifeOptions suit the small segments of a test.
 var lifeOptions = Options{IndexCache: blockSize, roomPiece: 256}
@@ -107,7 +89,7 @@ func (h *history) scrub() error {
 func TestALogAgreesWithAListThroughTenThousandRandomCallsAndCrashes(t *testing.T) {
 	t.Parallel()
 	const callsOfALife = 250
-	first, n := seeds(t, 40, 200)
+	first, n := seeds.Range(t, 40, 200)
 	deaths, losses := 0, 0
 	for seed := first; seed != first+n; seed++ {
 		rnd := rand.New(rand.NewPCG(seed, 0))

@@ -33,8 +33,8 @@ type Log struct {
 	cache    *blockCache
 	manifest *manifest
 	hard     *hardState
-	// The appender's: the generation of the log, as the manifest has it, and room
-	// for frames.
+	// The appender's: the generation of the log, as the manifest has it, and
+	// what the next write is gathered in.
 	generation uint32
 	buf        []byte
 	added      []placed

@@ -161,17 +161,15 @@ func (l *Log) hasDropped(s *segment) bool {
 // damage, which is also what the disk does not read, and goes around it; if that is nil
 // it errors with the first. Any other error is ErrFutureVersion.
 func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIndex, error) {
-	extent, err := s.extent()
+	scratch := &segment{segmentMeta: s.segmentMeta, file: once{s.file}, mem: newMemIndex()}
+	w, err := scratch.walk(nil, false)
 	if err != nil {
 		return nil, unread(s.name(), s.base, int(s.size), err)
 	}
-	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
-	scan := newScanner(once{s.file}, s.base, segmentHeaderSize, extent)
 	last := s.first - 1
 	for {
-		pos := scan.pos
-		f, err := scan.next()
-		if err == io.EOF && (last == s.last || s.edition > 0 && extent == s.size) {
+		f, err := w.next()
+		if err == io.EOF && (last == s.last || s.edition > 0 && w.extent == s.size) {
 			return scratch.mem, nil
 		}
 		if err == io.EOF {
@@ -181,7 +179,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 			err = s.admitRewritten(f)
 		}
 		if err == nil {
-			err = scratch.indexEntry(f.entry, s.base+Address(f.pos), d)
+			err = scratch.indexEntry(f.entry, w.at(), d)
 		}
 		if err == nil {
 			last = f.entry.Index()
@@ -190,17 +188,17 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 		if errors.Is(err, ErrFutureVersion) {
 			return nil, err
 		}
-		c := &CorruptionError{s.name(), s.base + Address(pos), err}
+		c := &CorruptionError{s.name(), w.at(), err}
 		if damaged == nil {
 			return nil, c
 		}
 		scratch.mem.holes++
 		damaged(c)
-		next, ok, _ := findFrame(s.file, s.base, pos+frameAlign, extent) // what is not read is in the hole
-		if !ok {
+		g := w.gap(err, func(gap) bool { return true }) // what is not read is in the hole
+		if !g.followed {
 			return scratch.mem, nil
 		}
-		scan = newScanner(once{s.file}, s.base, next.pos, extent)
+		w.resume(g)
 	}
 }
 

@@ -12,7 +12,7 @@
 //	          ▲                    │                      │
 //	          └────── Stored ──────┼──────────────────────┘
 //	          ▲                    │ Ship
-//	          └ Install ─── Transfers ◀──▶ peers
+//	          └ Arrived ─── Transfers ◀──▶ peers
 //
 // Three machines without goroutine and clock, and a shell:
 //

@@ -167,7 +167,7 @@ func (h *Host) carryOut(ctx context.Context, fx TransferEffects) {
 	if fx.Failed != nil {
 		h.cfg.Logger.Warningf("receiving a snapshot: %v", fx.Failed)
 	}
-	if len(fx.Ended) == 0 && fx.Install == nil {
+	if len(fx.Ended) == 0 && fx.Arrived == nil {
 		return
 	}
 	// It fails only at the end, where nobody waits for it.
@@ -175,8 +175,8 @@ func (h *Host) carryOut(ctx context.Context, fx TransferEffects) {
 		for _, e := range fx.Ended {
 			h.r.TransferEnded(e.To, e.Err == nil)
 		}
-		if fx.Install != nil {
-			h.r.Install(fx.Install)
+		if fx.Arrived != nil {
+			h.r.Arrived(fx.Arrived)
 		}
 	})
 }

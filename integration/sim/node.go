@@ -238,10 +238,10 @@ func (n *node) transfer(fx replica.TransferEffects) {
 		n.w.log(n.id, "the transfer to node %d ends: %v", e.To, e.Err)
 		n.m.Replica.TransferEnded(e.To, e.Err == nil)
 	}
-	if fx.Install != nil {
-		n.m.Replica.Install(fx.Install)
+	if fx.Arrived != nil {
+		n.m.Replica.Arrived(fx.Arrived)
 	}
-	if len(fx.Ended) > 0 || fx.Install != nil {
+	if len(fx.Ended) > 0 || fx.Arrived != nil {
 		n.turn()
 	}
 }
