@@ -139,7 +139,7 @@ func (s *shelf) cover() error {
 		}
 		s.snapshot = s.index
 	}
-	return s.log.Seal()
+	return sealAll(s.log)
 }
 
 func (s *shelf) clean(now int64, keyMap int) error {
@@ -588,11 +588,7 @@ func TestACrashOrAnErrorAtAnyCallOfACompactionLosesNoNewestRecord(t *testing.T) 
 	} {
 		t.Run(name, func(t *testing.T) {
 			calls := 0
-			step := 3
-			if long {
-				step = 1
-			}
-			for n := 0; n <= calls; n += step { // the first time nothing happens
+			for n := 0; n <= calls; n += stride(3, 1) { // the first time nothing happens
 				mem := vfs.NewMem()
 				s, err := newShelf(mem)
 				must(t, err)

@@ -33,11 +33,8 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 	refused, told, repaired := 0, 0, 0
 	for _, name := range names {
 		size := len(content(t, mem, name))
-		stride := map[string]int{segmentSuffix: 7, indexSuffix: 211}[name[max(0, len(name)-4):]]
-		if long {
-			stride = 1
-		}
-		for at := 0; at < size; at += max(1, stride) {
+		step := stride(max(1, map[string]int{segmentSuffix: 13, indexSuffix: 211}[name[max(0, len(name)-4):]]), 1)
+		for at := 0; at < size; at += step {
 			bad := copyFS(t, mem)
 			edit(t, bad, name, func(b []byte) []byte { b[at] ^= 1 << (at % 8); return b })
 			r, err := Verify(bad, dir)
@@ -60,7 +57,7 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 			again.checkServed(t, name, at)
 			err = again.check()
 			if err != nil && strings.HasSuffix(name, indexSuffix) {
-				must(t, l.Seal())
+				must(t, sealAll(l))
 				err = again.check()
 			}
 			switch {

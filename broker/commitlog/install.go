@@ -32,6 +32,8 @@ func (l *Log) Install(s *Stage) error {
 	invariant.That(s.log == l && s.Complete(), "installing a shipment that has not arrived")
 	hs := l.HardState()
 	invariant.That(hs.Term >= s.list.Term, "installing a snapshot of term %d, the hard state has %d", s.list.Term, hs.Term)
+	l.sealMu.Lock()
+	defer l.sealMu.Unlock()
 	l.snapMu.Lock()
 	defer l.snapMu.Unlock()
 	l.syncMu.Lock()

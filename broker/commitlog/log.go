@@ -54,6 +54,9 @@ type Log struct {
 	// durable never falls but by TruncateSuffix. Written under syncMu.
 	durable atomic.Uint64
 
+	// sealMu is held while a segment is sealed, or an index made anew: no installation
+	// comes between.
+	sealMu sync.Mutex
 	// syncMu is held over every sync of a segment, and over what changes which
 	// segment is open or where it ends.
 	syncMu sync.Mutex

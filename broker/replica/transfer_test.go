@@ -88,8 +88,10 @@ func (e *end) grow(to record.Index) error {
 		}
 		e.log.Committed(sharedEntry(i))
 	}
-	if err := e.log.Seal(); err != nil {
-		return err
+	for e.log.SealPending() {
+		if err := e.log.Seal(); err != nil {
+			return err
+		}
 	}
 	cs, err := proto.Marshal(&raftpb.ConfState{Voters: []uint64{1, 2, 3}, AutoLeave: new(false)})
 	if err != nil {
