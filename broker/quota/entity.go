@@ -57,8 +57,11 @@ func Of(name string) Part { return Part{name, Named} }
 // Everybody is the default of a type.
 func Everybody() Part { return Part{"", Default} }
 
-func (p Part) compare(o Part) int {
-	return cmp.Or(cmp.Compare(p.Kind, o.Kind), cmp.Compare(p.Name, o.Name))
+func (p *Part) compare(o *Part) int {
+	if p.Kind != o.Kind {
+		return cmp.Compare(p.Kind, o.Kind)
+	}
+	return strings.Compare(p.Name, o.Name)
 }
 
 func (p Part) check() error {
@@ -82,8 +85,17 @@ const maxName = 1024
 type Entity struct{ User, Client, IP Part }
 
 // Compare orders entities.
-func (e Entity) Compare(o Entity) int {
-	return cmp.Or(e.User.compare(o.User), e.Client.compare(o.Client), e.IP.compare(o.IP))
+func (e Entity) Compare(o Entity) int { return e.compare(&o) }
+
+// compare copies nothing: requests are looked up by it.
+func (e *Entity) compare(o *Entity) int {
+	if c := e.User.compare(&o.User); c != 0 {
+		return c
+	}
+	if c := e.Client.compare(&o.Client); c != 0 {
+		return c
+	}
+	return e.IP.compare(&o.IP)
 }
 
 // Check says what is wrong with an entity.

@@ -1,6 +1,9 @@
 package quota
 
-import "slices"
+import (
+	"slices"
+	"sort"
+)
 
 // Table is the quotas of a cluster, by entity. It must not be changed.
 type Table []Quota
@@ -15,7 +18,8 @@ func (t Table) Find(e Entity) (Values, bool) {
 }
 
 func (t Table) search(e Entity) (int, bool) {
-	return slices.BinarySearchFunc(t, e, func(q Quota, e Entity) int { return q.Compare(e) })
+	i := sort.Search(len(t), func(i int) bool { return t[i].Entity.compare(&e) >= 0 })
+	return i, i < len(t) && t[i].Entity == e
 }
 
 // With is the table where an entity has some values, and is not there if they are
