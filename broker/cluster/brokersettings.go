@@ -53,6 +53,11 @@ type BrokerSettings struct {
 	TransactionMaxTimeoutMs     int32
 	TransactionStatePartitions  int32
 
+	QuotaWindows               int
+	QuotaWindowSeconds         int
+	MutationQuotaWindows       int
+	MutationQuotaWindowSeconds int
+
 	// Access is how the access control list is read, nil where none is obeyed.
 	Access *acl.Policy
 
@@ -121,6 +126,16 @@ var brokerSettings = []brokerSetting{
 		Setting: integer("default.replication.factor", 1, 1, math.MaxInt16,
 			"The replication factor of topics that are created without one, and of the internal topics."),
 		bind: func(s *BrokerSettings, v string) { s.DefaultReplicationFactor = int16(toInt32(v)) },
+	},
+	{
+		Setting: integer("controller.quota.window.num", 11, 1, 1000,
+			"For how many windows changes of topics that controller_mutation_rate allows may be saved up."),
+		bind: func(s *BrokerSettings, v string) { s.MutationQuotaWindows = toInt(v) },
+	},
+	{
+		Setting: integer("controller.quota.window.size.seconds", 1, 1, 3600,
+			"The length of each of these windows, in seconds."),
+		bind: func(s *BrokerSettings, v string) { s.MutationQuotaWindowSeconds = toInt(v) },
 	},
 	{
 		Setting: toggle("delete.topic.enable", true,
@@ -274,6 +289,16 @@ var brokerSettings = []brokerSetting{
 		Setting: integer("producer.id.expiration.ms", dayMs, 1, math.MaxInt32,
 			"How long a partition remembers a producer that sends nothing, in ms."),
 		bind: func(s *BrokerSettings, v string) { s.ProducerIDExpirationMs = toInt64(v) },
+	},
+	{
+		Setting: integer("quota.window.num", 11, 1, 1000,
+			"Over how many windows it is measured what a client with a quota takes."),
+		bind: func(s *BrokerSettings, v string) { s.QuotaWindows = toInt(v) },
+	},
+	{
+		Setting: integer("quota.window.size.seconds", 1, 1, 3600,
+			"The length of each of these windows, in seconds."),
+		bind: func(s *BrokerSettings, v string) { s.QuotaWindowSeconds = toInt(v) },
 	},
 	{
 		Setting: integer("socket.request.max.bytes", 100<<20, 1, math.MaxInt32,

@@ -32,6 +32,7 @@ const (
 	kindAllocateProducerIDs uint8 = 8
 	kindAddACLs             uint8 = 11
 	kindRemoveACLs          uint8 = 12
+	kindSetQuotas           uint8 = 13
 
 	commandVersion uint8 = 1
 )
@@ -106,6 +107,8 @@ func newChange(kind uint8) change {
 		return &addACLs{}
 	case kindRemoveACLs:
 		return &removeACLs{}
+	case kindSetQuotas:
+		return &setQuotas{}
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // Package cluster is the state of the metadata shard: the cluster's id, its
 // nodes, its data shards, the topics with their partitions and settings, the blocks
-// of producer ids, and the access control list.
+// of producer ids, the access control list, and the client quotas.
 //
 //	leading half                               applied half, the same on every node
 //

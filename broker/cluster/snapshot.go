@@ -25,6 +25,7 @@ const stateVersion = 1
 //	list    topics, by name: string name, uuid, i8 internal, i16 factor,
 //	        list of partitions (u32 id, u32 shard), list of settings (string, string), by name
 //	list    bindings of the access control list, in order: acls.go
+//	list    client quotas, by entity: quotas.go
 func (v *View) Encode() []byte {
 	dst := kbin.AppendInt8(nil, stateVersion)
 	dst = kbin.AppendInt64(dst, int64(v.version))
@@ -40,7 +41,8 @@ func (v *View) Encode() []byte {
 	for _, t := range v.byName {
 		dst = appendTopic(dst, t)
 	}
-	return appendACLs(dst, v.acls)
+	dst = appendACLs(dst, v.acls)
+	return appendQuotas(dst, v.quotas)
 }
 
 func appendTopic(dst []byte, t *Topic) []byte {
@@ -78,6 +80,7 @@ func Restore(data []byte) (*View, error) {
 		nodes:         list(r, minNode, r.node),
 		byName:        list(r, minTopic, r.topic),
 		acls:          r.acls(),
+		quotas:        r.quotas(),
 	}
 	if err := r.complete(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)

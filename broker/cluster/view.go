@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/splashdam/splashdam/broker/acl"
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -29,7 +30,8 @@ type View struct {
 	nextPartition record.PartitionID
 	nextProducer  int64
 
-	acls *acl.List // nil if it is empty
+	acls   *acl.List   // nil if it is empty
+	quotas quota.Table // likewise
 }
 
 // run is a range of partition ids that are the partitions of one topic from a

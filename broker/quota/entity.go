@@ -178,3 +178,9 @@ type Quota struct {
 	Entity
 	Values
 }
+
+// Change sets one quota of an entity; Value 0 removes it.
+type Change struct {
+	Key   Key
+	Value float64
+}

@@ -29,7 +29,8 @@ func (w Windows) all() time.Duration { return time.Duration(w.Number) * w.Size }
 // Meter measures what clients take. It belongs to one goroutine, or to who holds a
 // lock. The times of its calls must not fall by more than clocks do.
 type Meter struct {
-	windows Windows
+	windows   Windows
+	mutations Windows // of ControllerMutationRate
 	taken   map[measured]*taken
 	sweepAt int // when so many are measured, those that are silent are forgotten
 	swept   time.Time
@@ -54,9 +55,10 @@ type taken struct {
 	last   time.Time
 }
 
-// NewMeter makes a meter.
-func NewMeter(w Windows) *Meter {
-	return &Meter{windows: w, taken: make(map[measured]*taken), sweepAt: 1024}
+// NewMeter makes a meter. Changes of the cluster have windows of their own: Kafka's
+// controller.quota.window.num and .size.seconds.
+func NewMeter(w, mutations Windows) *Meter {
+	return &Meter{windows: w, mutations: mutations, taken: make(map[measured]*taken), sweepAt: 1024}
 }
 
 // Record notes that a client took something and tells how long it has to wait: 0 while
@@ -107,7 +109,7 @@ func (m *Meter) Mutate(t Table, user, client string, amount float64, strict bool
 		return 0, false
 	}
 	x := m.of(ControllerMutationRate, s, now)
-	burst := s.limit * m.windows.all().Seconds()
+	burst := s.limit * m.mutations.all().Seconds()
 	if x.filled.IsZero() {
 		x.tokens = burst
 	} else if d := now.Sub(x.filled); d > 0 {
@@ -167,11 +169,11 @@ func (m *Meter) of(k Key, s share, now time.Time) *taken {
 func (m *Meter) sweep(now time.Time) {
 	m.swept = now
 	for at, x := range m.taken {
-		full := time.Duration(0)
+		after := m.windows.all()
 		if at.key == ControllerMutationRate {
-			full = x.debt()
+			after = m.mutations.all() + x.debt()
 		}
-		if now.Sub(x.last) > m.windows.all()+full {
+		if now.Sub(x.last) > after {
 			delete(m.taken, at)
 		}
 	}

@@ -80,7 +80,7 @@ func TestAClientThatIsThrottledKeepsToItsQuota(t *testing.T) {
 	// Each batch has the time of the windows before it: so a large one waits too short, in
 	// Kafka as well.
 	for size, most := range map[float64]float64{10: 1.02, 999: 1.1, 5000: 1.5} {
-		m := NewMeter(windows)
+		m := NewMeter(windows, windows)
 		now, sent := noon.Add(300*time.Millisecond), 0.0
 		start := now
 		waited := false
@@ -100,7 +100,7 @@ func TestAClientThatIsThrottledKeepsToItsQuota(t *testing.T) {
 
 func TestWithinItsQuotaNobodyWaits(t *testing.T) {
 	table := Table{}.With(Entity{User: Everybody()}, bytesIn(1000))
-	m := NewMeter(windows)
+	m := NewMeter(windows, windows)
 	for i := range 1000 {
 		if wait := m.Record(table, ProducerByteRate, "u", "c", 99, noon.Add(time.Duration(i)*100*time.Millisecond)); wait != 0 {
 			t.Fatalf("request %d waits %v", i, wait)
@@ -114,7 +114,7 @@ func TestWithinItsQuotaNobodyWaits(t *testing.T) {
 func TestTheWaitIsKafkas(t *testing.T) {
 	// QuotaUtils.throttleTime: (rate - limit) / limit * window, where the windows before
 	// this one count whole: 10 s and a half here.
-	m := NewMeter(windows)
+	m := NewMeter(windows, windows)
 	table := Table{}.With(Entity{Client: Of("c")}, bytesIn(100))
 	now := noon.Add(500 * time.Millisecond)
 	rate := 2100 / 10.5
@@ -132,7 +132,7 @@ func TestTheWaitIsKafkas(t *testing.T) {
 }
 
 func TestSharesAreMeasuredApart(t *testing.T) {
-	m := NewMeter(windows)
+	m := NewMeter(windows, windows)
 	table := Table{}.With(Entity{User: Everybody()}, bytesIn(100)).With(Entity{User: Of("vip"), Client: Everybody()}, bytesIn(100))
 	for _, c := range []struct {
 		user, client string
@@ -149,7 +149,7 @@ func TestSharesAreMeasuredApart(t *testing.T) {
 }
 
 func TestWhatIsLargerThanAllWindowsGetsThroughAlone(t *testing.T) {
-	m := NewMeter(windows)
+	m := NewMeter(windows, windows)
 	table := Table{}.With(Entity{User: Of("u")}, Values{ConsumerByteRate: 10})
 	if most, ok := m.Most(table, ConsumerByteRate, "u", ""); !ok || most != 100 {
 		t.Errorf("at most %v", most)
@@ -167,7 +167,7 @@ func TestWhatIsLargerThanAllWindowsGetsThroughAlone(t *testing.T) {
 }
 
 func TestChangesOfTheClusterGoByTokens(t *testing.T) {
-	m := NewMeter(windows)
+	m := NewMeter(windows, windows)
 	table := Table{}.With(Entity{User: Of("u")}, Values{ControllerMutationRate: 2})
 	strict := func(n float64, now time.Time) (time.Duration, bool) { return m.Mutate(table, "u", "c", n, true, now) }
 	if wait, refused := strict(23, noon); refused || wait != 0 { // 22 tokens; it may go below once
@@ -185,7 +185,7 @@ func TestChangesOfTheClusterGoByTokens(t *testing.T) {
 }
 
 func TestConnectionsOverTheQuotaDoNotCount(t *testing.T) {
-	m := NewMeter(windows)
+	m := NewMeter(windows, windows)
 	table := Table{}.With(Entity{IP: Everybody()}, Values{ConnectionCreationRate: 1}).With(Entity{IP: Of("10.0.0.9")}, Values{ConnectionCreationRate: 1000})
 	accepted := 0
 	for i := range 1000 {
@@ -205,7 +205,7 @@ func TestConnectionsOverTheQuotaDoNotCount(t *testing.T) {
 }
 
 func TestClientsBeyondTheLimitAreMeasuredTogether(t *testing.T) {
-	m := NewMeter(windows)
+	m := NewMeter(windows, windows)
 	table := Table{}.With(Entity{Client: Everybody()}, bytesIn(10))
 	for i := range MaxMeasured {
 		m.Record(table, ProducerByteRate, "u", fmt.Sprint(i), 1, noon)
@@ -260,7 +260,7 @@ func BenchmarkRecord(b *testing.B) {
 	for i := range 1000 {
 		table = table.With(Entity{User: Of(fmt.Sprint("user", i))}, bytesIn(1e15))
 	}
-	m := NewMeter(windows)
+	m := NewMeter(windows, windows)
 	now := noon
 	b.ReportAllocs()
 	for b.Loop() {
