@@ -20,6 +20,7 @@ type Backend interface {
 	Partitions
 	Groups
 	Producers
+	Users
 	Access
 }
 
