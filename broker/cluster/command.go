@@ -30,6 +30,8 @@ const (
 	kindAddPartitions       uint8 = 6
 	kindSetConfigs          uint8 = 7
 	kindAllocateProducerIDs uint8 = 8
+	kindSetCredential       uint8 = 9
+	kindDeleteCredential    uint8 = 10
 	kindAddACLs             uint8 = 11
 	kindRemoveACLs          uint8 = 12
 	kindSetQuotas           uint8 = 13
@@ -103,6 +105,10 @@ func newChange(kind uint8) change {
 		return &setConfigs{}
 	case kindAllocateProducerIDs:
 		return &allocateProducerIDs{}
+	case kindSetCredential:
+		return &setCredential{}
+	case kindDeleteCredential:
+		return &deleteCredential{}
 	case kindAddACLs:
 		return &addACLs{}
 	case kindRemoveACLs:

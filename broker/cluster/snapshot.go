@@ -24,6 +24,8 @@ const stateVersion = 1
 //	list    nodes, by id: i32 id, string rack, list of (string listener, string host, i32 port)
 //	list    topics, by name: string name, uuid, i8 internal, i16 factor,
 //	        list of partitions (u32 id, u32 shard), list of settings (string, string), by name
+//	list    users, by name: string name, list of credentials, by mechanism: string
+//	        mechanism, i32 iterations, string salt, string stored key, string server key
 //	list    bindings of the access control list, in order: acls.go
 //	list    client quotas, by entity: quotas.go
 func (v *View) Encode() []byte {
@@ -40,6 +42,10 @@ func (v *View) Encode() []byte {
 	dst = kbin.AppendInt32(dst, int32(len(v.byName)))
 	for _, t := range v.byName {
 		dst = appendTopic(dst, t)
+	}
+	dst = kbin.AppendInt32(dst, int32(len(v.users)))
+	for _, u := range v.users {
+		dst = appendUser(dst, u)
 	}
 	dst = appendACLs(dst, v.acls)
 	return appendQuotas(dst, v.quotas)
@@ -79,6 +85,7 @@ func Restore(data []byte) (*View, error) {
 		shards:        r.shards(),
 		nodes:         list(r, minNode, r.node),
 		byName:        list(r, minTopic, r.topic),
+		users:         list(r, minUser, r.user),
 		acls:          r.acls(),
 		quotas:        r.quotas(),
 	}
@@ -120,6 +127,9 @@ func (v *View) index() error {
 		if err := checkNode(n); err != nil {
 			return err
 		}
+	}
+	if err := checkUsers(v.users); err != nil {
+		return err
 	}
 	return v.indexTopics()
 }

@@ -157,6 +157,28 @@ var samples = map[kmsg.Key][]sample{
 		hidden:  func(r kmsg.Response) bool { return len(r.(*kmsg.ListGroupsResponse).Groups) == 0 },
 	}},
 	kmsg.ApiVersions: {{request: inAll(kmsg.NewPtrApiVersionsRequest(), func(*kmsg.ApiVersionsRequest) {})}},
+	kmsg.DescribeClientQuotas: {{
+		request: inAll(kmsg.NewPtrDescribeClientQuotasRequest(), func(*kmsg.DescribeClientQuotasRequest) {}),
+		enough:  either(clusterNeed(kmsg.ACLOperationDescribeConfigs)),
+	}},
+	kmsg.AlterClientQuotas: {{
+		request: inAll(kmsg.NewPtrAlterClientQuotasRequest(), func(r *kmsg.AlterClientQuotasRequest) {
+			r.Entries = []kmsg.AlterClientQuotasRequestEntry{{Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: entityUser}}}}
+		}),
+		enough: either(clusterNeed(kmsg.ACLOperationAlterConfigs)),
+	}},
+	kmsg.SASLHandshake:    {{request: inAll(kmsg.NewPtrSASLHandshakeRequest(), func(*kmsg.SASLHandshakeRequest) {})}},
+	kmsg.SASLAuthenticate: {{request: inAll(kmsg.NewPtrSASLAuthenticateRequest(), func(*kmsg.SASLAuthenticateRequest) {})}},
+	kmsg.DescribeUserSCRAMCredentials: {{
+		request: inAll(kmsg.NewPtrDescribeUserSCRAMCredentialsRequest(), func(*kmsg.DescribeUserSCRAMCredentialsRequest) {}),
+		enough:  either(clusterNeed(kmsg.ACLOperationDescribe)),
+	}},
+	kmsg.AlterUserSCRAMCredentials: {{
+		request: inAll(kmsg.NewPtrAlterUserSCRAMCredentialsRequest(), func(r *kmsg.AlterUserSCRAMCredentialsRequest) {
+			r.Deletions = []kmsg.AlterUserSCRAMCredentialsRequestDeletion{{Name: "u", Mechanism: 1}}
+		}),
+		enough: either(clusterNeed(kmsg.ACLOperationAlter)),
+	}},
 	kmsg.CreateTopics: {
 		{
 			request: createSample("t-new"),

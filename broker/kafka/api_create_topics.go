@@ -44,6 +44,10 @@ func (c *call) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) 
 			outcomes[i].Err = err
 			continue
 		}
+		if c.mutating(c.partitionsOf(n), req.Version >= 6) {
+			outcomes[i].Err = errMutations
+			continue
+		}
 		ask, place = append(ask, n), append(place, i)
 	}
 	if len(ask) > 0 {
@@ -56,6 +60,20 @@ func (c *call) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) 
 		resp.Topics = append(resp.Topics, c.created(req.Topics[i].Topic, &outcomes[i]))
 	}
 	return resp
+}
+
+// errMutations is a change of topics that comes too early for controller_mutation_rate.
+var errMutations = fmt.Errorf("more partitions are made or deleted than controller_mutation_rate allows, wait for the time that the answer says: %w", kerr.ThrottlingQuotaExceeded)
+
+// partitionsOf is how many partitions a topic is to have.
+func (c *call) partitionsOf(n NewTopic) int {
+	if len(n.Assignment) > 0 {
+		return len(n.Assignment)
+	}
+	if n.Partitions > 0 {
+		return int(n.Partitions)
+	}
+	return c.numPartitions
 }
 
 // newTopic checks what a request says of one topic.

@@ -41,6 +41,8 @@ func (c *call) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) 
 		case errs[i] != nil:
 		case named[t.Name] > 1:
 			errs[i] = fmt.Errorf("topic %q is named twice: %w", t.Name, kerr.InvalidRequest)
+		case c.mutating(len(t.Partitions), req.Version >= 5):
+			errs[i] = errMutations
 		default:
 			names, place = append(names, t.Name), append(place, i)
 		}

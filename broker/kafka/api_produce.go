@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -59,6 +60,7 @@ type produced struct {
 // produce hands the batches over to the Backend, in the reader, so that they
 // enter in the order of the requests; the answer waits for them.
 func (c *call) produce(req *kmsg.ProduceRequest) reply {
+	c.take(quota.ProducerByteRate, float64(c.frame.size))
 	p := &production{call: c, req: req, entered: time.Now(), all: make(chan struct{}), awaited: 1}
 	for i := range req.Topics {
 		t := &req.Topics[i]
@@ -159,11 +161,13 @@ func (p *production) answer(ctx context.Context) kmsg.Response {
 	patience := wait(p.req.TimeoutMillis, p.limits.MaxProduceWait)
 	late := time.NewTimer(patience - time.Since(p.entered))
 	defer late.Stop()
+	waiting := time.Now()
 	select {
 	case <-p.all:
 	case <-late.C:
 	case <-ctx.Done():
 	}
+	p.idle += time.Since(waiting)
 	resp := p.collect(patience)
 	if p.req.Acks == 0 {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/splashdam/splashdam/broker/acl"
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -20,7 +21,9 @@ type Backend interface {
 	Partitions
 	Groups
 	Producers
+	Users
 	Access
+	Quotas
 }
 
 // Node is a broker as clients of one listener reach it.
@@ -256,6 +259,15 @@ type Access interface {
 	// Both return when that is committed and this node decides by it.
 	AddACLs(ctx context.Context, bs []acl.Binding) []error
 	RemoveACLs(ctx context.Context, bs []acl.Binding) error
+}
+
+// Quotas keeps what clients may take.
+type Quotas interface {
+	// Quotas are those that hold now.
+	Quotas() quota.Table
+	// AlterQuotas makes all changes of an entity's quotas, or none, and returns when that
+	// is committed. It errors with kerr.InvalidRequest.
+	AlterQuotas(ctx context.Context, e quota.Entity, changes []quota.Change, validateOnly bool) error
 }
 
 // Producers hands out producer ids.

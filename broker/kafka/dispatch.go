@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -25,6 +26,8 @@ type api struct {
 	shape         shape
 	// keeps is set where the decoded request holds bytes that the Backend may keep.
 	keeps bool
+	// greets is set where the request may come before a login.
+	greets bool
 	// needs is what it may ask the authorizer for.
 	needs []need
 	// start runs in the connection's reader, in the order of arrival, and must not
@@ -39,6 +42,14 @@ func waiting[Q kmsg.Request](key kmsg.Key, min, max int16, shape string, h func(
 		return func(ctx context.Context) kmsg.Response { return h(c, ctx, req.(Q)) }
 	}
 	return a
+}
+
+// inOrder makes an api of a handler that has all to do in the reader.
+func inOrder[Q kmsg.Request](key kmsg.Key, min, max int16, shape string, h func(*call, Q) reply) *api {
+	return &api{
+		key: key, min: min, max: max, advertisedMin: min, shape: parseShape(shape, firstFlexible(key)),
+		start: func(c *call, req kmsg.Request) reply { return h(c, req.(Q)) },
+	}
 }
 
 // keeping marks an api whose requests hold bytes that the Backend may keep.
@@ -67,11 +78,13 @@ func newAPITable() apiTable {
 		produceAPI(), fetchAPI(), listOffsetsAPI(), metadataAPI(),
 		offsetCommitAPI(), offsetFetchAPI(), findCoordinatorAPI(),
 		joinGroupAPI(), heartbeatAPI(), leaveGroupAPI(), syncGroupAPI(),
-		describeGroupsAPI(), listGroupsAPI(), apiVersionsAPI(),
+		describeGroupsAPI(), listGroupsAPI(), saslHandshakeAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeACLsAPI(), createACLsAPI(), deleteACLsAPI(),
-		describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
-		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
+		describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
+		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
+		describeClientQuotasAPI(), alterClientQuotasAPI(),
+		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
 	} {
 		a.declare()
 		t[int16(a.key)] = a
@@ -111,6 +124,9 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 		return nil, fmt.Errorf("%w: API key %d (%s), version %d, client %q", ErrUnsupported, h.key, kmsg.NameForKey(h.key), h.version, h.clientID)
 	}
 	call.api = a
+	if err := c.login.admits(a, time.Now()); err != nil {
+		return nil, err
+	}
 	if call.authorizer = s.backend.Authorizer(); call.authorizer.Enabled() {
 		call.subject = acl.Subject{Principal: call.client.Principal, Host: acl.ParseHost(call.client.Host[1:])}
 	}
@@ -135,11 +151,19 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 		return nil, fmt.Errorf("%s: %w: %w", call.request(), ErrRequest, err)
 	}
 	f.keep = a.keeps
+	began := time.Now()
 	inner := a.start(call, req)
+	call.busy = time.Since(began)
 	call.reply = func(ctx context.Context) kmsg.Response {
+		began := time.Now()
 		resp := inner(ctx)
+		if works[a.key] {
+			call.busy += time.Since(began) - call.idle
+		}
+		call.worked(call.busy)
 		if resp != nil {
 			resp.SetVersion(h.version)
+			call.told(resp)
 		}
 		return resp
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/splashdam/splashdam/broker/acl"
+	"github.com/splashdam/splashdam/broker/auth"
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -26,6 +28,7 @@ type fake struct {
 	changes   []string  // of topics' settings
 	assigned  [][]int32 // to the partitions that were created last
 	producers int64
+	users     []User
 	// coordinator is the node that coordinates all groups.
 	coordinator int32
 	offsets     map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
@@ -42,6 +45,7 @@ type fake struct {
 	// wait, if set, is what joining a group waits for.
 	wait   chan struct{}
 	access acl.Authorizer
+	shares quota.Table
 	groups []string // that are listed
 	// panics makes InitProducerID meet a bug.
 	panics bool
@@ -524,6 +528,28 @@ func (f *fake) DeleteGroups(_ context.Context, req *kmsg.DeleteGroupsRequest) *k
 	return kmsg.NewPtrDeleteGroupsResponse()
 }
 
+func (f *fake) Quotas() quota.Table {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.shares
+}
+
+func (f *fake) AlterQuotas(_ context.Context, e quota.Entity, changes []quota.Change, validateOnly bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := e.Check(); err != nil {
+		return fmt.Errorf("%w: %w", err, kerr.InvalidRequest)
+	}
+	v, _ := f.shares.Find(e)
+	for _, c := range changes {
+		v[c.Key] = c.Value
+	}
+	if !validateOnly {
+		f.shares = f.shares.With(e, v)
+	}
+	return nil
+}
+
 func (f *fake) Authorizer() acl.Authorizer {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -544,6 +570,42 @@ func (f *fake) RemoveACLs(_ context.Context, bs []acl.Binding) error {
 	defer f.mu.Unlock()
 	for _, b := range bs {
 		f.access.List = f.access.List.Remove(b)
+	}
+	return nil
+}
+
+func (f *fake) Users() (all []User) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.users)
+}
+
+func (f *fake) User(name string) (User, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.users, func(u User) bool { return u.Name == name })
+	if i < 0 {
+		return User{}, false
+	}
+	return f.users[i], true
+}
+
+// SetCredential knows one credential for each user.
+func (f *fake) SetCredential(ctx context.Context, user string, c auth.Credential) error {
+	_ = f.DeleteCredential(ctx, user, "")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users = append(f.users, User{user, []auth.Credential{c}})
+	return nil
+}
+
+func (f *fake) DeleteCredential(_ context.Context, user, _ string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := len(f.users)
+	f.users = slices.DeleteFunc(f.users, func(u User) bool { return u.Name == user })
+	if len(f.users) == before {
+		return kerr.ResourceNotFound
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"context"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,48 @@ func (t *throttle) measure(f func(*quota.Meter, quota.Table)) {
 var works = map[kmsg.Key]bool{
 	kmsg.Produce: true, kmsg.Fetch: true, kmsg.ListOffsets: true, kmsg.Metadata: true, kmsg.OffsetForLeaderEpoch: true,
 	kmsg.ApiVersions: true, kmsg.DescribeConfigs: true, kmsg.DescribeCluster: true, kmsg.DescribeACLs: true, kmsg.DescribeClientQuotas: true,
+}
+
+// orSeconds are windows, Kafka's default if there are none.
+func orSeconds(w quota.Windows) quota.Windows {
+	if w.Number == 0 {
+		return quota.Windows{Number: 11, Size: time.Second}
+	}
+	return w
+}
+
+// pause waits, or less if ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// mute has the connection's reader wait until a time.
+func (c *conn) mute(until time.Time) {
+	for ns := until.UnixNano(); ; {
+		old := c.muted.Load()
+		if old >= ns || c.muted.CompareAndSwap(old, ns) {
+			return
+		}
+	}
+}
+
+// awaitVoice waits until the connection is not muted. What was read before goes on, but
+// each fetch in it finds the quota used up.
+func (c *conn) awaitVoice() error {
+	for {
+		left := time.Until(time.Unix(0, c.muted.Load()))
+		if left <= 0 {
+			return nil
+		}
+		if pause(c.leaving, left); c.leaving.Err() != nil {
+			return context.Cause(c.leaving)
+		}
+	}
 }
 
 // user is the name by which quotas know the client: its principal without the type.
@@ -103,7 +147,7 @@ func (c *call) fetched(bytes int) (given bool) {
 	return given
 }
 
-// fetchable is how many bytes a fetch may read at once: what the quota's windows hold,
+// fetchableBytes is how many bytes a fetch may read at once: what the quota's windows hold,
 // or else it would have to wait in any case.
 func (c *call) fetchableBytes(most int) int {
 	c.throttle.measure(func(m *quota.Meter, t quota.Table) {
@@ -118,8 +162,11 @@ func (c *call) fetchableBytes(most int) int {
 // are too many from its address (KIP-612); 0 lets it in.
 func (t *throttle) connecting(addr string) (wait time.Duration) {
 	t.measure(func(m *quota.Meter, table quota.Table) {
-		host := addr
-		if ip := acl.ParseHost(hostOf(addr)); ip.IsValid() {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			host = addr
+		}
+		if ip := acl.ParseHost(host); ip.IsValid() {
 			host = ip.String()
 		}
 		wait = m.Connect(table, host, time.Now())
