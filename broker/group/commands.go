@@ -21,6 +21,12 @@ import (
 //	                    session timeout i32, subscription, assignment}
 //	groupDeleted      (nothing more: the group and its offsets are gone)
 //	offsetsDeleted    topics x {name, partitions x i32}
+//	consumerChanged   group epoch i32, assignment epoch i32, hash of topics u64,
+//	                    assignor, members x (see appendMember), gone x id
+//
+// groupChanged makes a group one of the classic protocol, consumerChanged one of
+// the consumer protocol, whatever it was before: so a change of the protocol is one
+// command.
 //
 // Times are not carried: they are the time of the log's entry.
 const (
@@ -28,6 +34,7 @@ const (
 	groupChanged     uint8 = 2
 	groupDeleted     uint8 = 3
 	offsetsDeleted   uint8 = 4
+	consumerChanged  uint8 = 8
 
 	commandVersion uint8 = 1
 )
@@ -176,7 +183,12 @@ func (s *State) Apply(c record.Command, now int64) error {
 		change = s.readCommit(&r, group, now)
 	case groupChanged:
 		m := readMetadata(&r, now)
-		change = func() { s.group(group).meta = m }
+		change = func() {
+			g := s.group(group)
+			g.meta, g.consumer = m, nil
+		}
+	case consumerChanged:
+		change = s.readConsumerChange(&r, group, now)
 	case groupDeleted:
 		change = func() { delete(s.groups, group) }
 	case offsetsDeleted:

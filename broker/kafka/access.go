@@ -61,10 +61,13 @@ var access = map[kmsg.Key][]need{
 	kmsg.CreatePartitions:             {{kmsg.ACLOperationAlter, onTopic}},
 	kmsg.DeleteGroups:                 {{kmsg.ACLOperationDelete, onGroup}},
 	kmsg.IncrementalAlterConfigs:      {{kmsg.ACLOperationAlterConfigs, onTopic}, {kmsg.ACLOperationAlterConfigs, onCluster}},
+	kmsg.OffsetDelete:                 {{kmsg.ACLOperationDelete, onGroup}, {kmsg.ACLOperationRead, onTopic}},
 	kmsg.DescribeClientQuotas:         {{kmsg.ACLOperationDescribeConfigs, onCluster}},
 	kmsg.AlterClientQuotas:            {{kmsg.ACLOperationAlterConfigs, onCluster}},
 	kmsg.DescribeUserSCRAMCredentials: {{kmsg.ACLOperationDescribe, onCluster}},
 	kmsg.AlterUserSCRAMCredentials:    {{kmsg.ACLOperationAlter, onCluster}},
+	kmsg.ConsumerGroupHeartbeat:       {{kmsg.ACLOperationRead, onGroup}, {kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.ConsumerGroupDescribe:        {{kmsg.ACLOperationDescribe, onGroup}, {kmsg.ACLOperationDescribe, onTopic}},
 	// What a client may do to the cluster is told to who may describe it; the rest to all.
 	kmsg.DescribeCluster: anybody,
 }

@@ -157,6 +157,23 @@ var samples = map[kmsg.Key][]sample{
 		hidden:  func(r kmsg.Response) bool { return len(r.(*kmsg.ListGroupsResponse).Groups) == 0 },
 	}},
 	kmsg.ApiVersions: {{request: inAll(kmsg.NewPtrApiVersionsRequest(), func(*kmsg.ApiVersionsRequest) {})}},
+	kmsg.OffsetDelete: {{
+		request: inAll(kmsg.NewPtrOffsetDeleteRequest(), func(r *kmsg.OffsetDeleteRequest) {
+			r.Group = "g"
+			r.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{}}}}
+		}),
+		enough: both(groupNeed(kmsg.ACLOperationDelete), topicNeed(kmsg.ACLOperationRead)),
+	}},
+	kmsg.ConsumerGroupHeartbeat: {{
+		request: inAll(kmsg.NewPtrConsumerGroupHeartbeatRequest(), func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+			r.Group, r.SubscribedTopicNames = "g", []string{"t"}
+		}),
+		enough: both(groupNeed(kmsg.ACLOperationRead), topicNeed(kmsg.ACLOperationDescribe)),
+	}},
+	kmsg.ConsumerGroupDescribe: {{
+		request: inAll(kmsg.NewPtrConsumerGroupDescribeRequest(), func(r *kmsg.ConsumerGroupDescribeRequest) { r.Groups = []string{"g"} }),
+		enough:  both(groupNeed(kmsg.ACLOperationDescribe), topicNeed(kmsg.ACLOperationDescribe)),
+	}},
 	kmsg.DescribeClientQuotas: {{
 		request: inAll(kmsg.NewPtrDescribeClientQuotasRequest(), func(*kmsg.DescribeClientQuotasRequest) {}),
 		enough:  either(clusterNeed(kmsg.ACLOperationDescribeConfigs)),

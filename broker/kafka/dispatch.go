@@ -83,8 +83,9 @@ func newAPITable() apiTable {
 		offsetForLeaderEpochAPI(), describeACLsAPI(), createACLsAPI(), deleteACLsAPI(),
 		describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
-		describeClientQuotasAPI(), alterClientQuotasAPI(),
+		offsetDeleteAPI(), describeClientQuotasAPI(), alterClientQuotasAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
+		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
 		a.declare()
 		t[int16(a.key)] = a

@@ -48,8 +48,18 @@ func TestApiVersionsAdvertisesTheTable(t *testing.T) {
 			t.Errorf("%s: %d is advertised, kmsg ends at %d", kmsg.NameForKey(k.ApiKey), k.MaxVersion, max)
 		}
 	}
-	if len(resp.FinalizedFeatures) != 0 || len(resp.SupportedFeatures) != 0 {
-		t.Errorf("features are advertised: %v %v", resp.FinalizedFeatures, resp.SupportedFeatures)
+	if len(resp.SupportedFeatures) != 0 {
+		t.Errorf("version 3 takes a lowest level of 0 for an error, and gets %v", resp.SupportedFeatures)
+	}
+	resp = ask[*kmsg.ApiVersionsResponse](w, at(req, 4))
+	if len(resp.FinalizedFeatures) != len(features) || len(resp.SupportedFeatures) != len(features) || resp.FinalizedFeaturesEpoch != 0 {
+		t.Fatalf("features: %+v", resp)
+	}
+	for i, f := range features {
+		s, l := resp.SupportedFeatures[i], resp.FinalizedFeatures[i]
+		if s.Name != f.name || s.MinVersion != 0 || s.MaxVersion != f.level || l.Name != f.name || l.MinVersionLevel != f.level || l.MaxVersionLevel != f.level {
+			t.Errorf("%s: %+v %+v", f.name, s, l)
+		}
 	}
 }
 
