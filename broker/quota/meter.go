@@ -31,9 +31,9 @@ func (w Windows) all() time.Duration { return time.Duration(w.Number) * w.Size }
 type Meter struct {
 	windows   Windows
 	mutations Windows // of ControllerMutationRate
-	taken   map[measured]*taken
-	sweepAt int // when so many are measured, those that are silent are forgotten
-	swept   time.Time
+	taken     map[measured]*taken
+	sweepAt   int // when so many are measured, those that are silent are forgotten
+	swept     time.Time
 }
 
 // measured is what is measured apart. All that come too many are measured under the
