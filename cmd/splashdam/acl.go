@@ -319,13 +319,22 @@ func (p *program) printACLs(out listing, all []describedACL) error {
 	return g.print(p.stdout)
 }
 
-// answered is the error of an answer, with the text that came with it.
+// refusal is what a broker has said against a request.
+type refusal struct {
+	error        // of its code
+	text  string // what the broker said besides
+}
+
+func (r *refusal) Error() string { return withDetail(r.error, r.text) }
+func (r *refusal) Unwrap() error { return r.error }
+
+// answered is the error of an answer.
 func answered(code int16, message *string) error {
 	err := kerr.ErrorForCode(code)
 	if err == nil || message == nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s", err, *message)
+	return &refusal{err, *message}
 }
 
 // unauthorized says what to do about the errors that only an operator can help with.
