@@ -157,6 +157,44 @@ var samples = map[kmsg.Key][]sample{
 		hidden:  func(r kmsg.Response) bool { return len(r.(*kmsg.ListGroupsResponse).Groups) == 0 },
 	}},
 	kmsg.ApiVersions: {{request: inAll(kmsg.NewPtrApiVersionsRequest(), func(*kmsg.ApiVersionsRequest) {})}},
+	kmsg.DescribeLogDirs: {{
+		request: inAll(kmsg.NewPtrDescribeLogDirsRequest(), func(*kmsg.DescribeLogDirsRequest) {}),
+		enough:  either(clusterNeed(kmsg.ACLOperationDescribe)),
+		hidden:  func(r kmsg.Response) bool { return len(r.(*kmsg.DescribeLogDirsResponse).Dirs) == 0 },
+	}},
+	kmsg.ElectLeaders: {{
+		request: inAll(kmsg.NewPtrElectLeadersRequest(), func(r *kmsg.ElectLeadersRequest) {
+			r.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: "t", Partitions: []int32{0}}}
+		}),
+		enough: either(clusterNeed(kmsg.ACLOperationAlter)),
+	}},
+	kmsg.AlterPartitionAssignments: {{
+		request: inAll(kmsg.NewPtrAlterPartitionAssignmentsRequest(), func(*kmsg.AlterPartitionAssignmentsRequest) {}),
+		enough:  either(clusterNeed(kmsg.ACLOperationAlter)),
+	}},
+	kmsg.ListPartitionReassignments: {{
+		request: inAll(kmsg.NewPtrListPartitionReassignmentsRequest(), func(*kmsg.ListPartitionReassignmentsRequest) {}),
+		enough:  either(clusterNeed(kmsg.ACLOperationDescribe)),
+	}},
+	kmsg.GetTelemetrySubscriptions: {{request: inAll(kmsg.NewPtrGetTelemetrySubscriptionsRequest(), func(*kmsg.GetTelemetrySubscriptionsRequest) {})}},
+	kmsg.PushTelemetry:             {{request: inAll(kmsg.NewPtrPushTelemetryRequest(), func(*kmsg.PushTelemetryRequest) {})}},
+	kmsg.ListConfigResources: {{
+		request: inAll(kmsg.NewPtrListConfigResourcesRequest(), func(*kmsg.ListConfigResourcesRequest) {}),
+		enough:  either(clusterNeed(kmsg.ACLOperationDescribeConfigs)),
+	}},
+	kmsg.DescribeTopicPartitions: {
+		{
+			request: inAll(kmsg.NewPtrDescribeTopicPartitionsRequest(), func(r *kmsg.DescribeTopicPartitionsRequest) {
+				r.Topics, r.ResponsePartitionLimit = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "t"}}, 10
+			}),
+			enough: either(topicNeed(kmsg.ACLOperationDescribe)),
+		},
+		{
+			request: inAll(kmsg.NewPtrDescribeTopicPartitionsRequest(), func(r *kmsg.DescribeTopicPartitionsRequest) { r.ResponsePartitionLimit = 10 }),
+			enough:  either(topicNeed(kmsg.ACLOperationDescribe)),
+			hidden:  func(r kmsg.Response) bool { return len(r.(*kmsg.DescribeTopicPartitionsResponse).Topics) == 0 },
+		},
+	},
 	kmsg.OffsetDelete: {{
 		request: inAll(kmsg.NewPtrOffsetDeleteRequest(), func(r *kmsg.OffsetDeleteRequest) {
 			r.Group = "g"

@@ -218,7 +218,9 @@ func (f *fetching) answerFor(i int, code int16, hints *leaderHints) kmsg.FetchRe
 	if a.RecordBatches == nil {
 		a.RecordBatches = []byte{} // Kafka never sends null
 	}
-	if f.req.IsolationLevel == 1 {
+	// As in Kafka not null where there is no such partition, whoever reads.
+	unknown := code == kerr.UnknownTopicOrPartition.Code || code == kerr.UnknownTopicID.Code
+	if f.req.IsolationLevel == 1 || unknown {
 		a.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 	}
 	if r.DivergingEpoch >= 0 {
