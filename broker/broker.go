@@ -165,7 +165,10 @@ func (b *Broker) retentionOf(p record.PartitionID) int64 {
 func (b *Broker) serverConfig(listeners []kafka.ListenerConfig) kafka.Config {
 	set := b.cfg.Settings
 	return kafka.Config{
-		Listeners: listeners,
+		Listeners:     listeners,
+		Quotas:        quotaWindows(set.QuotaWindows, set.QuotaWindowSeconds),
+		Mutations:     quotaWindows(set.MutationQuotaWindows, set.MutationQuotaWindowSeconds),
+		NumPartitions: int(set.NumPartitions),
 		Limits: kafka.Limits{
 			MaxConnections:           set.MaxConnections,
 			MaxConnectionsPerAddress: set.MaxConnectionsPerIP,

@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/acl"
 )
 
 // BrokerSettings are a broker's settings, as it was started with. They do not
@@ -67,6 +69,18 @@ type BrokerSettings struct {
 	TransactionMaxTimeoutMs     int32
 	TransactionStatePartitions  int32
 
+	QuotaWindows               int
+	QuotaWindowSeconds         int
+	MutationQuotaWindows       int
+	MutationQuotaWindowSeconds int
+
+	// Access is how the access control list is read, nil where none is obeyed.
+	Access *acl.Policy
+
+	access struct { // what Access is made of
+		enabled, everyone bool
+		superUsers        string
+	}
 	set    map[string]string // canonical, only what was set
 	topics TopicSettings     // of a topic that sets nothing itself
 }
@@ -77,6 +91,12 @@ type brokerSetting struct {
 	Setting
 	bind func(*BrokerSettings, string)
 }
+
+// The authorizer that there is, by the name of Kafka's that decides by the same rules.
+const (
+	authorizerClass    = "authorizer.class.name"
+	standardAuthorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+)
 
 // Bounds of numbers of partitions. Kafka has no limit per topic; a topic must be
 // creatable by one command in one entry of the log.
@@ -91,6 +111,17 @@ const (
 // ranges and defaults are those of Kafka 4.2 unless a comment says otherwise. The
 // log.* settings are the defaults of topic settings and say the same there.
 var brokerSettings = []brokerSetting{
+	{
+		Setting: toggle("allow.everyone.if.no.acl.found", false,
+			"Whether a resource that no line of the access control list is about is open to everybody."),
+		bind: func(s *BrokerSettings, v string) { s.access.everyone = toBool(v) },
+	},
+	{
+		// Kafka's is any class; this is the one that it comes with.
+		Setting: textUnsetOf(authorizerClass, []string{standardAuthorizer},
+			"What decides who may do what. Unset, nothing is refused to anybody; "+standardAuthorizer+" refuses what no access control list allows, but for super.users."),
+		bind: func(s *BrokerSettings, _ string) { s.access.enabled = true },
+	},
 	{
 		Setting: toggle("auto.create.topics.enable", true,
 			"Whether a topic that a client asks for is created."),
@@ -117,6 +148,16 @@ var brokerSettings = []brokerSetting{
 		Setting: integer("default.replication.factor", 1, 1, math.MaxInt16,
 			"The replication factor of topics that are created without one, and of the internal topics."),
 		bind: func(s *BrokerSettings, v string) { s.DefaultReplicationFactor = int16(toInt32(v)) },
+	},
+	{
+		Setting: integer("controller.quota.window.num", 11, 1, 1000,
+			"For how many windows changes of topics that controller_mutation_rate allows may be saved up."),
+		bind: func(s *BrokerSettings, v string) { s.MutationQuotaWindows = toInt(v) },
+	},
+	{
+		Setting: integer("controller.quota.window.size.seconds", 1, 1, 3600,
+			"The length of each of these windows, in seconds."),
+		bind: func(s *BrokerSettings, v string) { s.MutationQuotaWindowSeconds = toInt(v) },
 	},
 	{
 		Setting: toggle("delete.topic.enable", true,
@@ -340,6 +381,16 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.QueuedMaxRequestBytes = toInt(v) },
 	},
 	{
+		Setting: integer("quota.window.num", 11, 1, 1000,
+			"Over how many windows it is measured what a client with a quota takes."),
+		bind: func(s *BrokerSettings, v string) { s.QuotaWindows = toInt(v) },
+	},
+	{
+		Setting: integer("quota.window.size.seconds", 1, 1, 3600,
+			"The length of each of these windows, in seconds."),
+		bind: func(s *BrokerSettings, v string) { s.QuotaWindowSeconds = toInt(v) },
+	},
+	{
 		// Kafka's default is 524288, for Kerberos.
 		Setting: integer("sasl.server.max.receive.size", 64<<10, 1<<10, 1<<20,
 			"The largest request of a client that has not logged in yet, in bytes."),
@@ -349,6 +400,17 @@ var brokerSettings = []brokerSetting{
 		Setting: integer("socket.request.max.bytes", 100<<20, 1, math.MaxInt32,
 			"The largest request that is read, in bytes. It bounds the largest batch too."),
 		bind: func(s *BrokerSettings, v string) { s.SocketRequestMaxBytes = toInt(v) },
+	},
+	{
+		Setting: Setting{
+			Name: "super.users", Type: kmsg.ConfigTypeString, Default: new(""), Accepts: "principals with semicolons between, as in User:alice;User:bob",
+			Doc: "Who may do anything, whatever the access control list says.",
+			parse: func(v string) (string, bool) {
+				_, err := acl.NewPolicy(v, false)
+				return v, err == nil
+			},
+		},
+		bind: func(s *BrokerSettings, v string) { s.access.superUsers = v },
 	},
 	{
 		Setting: integer("transaction.max.timeout.ms", 15*minuteMs, 1, math.MaxInt32,
@@ -422,6 +484,11 @@ func (s *BrokerSettings) bind() {
 		if v := s.settingValue(&d.Setting); v != nil && d.bind != nil {
 			d.bind(s, *v)
 		}
+	}
+	if s.access.enabled {
+		var err error
+		s.Access, err = acl.NewPolicy(s.access.superUsers, s.access.everyone)
+		mustBeCanonical(s.access.superUsers, err)
 	}
 	for i := range topicSettings {
 		d := &topicSettings[i]

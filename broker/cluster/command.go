@@ -32,6 +32,9 @@ const (
 	kindAllocateProducerIDs uint8 = 8
 	kindSetCredential       uint8 = 9
 	kindDeleteCredential    uint8 = 10
+	kindAddACLs             uint8 = 11
+	kindRemoveACLs          uint8 = 12
+	kindSetQuotas           uint8 = 13
 
 	commandVersion uint8 = 1
 )
@@ -106,6 +109,12 @@ func newChange(kind uint8) change {
 		return &setCredential{}
 	case kindDeleteCredential:
 		return &deleteCredential{}
+	case kindAddACLs:
+		return &addACLs{}
+	case kindRemoveACLs:
+		return &removeACLs{}
+	case kindSetQuotas:
+		return &setQuotas{}
 	}
 	return nil
 }

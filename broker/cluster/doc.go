@@ -1,6 +1,7 @@
 // Package cluster is the state of the metadata shard: the cluster's id, its
 // nodes, its data shards, the topics with their partitions and settings, the blocks of
-// producer ids, and the users with their credentials.
+// producer ids, the users with their credentials, the access control list, and the
+// client quotas.
 //
 //	leading half                               applied half, the same on every node
 //

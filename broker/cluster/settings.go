@@ -154,6 +154,13 @@ func textUnset(name, doc string) Setting {
 	}
 }
 
+// textUnsetOf declares one of some words that is unset by default.
+func textUnsetOf(name string, of []string, doc string) Setting {
+	s := choice(name, "", of, doc)
+	s.Default = nil
+	return s
+}
+
 // text declares a short text.
 func text(name, def, doc string) Setting {
 	s := textUnset(name, doc)

@@ -183,6 +183,7 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 		HalfMessageImmunityMs: 6000, HalfMessageCheckIntervalMs: 30_000, HalfMessageCheckMax: 15,
 		ProducerIDExpirationMs: 86_400_000, TransactionalIDExpirationMs: 604_800_000, TransactionMaxTimeoutMs: 900_000,
 		TransactionStatePartitions: 50,
+		QuotaWindows:               11, QuotaWindowSeconds: 1, MutationQuotaWindows: 11, MutationQuotaWindowSeconds: 1,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)

@@ -26,6 +26,8 @@ const stateVersion = 1
 //	        list of partitions (u32 id, u32 shard), list of settings (string, string), by name
 //	list    users, by name: string name, list of credentials, by mechanism: string
 //	        mechanism, i32 iterations, string salt, string stored key, string server key
+//	list    bindings of the access control list, in order: acls.go
+//	list    client quotas, by entity: quotas.go
 func (v *View) Encode() []byte {
 	dst := kbin.AppendInt8(nil, stateVersion)
 	dst = kbin.AppendInt64(dst, int64(v.version))
@@ -45,7 +47,8 @@ func (v *View) Encode() []byte {
 	for _, u := range v.users {
 		dst = appendUser(dst, u)
 	}
-	return dst
+	dst = appendACLs(dst, v.acls)
+	return appendQuotas(dst, v.quotas)
 }
 
 func appendTopic(dst []byte, t *Topic) []byte {
@@ -83,6 +86,8 @@ func Restore(data []byte) (*View, error) {
 		nodes:         list(r, minNode, r.node),
 		byName:        list(r, minTopic, r.topic),
 		users:         list(r, minUser, r.user),
+		acls:          r.acls(),
+		quotas:        r.quotas(),
 	}
 	if err := r.complete(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/splashdam/splashdam/broker/acl"
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -28,6 +30,9 @@ type View struct {
 
 	nextPartition record.PartitionID
 	nextProducer  int64
+
+	acls   *acl.List   // nil if it is empty
+	quotas quota.Table // likewise
 }
 
 // run is a range of partition ids that are the partitions of one topic from a

@@ -14,7 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
 
+	"github.com/splashdam/splashdam/broker/acl"
 	"github.com/splashdam/splashdam/broker/auth"
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/heap"
 )
@@ -37,6 +39,9 @@ func TestAnyHistoryKeepsTheInvariants(t *testing.T) {
 			"deleteUser":    m.deleteCredential,
 			"dropProposal":  m.dropProposal,
 			"replay":        m.replay,
+			"addACLs":       m.addACLs,
+			"removeACLs":    m.removeACLs,
+			"alterQuotas":   m.alterQuotas,
 		})
 	})
 }
@@ -53,6 +58,8 @@ type model struct {
 	used    map[record.PartitionID]bool // ever handed out
 	nextPID int64
 	users   map[string]bool // user and mechanism
+	acls    map[acl.Binding]bool
+	quotas  map[quota.Entity]quota.Values
 	newID   func() [16]byte
 	history []record.Command
 	old     []frozen // Views and what they were
@@ -74,7 +81,7 @@ func newModel() *model {
 	m := &model{
 		ctl: Lead(Empty()), applied: Empty(), topics: map[string]modelTopic{},
 		load: map[record.ShardID]int{1: 0, 2: 0, 5: 0}, even: true,
-		used: map[record.PartitionID]bool{}, users: map[string]bool{}, newID: ids(), s: DefaultBrokerSettings(),
+		used: map[record.PartitionID]bool{}, users: map[string]bool{}, acls: map[acl.Binding]bool{}, quotas: map[quota.Entity]quota.Values{}, newID: ids(), s: DefaultBrokerSettings(),
 	}
 	cmd, _ := m.ctl.Bootstrap("abc", []record.ShardID{5, 1, 2})
 	m.commit(cmd)
@@ -260,6 +267,8 @@ func (m *model) check(t *rapid.T) {
 		t.Fatal("the applied View is not the leading one")
 	}
 	checkSound(t, v)
+	m.checkACLs(t)
+	m.checkQuotas(t)
 	if len(v.Topics()) != len(m.topics) {
 		t.Fatalf("%d topics, want %d", len(v.Topics()), len(m.topics))
 	}
@@ -573,6 +582,10 @@ func FuzzApply(f *testing.F) {
 		&allocateProducerIDs{1, 1000, 2000},
 		&setCredential{"u", small},
 		&deleteCredential{"v", "SCRAM-SHA-512"},
+		&addACLs{[]acl.Binding{allowing("t", "User:a"), allowing("t", "User:b")}},
+		&removeACLs{[]acl.Binding{allowing("t", "User:a")}},
+		&setQuotas{quota.Entity{User: quota.Of("u"), Client: quota.Everybody()}, quota.Values{1, 2, 3.5, 4}},
+		&setQuotas{quota.Entity{IP: quota.Of("::1")}, quota.Values{}},
 	} {
 		f.Add([]byte(command(ch)))
 	}
@@ -618,6 +631,12 @@ func busy(t testing.TB) *View {
 		if _, err := c.SetCredential("v", credential); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := c.AddACLs([]acl.Binding{allowing("t", "User:a"), allowing("*", "User:*")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AlterQuotas(quota.Entity{User: quota.Of("u")}, []quota.Change{{Key: quota.RequestPercentage, Value: 12.5}}); err != nil {
+		t.Fatal(err)
 	}
 	return c.View()
 }

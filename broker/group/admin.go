@@ -39,7 +39,8 @@ func matchesFilter(filter []string, value string) bool {
 	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
 }
 
-// Describe tells what is known of a group. One that does not exist is Dead, and
+// Describe tells what is known of a classic group. One that does not exist, or is a
+// consumer group, is Dead, and
 // from version 6 on GROUP_ID_NOT_FOUND (KIP-1043).
 func (c *Coordinator) Describe(group string, version int16) kmsg.DescribeGroupsResponseGroup {
 	r := kmsg.NewDescribeGroupsResponseGroup()
@@ -49,7 +50,11 @@ func (c *Coordinator) Describe(group string, version int16) kmsg.DescribeGroupsR
 		r.State = dead.String()
 		if version >= 6 {
 			r.ErrorCode = kerr.GroupIDNotFound.Code
-			r.ErrorMessage = kmsg.StringPtr("Group " + group + " not found.")
+			message := "Group " + group + " not found."
+			if g != nil && g.consumer != nil {
+				message = "Group " + group + " is not a classic group."
+			}
+			r.ErrorMessage = &message
 		}
 		return r
 	}

@@ -41,8 +41,56 @@ func full(t testing.TB) *State {
 			},
 		}),
 		changeCommand("empty", &metadata{protocolType: "consumer", generation: 2}),
+		consumerCommand("k", fullConsumers()),
 	)
 	return s
+}
+
+// fullConsumers is a change with something in every field.
+func fullConsumers() *consumerChange {
+	set := func(numbers ...int32) partitions {
+		var ps partitions
+		for _, n := range numbers {
+			ps = append(ps, partition{[16]byte{1}, n}, partition{[16]byte{2}, n})
+		}
+		return newPartitions(ps)
+	}
+	return &consumerChange{
+		consumerEpochs: consumerEpochs{group: 7, assignment: 6, topics: 99, assignor: "uniform"},
+		members: []*consumerMember{
+			{
+				id: "m", instance: kmsg.StringPtr("i"), rack: kmsg.StringPtr("r"), client: Client{"c", "/::1"}, rebalance: 60_000,
+				assignor: "range", topics: []string{"t", "u"}, regex: "v.*", epoch: 6, previous: 5, state: unrevoked,
+				assigned: set(0, 3), revoking: set(1), target: set(0, 3, 4),
+			},
+			{id: "n", classic: &classicMember{10_000, []protocol{{"range", consumes("t")}}}, epoch: leftForNow},
+		},
+		gone: []string{"o"},
+	}
+}
+
+// TestAGroupIsOfOneProtocol applies a change of one to a group of the other.
+func TestAGroupIsOfOneProtocol(t *testing.T) {
+	s := full(t)
+	view := s.View()
+	before := view.Encode()
+	apply(t, s, 20, consumerCommand("g", fullConsumers()), changeCommand("k", &metadata{protocolType: "consumer", generation: 9}))
+	if g, k := s.groups["g"], s.groups["k"]; g.meta != nil || g.consumer == nil || k.meta == nil || k.consumer != nil {
+		t.Errorf("%+v, %+v", g, k)
+	}
+	if o, ok := s.Offset("g", "u", 0); !ok || o.Offset != 7 {
+		t.Error("the offset is gone")
+	}
+	if !bytes.Equal(view.Encode(), before) {
+		t.Error("an earlier view has changed")
+	}
+	restored, err := Restore(s.View().Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := restored.groups["g"].consumer.members["m"]; !m.equal(fullConsumers().members[0]) {
+		t.Errorf("%+v comes back", m)
+	}
 }
 
 func TestOffsetsHaveTheTimeOfTheirEntry(t *testing.T) {
@@ -61,7 +109,7 @@ func TestOffsetsHaveTheTimeOfTheirEntry(t *testing.T) {
 		t.Error("an offset that was not named is gone")
 	}
 	apply(t, s, 20, deleteCommand("simple"), deleteCommand("nobody"))
-	if _, ok := s.Offset("simple", "t", 1); ok || s.Groups() != 2 {
+	if _, ok := s.Offset("simple", "t", 1); ok || s.Groups() != 3 {
 		t.Error("a deleted group left its offsets behind")
 	}
 }
@@ -136,6 +184,7 @@ func TestApplyRefusesMalformedCommandsAndChangesNothing(t *testing.T) {
 		changeCommand("g", s.groups["g"].meta),
 		deleteOffsetsCommand("g", []topicPartitions{{"u", []int32{0}}}),
 		deleteCommand("g"),
+		consumerCommand("k", fullConsumers()),
 	}
 	bad := []record.Command{
 		nil,
@@ -187,6 +236,7 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte(changeCommand("g", full(f).groups["g"].meta)))
 	f.Add([]byte(deleteOffsetsCommand("g", []topicPartitions{{"u", []int32{0}}})))
 	f.Add([]byte(deleteCommand("g")))
+	f.Add([]byte(consumerCommand("k", fullConsumers())))
 	f.Fuzz(func(t *testing.T, c []byte) {
 		s := full(t)
 		var err error

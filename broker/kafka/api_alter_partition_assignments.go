@@ -22,6 +22,10 @@ func alterPartitionAssignmentsAPI() *api {
 func (c *call) alterPartitionAssignments(_ context.Context, req *kmsg.AlterPartitionAssignmentsRequest) kmsg.Response {
 	resp := kmsg.NewPtrAlterPartitionAssignmentsResponse()
 	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
+	if err := c.mayCluster(kmsg.ACLOperationAlter); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+		return resp
+	}
 	for i := range req.Topics {
 		t := kmsg.NewAlterPartitionAssignmentsResponseTopic()
 		t.Topic = req.Topics[i].Topic

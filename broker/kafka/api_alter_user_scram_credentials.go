@@ -40,9 +40,12 @@ func (c *call) alterUserScramCredentials(ctx context.Context, req *kmsg.AlterUse
 		u := &req.Upsertions[i]
 		add(u.Name, func() error { return c.setCredential(ctx, u) })
 	}
+	mayNot := c.mayCluster(kmsg.ACLOperationAlter)
 	for _, user := range order {
-		var err error
-		if all := changes[user]; len(all) > 1 {
+		err := mayNot
+		if all := changes[user]; err != nil {
+			// nothing is done
+		} else if len(all) > 1 {
 			err = fmt.Errorf("credentials of user %s are altered %d times in one request: %w", safe(user), len(all), kerr.DuplicateResource)
 		} else {
 			err = all[0]()

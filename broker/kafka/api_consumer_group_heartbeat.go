@@ -15,6 +15,17 @@ import (
 func consumerGroupHeartbeatAPI() *api {
 	return waiting(kmsg.ConsumerGroupHeartbeat, 0, 1,
 		"s s 4 S S 4 (s) S:1 S [16 (4)]", func(c *call, ctx context.Context, req *kmsg.ConsumerGroupHeartbeatRequest) kmsg.Response {
+			err := c.may(kmsg.ACLOperationRead, onGroup, req.Group)
+			for _, t := range req.SubscribedTopicNames {
+				if err == nil {
+					err = c.may(kmsg.ACLOperationDescribe, onTopic, t)
+				}
+			}
+			if err != nil {
+				resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
+				resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+				return resp
+			}
 			return c.backend.ConsumerGroupHeartbeat(ctx, c.client, req)
 		})
 }

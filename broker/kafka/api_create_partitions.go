@@ -42,6 +42,10 @@ func (c *call) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsR
 		var err error
 		if named[t.Topic] > 1 {
 			err = fmt.Errorf("topic %q is named twice: %w", t.Topic, kerr.InvalidRequest)
+		} else if err = c.may(kmsg.ACLOperationAlter, onTopic, t.Topic); err != nil {
+			// nothing is done
+		} else if c.mutating(c.newPartitions(t), req.Version >= 3) {
+			err = errMutations
 		} else {
 			err = c.backend.CreatePartitions(ctx, t.Topic, t.Count, assignment, req.ValidateOnly)
 		}
@@ -50,4 +54,13 @@ func (c *call) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsR
 		resp.Topics = append(resp.Topics, r)
 	}
 	return resp
+}
+
+// newPartitions is how many partitions a topic is to get.
+func (c *call) newPartitions(t *kmsg.CreatePartitionsRequestTopic) int {
+	topic, err := c.backend.Topic(t.Topic)
+	if err != nil {
+		return 0
+	}
+	return max(0, int(t.Count)-len(topic.Partitions))
 }

@@ -37,8 +37,15 @@ func (c *call) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) 
 			continue
 		}
 		n, err := newTopic(t)
+		if refused := c.mayCreate(t.Topic); refused != nil {
+			err = refused
+		}
 		if err != nil {
 			outcomes[i].Err = err
+			continue
+		}
+		if c.mutating(c.partitionsOf(n), req.Version >= 6) {
+			outcomes[i].Err = errMutations
 			continue
 		}
 		ask, place = append(ask, n), append(place, i)
@@ -57,6 +64,20 @@ func (c *call) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) 
 		resp.Topics = append(resp.Topics, c.created(req.Topics[i].Topic, &outcomes[i]))
 	}
 	return resp
+}
+
+// errMutations is a change of topics that comes too early for controller_mutation_rate.
+var errMutations = fmt.Errorf("more partitions are made or deleted than controller_mutation_rate allows, wait for the time that the answer says: %w", kerr.ThrottlingQuotaExceeded)
+
+// partitionsOf is how many partitions a topic is to have.
+func (c *call) partitionsOf(n NewTopic) int {
+	if len(n.Assignment) > 0 {
+		return len(n.Assignment)
+	}
+	if n.Partitions > 0 {
+		return int(n.Partitions)
+	}
+	return c.numPartitions
 }
 
 // first reports whether k was not seen before. What a request names twice is answered
@@ -100,6 +121,11 @@ func (c *call) created(name string, o *CreatedTopic) kmsg.CreateTopicsResponseTo
 		return r
 	}
 	r.TopicID = o.Topic.ID
+	if err := c.may(kmsg.ACLOperationDescribeConfigs, onTopic, name); err != nil {
+		r.ConfigErrorCode = c.code(err)
+		r.NumPartitions, r.ReplicationFactor = -1, -1
+		return r
+	}
 	r.NumPartitions = int32(len(o.Topic.Partitions))
 	if len(o.Topic.Partitions) > 0 {
 		r.ReplicationFactor = int16(len(o.Topic.Partitions[0].Replicas))

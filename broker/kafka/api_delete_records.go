@@ -37,7 +37,7 @@ func (c *call) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsRequest
 			var err error
 			if named[TopicPartition{t.Topic, p.Partition}] > 1 {
 				err = fmt.Errorf("topic %q partition %d is named twice: %w", t.Topic, p.Partition, kerr.InvalidRequest)
-			} else {
+			} else if err = c.may(kmsg.ACLOperationDelete, onTopic, t.Topic); err == nil {
 				a.LowWatermark, err = c.backend.DeleteRecords(ctx, t.Topic, p.Partition, p.Offset)
 			}
 			a.ErrorCode = c.code(err)

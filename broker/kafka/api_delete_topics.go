@@ -41,6 +41,8 @@ func (c *call) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) 
 		case errs[i] != nil:
 		case named[t.Name] > 1:
 			errs[i] = fmt.Errorf("topic %q is named twice: %w", t.Name, kerr.InvalidRequest)
+		case c.mutating(len(t.Partitions), req.Version >= 5):
+			errs[i] = errMutations
 		default:
 			names, place = append(names, t.Name), append(place, i)
 		}
@@ -83,9 +85,20 @@ func (c *call) doomed(t *kmsg.DeleteTopicsRequestTopic) (Topic, error) {
 	case byID && t.Topic != nil:
 		return Topic{}, fmt.Errorf("topic %q: a name and an id at once: %w", *t.Topic, kerr.InvalidRequest)
 	case byID:
-		return c.backend.TopicByID(t.TopicID)
+		topic, err := c.backend.TopicByID(t.TopicID)
+		if err != nil {
+			return topic, err
+		}
+		if err := c.may(kmsg.ACLOperationDescribe, onTopic, topic.Name); err != nil {
+			// Not even its name is told.
+			return Topic{}, fmt.Errorf("topic id %x: %w", t.TopicID, kerr.TopicAuthorizationFailed)
+		}
+		return topic, c.may(kmsg.ACLOperationDelete, onTopic, topic.Name)
 	case t.Topic == nil:
 		return Topic{}, fmt.Errorf("neither a name nor an id: %w", kerr.InvalidRequest)
+	}
+	if err := c.may(kmsg.ACLOperationDelete, onTopic, *t.Topic); err != nil {
+		return Topic{}, err
 	}
 	topic, err := c.backend.Topic(*t.Topic)
 	return topic, nameless(err)

@@ -35,7 +35,7 @@ func (c *call) describeCluster(_ context.Context, req *kmsg.DescribeClusterReque
 		return resp
 	}
 	resp.ClusterID, resp.ControllerID = c.backend.ClusterID(), c.backend.ControllerID()
-	resp.ClusterAuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
+	resp.ClusterAuthorizedOperations = c.clusterOperations(req.IncludeClusterAuthorizedOperations)
 	for _, n := range c.backend.Nodes(c.conn.peer.Listener) {
 		b := kmsg.NewDescribeClusterResponseBroker()
 		b.NodeID, b.Host, b.Port, b.Rack = n.ID, n.Host, n.Port, optional(n.Rack)

@@ -46,8 +46,14 @@ func (c *call) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsReque
 func (c *call) settings(r *kmsg.DescribeConfigsRequestResource) ([]ConfigEntry, error) {
 	switch r.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
+		if err := c.may(kmsg.ACLOperationDescribeConfigs, onTopic, r.ResourceName); err != nil {
+			return nil, err
+		}
 		return c.backend.TopicConfigs(r.ResourceName)
 	case kmsg.ConfigResourceTypeBroker:
+		if err := c.mayCluster(kmsg.ACLOperationDescribeConfigs); err != nil {
+			return nil, err
+		}
 		if r.ResourceName == "" {
 			return nil, nil
 		}

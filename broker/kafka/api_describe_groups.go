@@ -16,8 +16,34 @@ import (
 //	5    flexible
 //	6    GROUP_ID_NOT_FOUND and an error message (KIP-1043)
 func describeGroupsAPI() *api {
-	return waiting(kmsg.DescribeGroups, 0, 6,
-		"(s) 1:3", func(c *call, ctx context.Context, req *kmsg.DescribeGroupsRequest) kmsg.Response {
-			return c.backend.DescribeGroups(ctx, req)
-		})
+	return waiting(kmsg.DescribeGroups, 0, 6, "(s) 1:3", (*call).describeGroups)
+}
+
+func (c *call) describeGroups(ctx context.Context, req *kmsg.DescribeGroupsRequest) kmsg.Response {
+	allowed := *req
+	allowed.Groups = nil
+	var refused []kmsg.DescribeGroupsResponseGroup
+	for _, name := range req.Groups {
+		err := c.may(kmsg.ACLOperationDescribe, onGroup, name)
+		if err == nil {
+			allowed.Groups = append(allowed.Groups, name)
+			continue
+		}
+		g := kmsg.NewDescribeGroupsResponseGroup()
+		g.Group, g.ErrorCode, g.ErrorMessage = name, c.code(err), message(err)
+		g.AuthorizedOperations = notAsked
+		refused = append(refused, g)
+	}
+	if len(allowed.Groups) == 0 {
+		resp := kmsg.NewPtrDescribeGroupsResponse()
+		resp.Groups = refused
+		return resp
+	}
+	resp := c.backend.DescribeGroups(ctx, &allowed)
+	for i := range resp.Groups {
+		g := &resp.Groups[i]
+		g.AuthorizedOperations = c.operations(req.IncludeAuthorizedOperations && g.ErrorCode == 0, onGroup, g.Group)
+	}
+	resp.Groups = append(resp.Groups, refused...)
+	return resp
 }

@@ -23,6 +23,11 @@ func describeLogDirsAPI() *api {
 func (c *call) describeLogDirs(ctx context.Context, req *kmsg.DescribeLogDirsRequest) kmsg.Response {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.MaxAdminWait)
 	defer cancel()
+	if err := c.mayCluster(kmsg.ACLOperationDescribe); err != nil {
+		resp := kmsg.NewPtrDescribeLogDirsResponse()
+		resp.ErrorCode = c.code(err)
+		return resp
+	}
 	if req.Topics == nil {
 		for _, t := range c.backend.Topics() {
 			asked := kmsg.DescribeLogDirsRequestTopic{Topic: t.Name}

@@ -28,7 +28,9 @@ func (c *call) describeTopicPartitions(_ context.Context, req *kmsg.DescribeTopi
 	}
 	if len(names) == 0 {
 		for _, t := range c.backend.Topics() {
-			names = append(names, t.Name)
+			if c.may(kmsg.ACLOperationDescribe, onTopic, t.Name) == nil {
+				names = append(names, t.Name)
+			}
 		}
 	}
 	slices.Sort(names)
@@ -78,9 +80,9 @@ func (p *page) topic(name string, from int32) (a kmsg.DescribeTopicPartitionsRes
 		a.ErrorCode = p.code(fmt.Errorf("topic %q: the cursor is at partition %d: %w", name, from, kerr.InvalidRequest))
 		return a, -1
 	}
-	t, err := p.backend.Topic(name)
+	t, err := p.topicFor(kmsg.ACLOperationDescribe, name, [16]byte{}, false)
 	if err != nil {
-		a.ErrorCode, a.AuthorizedOperations = p.code(err), operations(true, topicOperations)
+		a.ErrorCode, a.AuthorizedOperations = p.code(err), p.operations(true, onTopic, name)
 		return a, -1
 	}
 	m := p.metadata.topic(t)

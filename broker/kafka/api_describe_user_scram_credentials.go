@@ -18,6 +18,10 @@ func describeUserScramCredentialsAPI() *api {
 
 func (c *call) describeUserScramCredentials(_ context.Context, req *kmsg.DescribeUserSCRAMCredentialsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeUserSCRAMCredentialsResponse()
+	if err := c.mayCluster(kmsg.ACLOperationDescribe); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+		return resp
+	}
 	if len(req.Users) == 0 {
 		for _, u := range c.backend.Users() {
 			resp.Results = append(resp.Results, describedUser(u))

@@ -24,8 +24,8 @@ const lastElectionType = 1
 
 func (c *call) electLeaders(_ context.Context, req *kmsg.ElectLeadersRequest) kmsg.Response {
 	resp := kmsg.NewPtrElectLeadersResponse()
-	var refused error
-	if req.ElectionType < 0 || req.ElectionType > lastElectionType {
+	refused := c.mayCluster(kmsg.ACLOperationAlter)
+	if resp.ErrorCode = c.code(refused); refused == nil && (req.ElectionType < 0 || req.ElectionType > lastElectionType) {
 		refused = fmt.Errorf("election type %d, there are 0 (preferred) and 1 (unclean): %w", req.ElectionType, kerr.InvalidRequest)
 		resp.ErrorCode = c.code(refused)
 	}

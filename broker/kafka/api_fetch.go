@@ -57,9 +57,14 @@ func (c *call) fetch(ctx context.Context, req *kmsg.FetchRequest) kmsg.Response 
 	}
 	f := &fetching{call: c, req: req, plan: plan, topics: make(map[sessionKey]resolvedTopic)}
 	c.after = func() { c.buffers.put(f.buf) }
+	most := c.fetchableBytes(min(int(req.MaxBytes), c.limits.MaxFetchBytes))
+	req.MaxBytes, req.MinBytes = int32(most), min(req.MinBytes, int32(most))
 	f.read()
 	if !f.enough() && req.MaxWaitMillis > 0 {
 		f.longPoll(wait(req.MaxWaitMillis, c.limits.MaxFetchWait) - time.Since(started))
+	}
+	if f.bytes > 0 && !c.fetched(f.bytes) {
+		return c.sessions.throttled(plan)
 	}
 	return f.respond()
 }
@@ -117,11 +122,7 @@ func (f *fetching) topic(k sessionKey) resolvedTopic {
 	k.partition = 0
 	t, ok := f.topics[k]
 	if !ok {
-		if f.plan.byID {
-			t.Topic, t.err = f.backend.TopicByID(k.id)
-		} else {
-			t.Topic, t.err = f.backend.Topic(k.topic)
-		}
+		t.Topic, t.err = f.topicFor(kmsg.ACLOperationRead, k.topic, k.id, f.plan.byID)
 		f.topics[k] = t
 	}
 	return t
@@ -148,11 +149,15 @@ func (f *fetching) longPoll(patience time.Duration) {
 		if f.read(); f.enough() {
 			return
 		}
+		waiting, more := time.Now(), true
 		select {
 		case <-wake:
 		case <-late.C:
-			return
+			more = false
 		case <-f.conn.leaving.Done():
+			more = false
+		}
+		if f.idle += time.Since(waiting); !more {
 			return
 		}
 	}

@@ -57,7 +57,13 @@ func (c *call) findCoordinator(ctx context.Context, req *kmsg.FindCoordinatorReq
 func (c *call) coordinator(ctx context.Context, kind int8, key string, nodes []Node) (Node, error) {
 	switch kind {
 	case coordinatorOfGroup:
+		if err := c.may(kmsg.ACLOperationDescribe, onGroup, key); err != nil {
+			return Node{}, err
+		}
 	case coordinatorOfTransaction:
+		if err := c.may(kmsg.ACLOperationDescribe, onTxnID, key); err != nil {
+			return Node{}, err
+		}
 		return Node{}, errNoTransactions
 	default:
 		return Node{}, fmt.Errorf("coordinators of type %d are not offered: %w", kind, kerr.InvalidRequest)

@@ -16,6 +16,11 @@ import (
 func heartbeatAPI() *api {
 	return waiting(kmsg.Heartbeat, 0, 4,
 		"s 4 s S:3", func(c *call, ctx context.Context, req *kmsg.HeartbeatRequest) kmsg.Response {
+			if err := c.may(kmsg.ACLOperationRead, onGroup, req.Group); err != nil {
+				resp := kmsg.NewPtrHeartbeatResponse()
+				resp.ErrorCode = c.code(err)
+				return resp
+			}
 			return c.backend.Heartbeat(ctx, c.client, req)
 		})
 }

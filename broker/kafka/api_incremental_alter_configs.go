@@ -61,11 +61,21 @@ func (c *call) changeConfigs(ctx context.Context, asked []configResource, valida
 	for i, r := range asked {
 		if named[resource{r.kind, r.name}] > 1 {
 			errs[i] = fmt.Errorf("%s %q is named twice: %w", r.kind, r.name, kerr.InvalidRequest)
+		} else if errs[i] = c.mayAlter(r); errs[i] != nil {
+			continue
 		} else if errs[i] = r.check(); errs[i] == nil {
 			errs[i] = change(ctx, r.name, r.changes, validateOnly)
 		}
 	}
 	return errs
+}
+
+// mayAlter errors unless the client may change the settings of a resource.
+func (c *call) mayAlter(r configResource) error {
+	if r.kind == kmsg.ConfigResourceTypeTopic {
+		return c.may(kmsg.ACLOperationAlterConfigs, onTopic, r.name)
+	}
+	return c.mayCluster(kmsg.ACLOperationAlterConfigs)
 }
 
 // check checks what a request says of one resource.

@@ -40,9 +40,25 @@ func (c *call) producerID(ctx context.Context, req *kmsg.InitProducerIDRequest) 
 	case req.TransactionalID != nil && *req.TransactionalID == "":
 		return 0, 0, fmt.Errorf("an empty transactional id: %w", kerr.InvalidRequest)
 	case req.TransactionalID != nil:
+		if err := c.may(kmsg.ACLOperationWrite, onTxnID, *req.TransactionalID); err != nil {
+			return 0, 0, err
+		}
 		return 0, 0, errNoTransactions
 	case (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		return 0, 0, fmt.Errorf("producer id %d with epoch %d: %w", req.ProducerID, req.ProducerEpoch, kerr.InvalidRequest)
 	}
+	if err := c.mayProduce(); err != nil {
+		return 0, 0, err
+	}
 	return c.backend.InitProducerID(ctx)
+}
+
+// mayProduce errors unless the client may be an idempotent producer: who may write to
+// any topic may (KIP-679).
+func (c *call) mayProduce() error {
+	err := c.mayCluster(kmsg.ACLOperationIdempotentWrite)
+	if err != nil && c.maySomewhere(kmsg.ACLOperationWrite, onTopic) {
+		return nil
+	}
+	return err
 }

@@ -23,6 +23,11 @@ import (
 func joinGroupAPI() *api {
 	return keeping(waiting(kmsg.JoinGroup, 0, 9,
 		"s 4 4:1 s S:5 s [s b] S:8", func(c *call, _ context.Context, req *kmsg.JoinGroupRequest) kmsg.Response {
+			if err := c.may(kmsg.ACLOperationRead, onGroup, req.Group); err != nil {
+				resp := kmsg.NewPtrJoinGroupResponse()
+				resp.ErrorCode, resp.Generation = c.code(err), -1
+				return resp
+			}
 			return c.backend.JoinGroup(c.conn.leaving, c.client, req)
 		}))
 }

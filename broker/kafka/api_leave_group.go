@@ -17,6 +17,11 @@ import (
 func leaveGroupAPI() *api {
 	return waiting(kmsg.LeaveGroup, 0, 5,
 		"s s:0-2 [s S S:5]:3", func(c *call, ctx context.Context, req *kmsg.LeaveGroupRequest) kmsg.Response {
+			if err := c.may(kmsg.ACLOperationRead, onGroup, req.Group); err != nil {
+				resp := kmsg.NewPtrLeaveGroupResponse()
+				resp.ErrorCode = c.code(err)
+				return resp
+			}
 			return c.backend.LeaveGroup(ctx, c.client, req)
 		})
 }

@@ -27,6 +27,10 @@ var configResourceTypes = []kmsg.ConfigResourceType{
 
 func (c *call) listConfigResources(_ context.Context, req *kmsg.ListConfigResourcesRequest) kmsg.Response {
 	resp := kmsg.NewPtrListConfigResourcesResponse()
+	if err := c.mayCluster(kmsg.ACLOperationDescribeConfigs); err != nil {
+		resp.ErrorCode = c.code(err)
+		return resp
+	}
 	if req.Version == 0 {
 		return resp
 	}

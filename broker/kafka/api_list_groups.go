@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -15,8 +16,17 @@ import (
 //	4    by state (KIP-518)
 //	5    by type (KIP-848)
 func listGroupsAPI() *api {
-	return waiting(kmsg.ListGroups, 0, 5,
-		"(s):4 (s):5", func(c *call, ctx context.Context, req *kmsg.ListGroupsRequest) kmsg.Response {
-			return c.backend.ListGroups(ctx, req)
+	return waiting(kmsg.ListGroups, 0, 5, "(s):4 (s):5", (*call).listGroups)
+}
+
+// listGroups names all groups to who may describe the cluster, to others those that
+// they may describe.
+func (c *call) listGroups(ctx context.Context, req *kmsg.ListGroupsRequest) kmsg.Response {
+	resp := c.backend.ListGroups(ctx, req)
+	if c.mayCluster(kmsg.ACLOperationDescribe) != nil {
+		resp.Groups = slices.DeleteFunc(resp.Groups, func(g kmsg.ListGroupsResponseGroup) bool {
+			return c.may(kmsg.ACLOperationDescribe, onGroup, g.Group) != nil
 		})
+	}
+	return resp
 }

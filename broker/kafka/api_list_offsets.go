@@ -72,6 +72,9 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 }
 
 func (c *call) listOffset(req *kmsg.ListOffsetsRequest, topic string, p *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition) error {
+	if _, err := c.topicFor(kmsg.ACLOperationDescribe, topic, [16]byte{}, false); err != nil {
+		return err
+	}
 	at := p.Timestamp
 	switch since := specialSince(at); {
 	case since < 0 || req.Version < since:
@@ -80,9 +83,6 @@ func (c *call) listOffset(req *kmsg.ListOffsetsRequest, topic string, p *kmsg.Li
 		return nil
 	case at == timestampEarliestLocal:
 		at = timestampEarliest
-	}
-	if _, err := c.backend.Topic(topic); err != nil {
-		return err
 	}
 	offset, ts, epoch, err := c.backend.OffsetFor(topic, p.Partition, at, req.IsolationLevel == 1, p.CurrentLeaderEpoch)
 	if err != nil {

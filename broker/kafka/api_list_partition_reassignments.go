@@ -15,5 +15,9 @@ func listPartitionReassignmentsAPI() *api {
 }
 
 func (c *call) listPartitionReassignments(context.Context, *kmsg.ListPartitionReassignmentsRequest) kmsg.Response {
-	return kmsg.NewPtrListPartitionReassignmentsResponse()
+	resp := kmsg.NewPtrListPartitionReassignmentsResponse()
+	if err := c.mayCluster(kmsg.ACLOperationDescribe); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+	}
+	return resp
 }

@@ -39,7 +39,7 @@ func (c *call) metadata(_ context.Context, req *kmsg.MetadataRequest) kmsg.Respo
 	}
 	id := c.backend.ClusterID()
 	resp.ClusterID, resp.ControllerID = &id, c.backend.ControllerID()
-	resp.AuthorizedOperations = operations(req.IncludeClusterAuthorizedOperations, clusterOperations)
+	resp.AuthorizedOperations = c.clusterOperations(req.IncludeClusterAuthorizedOperations)
 
 	d := describer{call: c, req: req, nodes: make(map[int32]bool, len(nodes))}
 	for _, n := range nodes {
@@ -47,7 +47,9 @@ func (c *call) metadata(_ context.Context, req *kmsg.MetadataRequest) kmsg.Respo
 	}
 	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
 		for _, t := range c.backend.Topics() {
-			resp.Topics = append(resp.Topics, d.topic(t))
+			if c.may(kmsg.ACLOperationDescribe, onTopic, t.Name) == nil {
+				resp.Topics = append(resp.Topics, d.topic(t))
+			}
 		}
 		return resp
 	}
@@ -82,18 +84,29 @@ func (d *describer) find(asked *kmsg.MetadataRequestTopic) (Topic, error) {
 	byID := asked.TopicID != [16]byte{}
 	switch {
 	case byID && asked.Topic == nil:
-		return d.backend.TopicByID(asked.TopicID)
+		return d.topicFor(kmsg.ACLOperationDescribe, "", asked.TopicID, true)
 	case asked.Topic == nil:
 		return Topic{}, fmt.Errorf("neither a name nor an id: %w", kerr.InvalidRequest)
 	}
-	t, err := d.backend.Topic(*asked.Topic)
+	t, err := d.topicFor(kmsg.ACLOperationDescribe, *asked.Topic, [16]byte{}, false)
 	if isCode(err, kerr.UnknownTopicOrPartition) && (d.req.AllowAutoTopicCreation || d.req.Version < 4) {
+		if err := d.mayCreate(*asked.Topic); err != nil {
+			return Topic{}, err
+		}
 		if err := d.backend.AutoCreate(*asked.Topic); err != nil {
 			return Topic{}, err
 		}
 		return Topic{}, fmt.Errorf("topic %q is being created: %w", *asked.Topic, kerr.LeaderNotAvailable)
 	}
 	return t, err
+}
+
+// mayCreate errors unless the client may create any topic, or this one.
+func (c *call) mayCreate(topic string) error {
+	if c.mayCluster(kmsg.ACLOperationCreate) == nil {
+		return nil
+	}
+	return c.may(kmsg.ACLOperationCreate, onTopic, topic)
 }
 
 // hasID is a topic that a request names, or means to, by its id.
@@ -124,7 +137,7 @@ func (d *describer) missing(asked *kmsg.MetadataRequestTopic, err error) kmsg.Me
 func (d *describer) topic(t Topic) kmsg.MetadataResponseTopic {
 	a := kmsg.NewMetadataResponseTopic()
 	a.Topic, a.TopicID, a.IsInternal = &t.Name, t.ID, t.Internal
-	a.AuthorizedOperations = operations(d.req.IncludeTopicAuthorizedOperations, topicOperations)
+	a.AuthorizedOperations = d.operations(d.req.IncludeTopicAuthorizedOperations, onTopic, t.Name)
 	a.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
 	for i, p := range t.Partitions {
 		m := kmsg.NewMetadataResponseTopicPartition()

@@ -30,9 +30,13 @@ func (c *call) offsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) 
 	var known []kmsg.OffsetCommitRequestTopic
 	var refused []kmsg.OffsetCommitResponseTopic
 	ids := make(map[string][16]byte)
+	mayNot := c.may(kmsg.ACLOperationRead, onGroup, req.Group)
 	for i := range req.Topics {
 		t := &req.Topics[i]
-		topic, err := c.topicNamed(t.Topic, t.TopicID, req.Version >= 10)
+		topic, err := Topic{}, mayNot
+		if err == nil {
+			topic, err = c.topicFor(kmsg.ACLOperationRead, t.Topic, t.TopicID, req.Version >= 10)
+		}
 		r := kmsg.NewOffsetCommitResponseTopic()
 		r.Topic, r.TopicID = t.Topic, t.TopicID
 		if err == nil {
@@ -60,7 +64,7 @@ func (c *call) offsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) 
 			refused = append(refused, r)
 		}
 	}
-	if len(known) == 0 && len(refused) > 0 {
+	if mayNot != nil || len(known) == 0 && len(refused) > 0 {
 		resp := kmsg.NewPtrOffsetCommitResponse()
 		resp.Topics = refused
 		return resp
@@ -79,12 +83,4 @@ func (c *call) offsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) 
 		resp.Topics[i].Partitions = append(resp.Topics[i].Partitions, r.Partitions...)
 	}
 	return resp
-}
-
-// topicNamed finds a topic by its name or, in newer versions of an API, by its id.
-func (c *call) topicNamed(name string, id [16]byte, byID bool) (Topic, error) {
-	if byID {
-		return c.backend.TopicByID(id)
-	}
-	return c.backend.Topic(name)
 }

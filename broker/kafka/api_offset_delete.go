@@ -17,10 +17,15 @@ func offsetDeleteAPI() *api {
 
 // offsetDelete answers by itself for partitions that do not exist, as Kafka does.
 func (c *call) offsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRequest) kmsg.Response {
+	if err := c.may(kmsg.ACLOperationDelete, onGroup, req.Group); err != nil {
+		resp := kmsg.NewPtrOffsetDeleteResponse()
+		resp.ErrorCode = c.code(err)
+		return resp
+	}
 	var known []kmsg.OffsetDeleteRequestTopic
 	var refused []kmsg.OffsetDeleteResponseTopic
 	for _, t := range req.Topics {
-		topic, err := c.backend.Topic(t.Topic)
+		topic, err := c.topicFor(kmsg.ACLOperationRead, t.Topic, [16]byte{}, false)
 		code := c.code(err)
 		there := kmsg.NewOffsetDeleteRequestTopic()
 		there.Topic = t.Topic

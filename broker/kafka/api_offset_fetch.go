@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -23,58 +24,131 @@ func offsetFetchAPI() *api {
 		"s:0-7 [s (4)]:0-7 [s S:9 4:9 [s:8-9 16:10 (4)]]:8 1:7", (*call).offsetFetch)
 }
 
-// offsetFetch has the Backend deal in names; ids are put in front of it and
-// behind. A topic that is gone has no id, and is left out where all are asked for.
+// offsetFetch has the Backend deal in names, and in what the client may know; ids, and
+// what it may not, are put in front of it and behind. A topic that is gone has no id,
+// and is left out where all are asked for.
 func (c *call) offsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest) kmsg.Response {
-	if req.Version < 10 {
-		return c.backend.OffsetFetch(ctx, c.client, req)
+	if req.Version < 8 {
+		return c.offsetFetchOne(ctx, req)
 	}
-	unknown := make([][]kmsg.OffsetFetchResponseGroupTopic, len(req.Groups))
-	ids := make(map[string][16]byte)
-	for i := range req.Groups {
-		g := &req.Groups[i]
-		if g.Topics == nil {
+	byID := req.Version >= 10
+	var groups []kmsg.OffsetFetchRequestGroup
+	var behind [][]kmsg.OffsetFetchResponseGroupTopic
+	var refused []kmsg.OffsetFetchResponseGroup
+	for _, g := range req.Groups {
+		if err := c.may(kmsg.ACLOperationDescribe, onGroup, g.Group); err != nil {
+			r := kmsg.NewOffsetFetchResponseGroup()
+			r.Group, r.ErrorCode = g.Group, c.code(err)
+			refused = append(refused, r)
 			continue
 		}
-		known := make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(g.Topics))
-		for _, t := range g.Topics {
-			topic, err := c.backend.TopicByID(t.TopicID)
-			if err != nil {
-				unknown[i] = append(unknown[i], unfetched(&t, c.code(err)))
-				continue
-			}
-			t.Topic, ids[topic.Name] = topic.Name, topic.ID
-			known = append(known, t)
-		}
-		g.Topics = known
-	}
-	resp := c.backend.OffsetFetch(ctx, c.client, req)
-	for i := range resp.Groups {
-		g := &resp.Groups[i]
-		named := g.Topics[:0]
-		for _, t := range g.Topics {
-			id, ok := ids[t.Topic]
-			if !ok {
-				topic, err := c.backend.Topic(t.Topic)
+		var unknown []kmsg.OffsetFetchResponseGroupTopic
+		if g.Topics != nil {
+			known := make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(g.Topics))
+			for _, t := range g.Topics {
+				name, err := c.fetchable(t.Topic, t.TopicID, byID)
 				if err != nil {
+					unknown = append(unknown, unfetched(&t, c.code(err)))
 					continue
 				}
-				id = topic.ID
+				t.Topic = name
+				known = append(known, t)
 			}
-			t.TopicID = id
-			named = append(named, t)
+			g.Topics = known
 		}
-		g.Topics = named
-		if i < len(unknown) && g.ErrorCode == 0 {
-			g.Topics = append(g.Topics, unknown[i]...)
+		groups, behind = append(groups, g), append(behind, unknown)
+	}
+	resp := kmsg.NewPtrOffsetFetchResponse()
+	if len(groups) > 0 || len(refused) == 0 {
+		req.Groups = groups
+		resp = c.backend.OffsetFetch(ctx, c.client, req)
+	}
+	for i := range resp.Groups {
+		c.tell(&resp.Groups[i], byID)
+		if i < len(behind) && resp.Groups[i].ErrorCode == 0 {
+			resp.Groups[i].Topics = append(resp.Groups[i].Topics, behind[i]...)
 		}
 	}
+	resp.Groups = append(resp.Groups, refused...)
+	return resp
+}
+
+// fetchable is the name of a topic whose offsets the client may know. Without ids it
+// need not be there.
+func (c *call) fetchable(name string, id [16]byte, byID bool) (string, error) {
+	if !byID {
+		return name, c.may(kmsg.ACLOperationDescribe, onTopic, name)
+	}
+	t, err := c.topicFor(kmsg.ACLOperationDescribe, "", id, true)
+	return t.Name, err
+}
+
+// tell takes out of an answer what the client may not know, and gives topics their ids.
+func (c *call) tell(g *kmsg.OffsetFetchResponseGroup, byID bool) {
+	told := g.Topics[:0]
+	for _, t := range g.Topics {
+		if c.may(kmsg.ACLOperationDescribe, onTopic, t.Topic) != nil {
+			continue
+		}
+		if byID {
+			topic, err := c.backend.Topic(t.Topic)
+			if err != nil {
+				continue
+			}
+			t.TopicID = topic.ID
+		}
+		told = append(told, t)
+	}
+	g.Topics = told
+}
+
+// offsetFetchOne is offsetFetch before version 8, for one group. Who may not know of
+// the group is told so by the answer and, before version 2, by each partition.
+func (c *call) offsetFetchOne(ctx context.Context, req *kmsg.OffsetFetchRequest) kmsg.Response {
+	mayNot := c.may(kmsg.ACLOperationDescribe, onGroup, req.Group)
+	var refused []kmsg.OffsetFetchResponseTopic
+	all := req.Topics == nil
+	known := make([]kmsg.OffsetFetchRequestTopic, 0, len(req.Topics))
+	for _, t := range req.Topics {
+		err := mayNot
+		if err == nil {
+			err = c.may(kmsg.ACLOperationDescribe, onTopic, t.Topic)
+		}
+		if err == nil {
+			known = append(known, t)
+			continue
+		}
+		r := kmsg.NewOffsetFetchResponseTopic()
+		r.Topic = t.Topic
+		for _, n := range t.Partitions {
+			p := kmsg.NewOffsetFetchResponseTopicPartition()
+			p.Partition, p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode = n, -1, -1, new(string), c.code(err)
+			r.Partitions = append(r.Partitions, p)
+		}
+		refused = append(refused, r)
+	}
+	if mayNot != nil {
+		resp := kmsg.NewPtrOffsetFetchResponse()
+		resp.ErrorCode = c.code(mayNot)
+		if req.Version < 2 {
+			resp.Topics = refused
+		}
+		return resp
+	}
+	if !all {
+		req.Topics = known
+	}
+	resp := c.backend.OffsetFetch(ctx, c.client, req)
+	resp.Topics = slices.DeleteFunc(resp.Topics, func(t kmsg.OffsetFetchResponseTopic) bool {
+		return c.may(kmsg.ACLOperationDescribe, onTopic, t.Topic) != nil
+	})
+	resp.Topics = append(resp.Topics, refused...)
 	return resp
 }
 
 func unfetched(t *kmsg.OffsetFetchRequestGroupTopic, code int16) kmsg.OffsetFetchResponseGroupTopic {
 	r := kmsg.NewOffsetFetchResponseGroupTopic()
-	r.TopicID = t.TopicID
+	r.Topic, r.TopicID = t.Topic, t.TopicID
 	for _, n := range t.Partitions {
 		p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
 		p.Partition, p.Offset, p.LeaderEpoch, p.ErrorCode = n, -1, -1, code

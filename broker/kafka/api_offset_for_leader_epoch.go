@@ -21,7 +21,7 @@ func (c *call) offsetForLeaderEpoch(_ context.Context, req *kmsg.OffsetForLeader
 	for i := range req.Topics {
 		t := kmsg.NewOffsetForLeaderEpochResponseTopic()
 		t.Topic = req.Topics[i].Topic
-		_, err := c.backend.Topic(t.Topic)
+		_, err := c.topicFor(kmsg.ACLOperationDescribe, t.Topic, [16]byte{}, false)
 		for j := range req.Topics[i].Partitions {
 			p := &req.Topics[i].Partitions[j]
 			a := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -59,6 +60,7 @@ type produced struct {
 // produce hands the batches over to the Backend, in the reader, so that they
 // enter in the order of the requests; the answer waits for them.
 func (c *call) produce(req *kmsg.ProduceRequest) reply {
+	c.take(quota.ProducerByteRate, float64(c.frame.size))
 	p := &production{call: c, req: req, entered: time.Now(), all: make(chan struct{}), awaited: 1}
 	for i := range req.Topics {
 		t := &req.Topics[i]
@@ -89,7 +91,12 @@ func (p *production) topic(t *kmsg.ProduceRequestTopic) (Topic, error) {
 	default:
 		return Topic{}, fmt.Errorf("acks=%d, which is none of -1, 0 and 1: %w", p.req.Acks, kerr.InvalidRequiredAcks)
 	}
-	topic, err := p.topicNamed(t.Topic, t.TopicID, p.req.Version >= 13)
+	if id := p.req.TransactionID; id != nil {
+		if err := p.may(kmsg.ACLOperationWrite, onTxnID, *id); err != nil {
+			return Topic{}, err
+		}
+	}
+	topic, err := p.topicFor(kmsg.ACLOperationWrite, t.Topic, t.TopicID, p.req.Version >= 13)
 	err = nameless(err)
 	if err == nil && topic.Internal {
 		err = fmt.Errorf("topic %q is internal, the broker alone writes to it: %w", topic.Name, kerr.InvalidTopicException)
@@ -155,11 +162,13 @@ func (p *production) answer(ctx context.Context) kmsg.Response {
 	patience := wait(p.req.TimeoutMillis, p.limits.MaxProduceWait)
 	late := time.NewTimer(patience - time.Since(p.entered))
 	defer late.Stop()
+	waiting := time.Now()
 	select {
 	case <-p.all:
 	case <-late.C:
 	case <-ctx.Done():
 	}
+	p.idle += time.Since(waiting)
 	resp := p.collect(patience)
 	if p.req.Acks == 0 {
 		return nil

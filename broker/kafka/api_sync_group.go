@@ -19,6 +19,11 @@ import (
 func syncGroupAPI() *api {
 	return keeping(waiting(kmsg.SyncGroup, 0, 5,
 		"s 4 s S:3 S:5 S:5 [s b]", func(c *call, _ context.Context, req *kmsg.SyncGroupRequest) kmsg.Response {
+			if err := c.may(kmsg.ACLOperationRead, onGroup, req.Group); err != nil {
+				resp := kmsg.NewPtrSyncGroupResponse()
+				resp.ErrorCode = c.code(err)
+				return resp
+			}
 			return c.backend.SyncGroup(c.conn.leaving, c.client, req)
 		}))
 }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/acl"
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -20,6 +22,8 @@ type Backend interface {
 	Groups
 	Producers
 	Users
+	Access
+	Quotas
 }
 
 // Node is a broker as clients of one listener reach it.
@@ -259,6 +263,27 @@ type Groups interface {
 	OffsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDeleteResponse
 	ConsumerGroupHeartbeat(ctx context.Context, c Client, req *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse
 	ConsumerGroupDescribe(ctx context.Context, req *kmsg.ConsumerGroupDescribeRequest) *kmsg.ConsumerGroupDescribeResponse
+}
+
+// Access keeps who may do what.
+type Access interface {
+	// Authorizer decides by what holds now. Each request asks it once, and is decided by
+	// one list.
+	Authorizer() acl.Authorizer
+	// AddACLs adds bindings, each of which acl.Binding.Check found right, and returns an
+	// error or nil for each, in order. RemoveACLs removes all or, with an error, some.
+	// Both return when that is committed and this node decides by it.
+	AddACLs(ctx context.Context, bs []acl.Binding) []error
+	RemoveACLs(ctx context.Context, bs []acl.Binding) error
+}
+
+// Quotas keeps what clients may take.
+type Quotas interface {
+	// Quotas are those that hold now.
+	Quotas() quota.Table
+	// AlterQuotas makes all changes of an entity's quotas, or none, and returns when that
+	// is committed. It errors with kerr.InvalidRequest.
+	AlterQuotas(ctx context.Context, e quota.Entity, changes []quota.Change, validateOnly bool) error
 }
 
 // Producers hands out producer ids.

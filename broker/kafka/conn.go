@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/acl"
 	"github.com/splashdam/splashdam/broker/auth"
 )
 
@@ -37,6 +38,9 @@ type conn struct {
 	login   login
 	loginBy time.Time
 
+	// muted is until when nothing is read, in ns: the client has taken more than its share.
+	muted atomic.Int64
+
 	queue  chan *call    // the requests in flight, in order
 	slots  chan struct{} // one for each of them, MaxInFlight in all
 	budget *budget
@@ -52,8 +56,15 @@ type call struct {
 	client Client
 	header header
 	api    *api
-	frame  *frame
-	reply  reply
+	// authorizer decides what subject, the client, may do, by one list for all of the
+	// request.
+	authorizer acl.Authorizer
+	subject    acl.Subject
+	frame      *frame
+	reply      reply
+	// wait is for how long the client has to wait behind this request; busy and idle are
+	// how long its reader worked on it, and its writer waited for others.
+	wait, busy, idle time.Duration
 	// raw is set where the answer goes out without a header (SaslHandshake 0).
 	raw bool
 	// last, if set, is why the connection ends behind this answer.
@@ -164,6 +175,9 @@ func (c *conn) read() error {
 
 func (c *conn) readFrame(r *bufio.Reader) (*frame, error) {
 	if err := c.awaitFrame(r); err != nil {
+		return nil, err
+	}
+	if err := c.awaitVoice(); err != nil {
 		return nil, err
 	}
 	head, err := r.Peek(4)

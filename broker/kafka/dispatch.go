@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/acl"
 )
 
 // reply is the part of a request that its connection's writer runs. It may wait,
@@ -26,6 +28,8 @@ type api struct {
 	keeps bool
 	// greets is set where the request may come before a login.
 	greets bool
+	// needs is what it may ask the authorizer for.
+	needs []need
 	// start runs in the connection's reader, in the order of arrival, and must not
 	// wait.
 	start func(c *call, req kmsg.Request) reply
@@ -76,13 +80,16 @@ func newAPITable() apiTable {
 		joinGroupAPI(), heartbeatAPI(), leaveGroupAPI(), syncGroupAPI(),
 		describeGroupsAPI(), listGroupsAPI(), saslHandshakeAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
-		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
-		deleteGroupsAPI(), incrementalAlterConfigsAPI(), offsetDeleteAPI(),
+		offsetForLeaderEpochAPI(), describeACLsAPI(), createACLsAPI(), deleteACLsAPI(),
+		describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
+		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
+		offsetDeleteAPI(), describeClientQuotasAPI(), alterClientQuotasAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
 		describeLogDirsAPI(), electLeadersAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
 		getTelemetrySubscriptionsAPI(), pushTelemetryAPI(), listConfigResourcesAPI(), describeTopicPartitionsAPI(),
 		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
+		a.declare()
 		t[int16(a.key)] = a
 	}
 	return t
@@ -123,6 +130,9 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 	if err := c.login.admits(a, time.Now()); err != nil {
 		return nil, err
 	}
+	if call.authorizer = s.backend.Authorizer(); call.authorizer.Enabled() {
+		call.subject = acl.Subject{Principal: call.client.Principal, Host: acl.ParseHost(call.client.Host[1:])}
+	}
 	if h.version < a.min || h.version > a.max {
 		if a.key == kmsg.ApiVersions && h.version >= 0 {
 			call.reply = call.unknownApiVersions()
@@ -144,11 +154,19 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 		return nil, fmt.Errorf("%s: %w: %w", call.request(), ErrRequest, err)
 	}
 	f.keep = a.keeps
+	began := time.Now()
 	inner := a.start(call, req)
+	call.busy = time.Since(began)
 	call.reply = func(ctx context.Context) kmsg.Response {
+		began := time.Now()
 		resp := inner(ctx)
+		if works[a.key] {
+			call.busy += time.Since(began) - call.idle
+		}
+		call.worked(call.busy)
 		if resp != nil {
 			resp.SetVersion(h.version)
+			call.told(resp)
 		}
 		return resp
 	}

@@ -10,7 +10,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/acl"
 	"github.com/splashdam/splashdam/broker/auth"
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -41,7 +43,10 @@ type fake struct {
 	// watching, if set, runs when a watch is about to begin.
 	watching func()
 	// wait, if set, is what joining a group waits for.
-	wait chan struct{}
+	wait   chan struct{}
+	access acl.Authorizer
+	shares quota.Table
+	groups []string // that are listed
 	// panics makes InitProducerID meet a bug.
 	panics bool
 }
@@ -518,7 +523,11 @@ func (f *fake) OffsetFetch(_ context.Context, _ Client, req *kmsg.OffsetFetchReq
 }
 
 func (f *fake) ListGroups(context.Context, *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse {
-	return kmsg.NewPtrListGroupsResponse()
+	resp := kmsg.NewPtrListGroupsResponse()
+	for _, g := range f.groups {
+		resp.Groups = append(resp.Groups, kmsg.ListGroupsResponseGroup{Group: g})
+	}
+	return resp
 }
 
 func (f *fake) DescribeGroups(_ context.Context, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse {
@@ -533,6 +542,52 @@ func (f *fake) DescribeGroups(_ context.Context, req *kmsg.DescribeGroupsRequest
 
 func (f *fake) DeleteGroups(_ context.Context, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse {
 	return kmsg.NewPtrDeleteGroupsResponse()
+}
+
+func (f *fake) Quotas() quota.Table {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.shares
+}
+
+func (f *fake) AlterQuotas(_ context.Context, e quota.Entity, changes []quota.Change, validateOnly bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := e.Check(); err != nil {
+		return fmt.Errorf("%w: %w", err, kerr.InvalidRequest)
+	}
+	v, _ := f.shares.Find(e)
+	for _, c := range changes {
+		v[c.Key] = c.Value
+	}
+	if !validateOnly {
+		f.shares = f.shares.With(e, v)
+	}
+	return nil
+}
+
+func (f *fake) Authorizer() acl.Authorizer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.access
+}
+
+func (f *fake) AddACLs(_ context.Context, bs []acl.Binding) []error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range bs {
+		f.access.List = f.access.List.Add(b)
+	}
+	return make([]error, len(bs))
+}
+
+func (f *fake) RemoveACLs(_ context.Context, bs []acl.Binding) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range bs {
+		f.access.List = f.access.List.Remove(b)
+	}
+	return nil
 }
 
 func (f *fake) Users() (all []User) {
@@ -607,6 +662,9 @@ func (f *fake) ConsumerGroupDescribe(_ context.Context, req *kmsg.ConsumerGroupD
 	for _, id := range req.Groups {
 		g := kmsg.NewConsumerGroupDescribeResponseGroup()
 		g.Group = id
+		m := kmsg.NewConsumerGroupDescribeResponseGroupMember()
+		m.Assignment.TopicPartitions = []kmsg.AssignmentTopicPartition{{Topic: "t", Partitions: []int32{0}}}
+		g.Members = append(g.Members, m)
 		resp.Groups = append(resp.Groups, g)
 	}
 	return resp

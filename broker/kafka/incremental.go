@@ -180,6 +180,25 @@ func (s *fetchSessions) finish(plan fetchPlan, answers []told) (include []bool, 
 	return include, se.id, nil
 }
 
+// throttled is the answer to a fetch whose client has to wait: none of its partitions,
+// which are news the next time. A session that it was to begin is not begun, as Kafka's
+// clients expect.
+func (s *fetchSessions) throttled(plan fetchPlan) *kmsg.FetchResponse {
+	resp := kmsg.NewPtrFetchResponse()
+	switch {
+	case plan.session == nil:
+	case plan.incremental:
+		resp.SessionID = plan.session.id
+	default:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.sessions[plan.session.id] == plan.session {
+			s.remove(plan.session)
+		}
+	}
+	return resp
+}
+
 // create makes a session if there is room, else it returns nil.
 func (s *fetchSessions) create(asked []sessionPartition, byID bool, now time.Time) *fetchSession {
 	if len(asked) > s.limits.MaxFetchSessionPartitions {

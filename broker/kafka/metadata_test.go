@@ -134,6 +134,7 @@ func TestOperationsAreToldToWhoAsks(t *testing.T) {
 	f := newFake()
 	f.add("t", 1)
 	w := to(t, f)
+	const topicOperations, clusterOperations = 0b1101_1111_1000, 0b1_1111_1010_0000
 	for _, asked := range []bool{false, true} {
 		want := func(all int32) int32 {
 			if asked {

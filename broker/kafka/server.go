@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 
+	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/internal/invariant"
 )
 
@@ -16,6 +17,11 @@ type Config struct {
 	Listeners []ListenerConfig
 	Limits    Limits
 	Events    Events
+	// Quotas are the windows over which clients with quotas are measured, Mutations those
+	// of their changes of topics. A zero one is of 11 seconds.
+	Quotas, Mutations quota.Windows
+	// NumPartitions is how many partitions a topic gets for which no number is asked.
+	NumPartitions int
 }
 
 // Server speaks the Kafka protocol on behalf of a Backend. Its methods may be
@@ -31,6 +37,9 @@ type Server struct {
 	sessions  *fetchSessions
 	admission *admission
 	memory    *memory
+	throttle  *throttle
+
+	numPartitions int
 }
 
 // Errors of connections, as Events.Disconnected and ServeConn give them.
@@ -57,6 +66,8 @@ func New(cfg Config, b Backend) (*Server, error) {
 	s.sessions = newFetchSessions(s.limits)
 	s.admission = newAdmission(s.limits)
 	s.memory = newMemory(s.limits.MaxRequestMemory)
+	s.numPartitions = max(1, cfg.NumPartitions)
+	s.throttle = &throttle{quotas: b.Quotas, meter: quota.NewMeter(orSeconds(cfg.Quotas), orSeconds(cfg.Mutations))}
 	for i := range cfg.Listeners {
 		if err := cfg.Listeners[i].check(); err != nil {
 			return nil, err
@@ -81,6 +92,12 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn, listener string) er
 		return errors.Join(err, nc.Close())
 	}
 	defer leave()
+	if wait := s.throttle.connecting(peer.Addr); wait > 0 {
+		err := fmt.Errorf("%w: more in a second than connection_creation_rate allows its address, closed in %v", ErrTooManyConnections, wait)
+		s.events.refused(peer, err)
+		pause(ctx, wait)
+		return errors.Join(err, nc.Close())
+	}
 	s.events.connected(peer)
 	err = s.serve(ctx, nc, peer, l)
 	s.events.disconnected(peer, err)

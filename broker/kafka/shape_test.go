@@ -50,6 +50,8 @@ func fill(v reflect.Value, r *rand.Rand, depth int) {
 		v.SetBool(r.IntN(2) == 1)
 	case reflect.Uint8:
 		v.SetUint(uint64(r.IntN(256)))
+	case reflect.Float64:
+		v.SetFloat(float64(int8(r.Uint32())) / 2)
 	default:
 		v.SetInt(int64(int8(r.Uint32())))
 	}

@@ -211,8 +211,8 @@ func (f *dialFailures) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration,
 	f.p.warn("broker %d is advertised as %s, where nobody answers (%v); trying again", meta.NodeID, at, err)
 }
 
-// admin runs do with an administrative client, inside adminTimeout.
-func (c *cluster) admin(ctx context.Context, do func(context.Context, *kadm.Client) error) error {
+// connected runs do with a client, inside adminTimeout.
+func (c *cluster) connected(ctx context.Context, do func(context.Context, *kgo.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	client, err := c.dial(ctx)
@@ -220,7 +220,12 @@ func (c *cluster) admin(ctx context.Context, do func(context.Context, *kadm.Clie
 		return err
 	}
 	defer client.Close()
-	return c.explain(do(ctx, kadm.NewClient(client)))
+	return c.explain(do(ctx, client))
+}
+
+// admin runs do with an administrative client, inside adminTimeout.
+func (c *cluster) admin(ctx context.Context, do func(context.Context, *kadm.Client) error) error {
+	return c.connected(ctx, func(ctx context.Context, client *kgo.Client) error { return do(ctx, kadm.NewClient(client)) })
 }
 
 // explain names the cluster in an error that has nothing to say of its own.

@@ -67,6 +67,8 @@ func (p *program) commands() []*cobra.Command {
 		p.consumeCommand(),
 		p.groupCommand(),
 		p.userCommand(),
+		p.aclCommand(),
+		p.quotaCommand(),
 		p.connectCommand(),
 		p.healthCommand(),
 		p.arrowCommand(),

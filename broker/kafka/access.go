@@ -1,0 +1,163 @@
+package kafka
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/acl"
+	"github.com/splashdam/splashdam/internal/invariant"
+)
+
+// need is a permission that an API may ask for.
+type need struct {
+	op kmsg.ACLOperation
+	on kmsg.ACLResourceType
+}
+
+const (
+	onTopic   = kmsg.ACLResourceTypeTopic
+	onGroup   = kmsg.ACLResourceTypeGroup
+	onCluster = kmsg.ACLResourceTypeCluster
+	onTxnID   = kmsg.ACLResourceTypeTransactionalId
+)
+
+// anybody may ask; so an API has to say it in so many words.
+var anybody = []need{}
+
+// access is what each API asks the authorizer for, as Kafka's documentation has it
+// ("Operations and Resources on Protocols"). An API that is not here is not served:
+// the table of APIs cannot be made. A handler asks by call.may, which knows nothing
+// but what is declared here; the test of the matrix sees that each of it is asked for.
+var access = map[kmsg.Key][]need{
+	kmsg.Produce:                      {{kmsg.ACLOperationWrite, onTopic}, {kmsg.ACLOperationWrite, onTxnID}},
+	kmsg.Fetch:                        {{kmsg.ACLOperationRead, onTopic}},
+	kmsg.ListOffsets:                  {{kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.Metadata:                     {{kmsg.ACLOperationDescribe, onTopic}, {kmsg.ACLOperationCreate, onCluster}, {kmsg.ACLOperationCreate, onTopic}},
+	kmsg.OffsetCommit:                 {{kmsg.ACLOperationRead, onGroup}, {kmsg.ACLOperationRead, onTopic}},
+	kmsg.OffsetFetch:                  {{kmsg.ACLOperationDescribe, onGroup}, {kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.FindCoordinator:              {{kmsg.ACLOperationDescribe, onGroup}, {kmsg.ACLOperationDescribe, onTxnID}},
+	kmsg.JoinGroup:                    {{kmsg.ACLOperationRead, onGroup}},
+	kmsg.Heartbeat:                    {{kmsg.ACLOperationRead, onGroup}},
+	kmsg.LeaveGroup:                   {{kmsg.ACLOperationRead, onGroup}},
+	kmsg.SyncGroup:                    {{kmsg.ACLOperationRead, onGroup}},
+	kmsg.DescribeGroups:               {{kmsg.ACLOperationDescribe, onGroup}},
+	kmsg.ListGroups:                   {{kmsg.ACLOperationDescribe, onCluster}, {kmsg.ACLOperationDescribe, onGroup}},
+	kmsg.SASLHandshake:                anybody,
+	kmsg.ApiVersions:                  anybody,
+	kmsg.SASLAuthenticate:             anybody,
+	kmsg.CreateTopics:                 {{kmsg.ACLOperationCreate, onCluster}, {kmsg.ACLOperationCreate, onTopic}, {kmsg.ACLOperationDescribeConfigs, onTopic}},
+	kmsg.DeleteTopics:                 {{kmsg.ACLOperationDelete, onTopic}, {kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.DeleteRecords:                {{kmsg.ACLOperationDelete, onTopic}},
+	kmsg.InitProducerID:               {{kmsg.ACLOperationWrite, onTxnID}, {kmsg.ACLOperationIdempotentWrite, onCluster}, {kmsg.ACLOperationWrite, onTopic}},
+	kmsg.OffsetForLeaderEpoch:         {{kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.DescribeACLs:                 {{kmsg.ACLOperationDescribe, onCluster}},
+	kmsg.CreateACLs:                   {{kmsg.ACLOperationAlter, onCluster}},
+	kmsg.DeleteACLs:                   {{kmsg.ACLOperationAlter, onCluster}},
+	kmsg.DescribeConfigs:              {{kmsg.ACLOperationDescribeConfigs, onTopic}, {kmsg.ACLOperationDescribeConfigs, onCluster}},
+	kmsg.AlterConfigs:                 {{kmsg.ACLOperationAlterConfigs, onTopic}, {kmsg.ACLOperationAlterConfigs, onCluster}},
+	kmsg.CreatePartitions:             {{kmsg.ACLOperationAlter, onTopic}},
+	kmsg.DeleteGroups:                 {{kmsg.ACLOperationDelete, onGroup}},
+	kmsg.IncrementalAlterConfigs:      {{kmsg.ACLOperationAlterConfigs, onTopic}, {kmsg.ACLOperationAlterConfigs, onCluster}},
+	kmsg.OffsetDelete:                 {{kmsg.ACLOperationDelete, onGroup}, {kmsg.ACLOperationRead, onTopic}},
+	kmsg.DescribeClientQuotas:         {{kmsg.ACLOperationDescribeConfigs, onCluster}},
+	kmsg.AlterClientQuotas:            {{kmsg.ACLOperationAlterConfigs, onCluster}},
+	kmsg.DescribeUserSCRAMCredentials: {{kmsg.ACLOperationDescribe, onCluster}},
+	kmsg.AlterUserSCRAMCredentials:    {{kmsg.ACLOperationAlter, onCluster}},
+	kmsg.DescribeLogDirs:              {{kmsg.ACLOperationDescribe, onCluster}},
+	kmsg.ElectLeaders:                 {{kmsg.ACLOperationAlter, onCluster}},
+	kmsg.AlterPartitionAssignments:    {{kmsg.ACLOperationAlter, onCluster}},
+	kmsg.ListPartitionReassignments:   {{kmsg.ACLOperationDescribe, onCluster}},
+	kmsg.GetTelemetrySubscriptions:    anybody,
+	kmsg.PushTelemetry:                anybody,
+	kmsg.ListConfigResources:          {{kmsg.ACLOperationDescribeConfigs, onCluster}},
+	kmsg.DescribeTopicPartitions:      {{kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.ConsumerGroupHeartbeat:       {{kmsg.ACLOperationRead, onGroup}, {kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.ConsumerGroupDescribe:        {{kmsg.ACLOperationDescribe, onGroup}, {kmsg.ACLOperationDescribe, onTopic}},
+	// What a client may do to the cluster is told to who may describe it; the rest to all.
+	kmsg.DescribeCluster: anybody,
+}
+
+// refusals are the codes for what may not be done to a type of resource.
+var refusals = map[kmsg.ACLResourceType]*kerr.Error{
+	onTopic:   kerr.TopicAuthorizationFailed,
+	onGroup:   kerr.GroupAuthorizationFailed,
+	onCluster: kerr.ClusterAuthorizationFailed,
+	onTxnID:   kerr.TransactionalIDAuthorizationFailed,
+}
+
+// declare gives an API its needs.
+func (a *api) declare() {
+	needs, ok := access[a.key]
+	invariant.That(ok, "%s has no entry in the table of access (access.go), so nobody may send it: say what it needs, or that anybody may", a.key.Name())
+	a.needs = needs
+}
+
+// may errors unless the client may do an operation to the resource of a name. The
+// API must have declared that it asks for this. Where it is allowed nothing is
+// allocated.
+func (c *call) may(op kmsg.ACLOperation, on kmsg.ACLResourceType, name string) error {
+	c.mustDeclare(op, on)
+	if c.authorizer.Allowed(c.subject, op, on, name) {
+		return nil
+	}
+	return fmt.Errorf("%s from %s may not %s %s %.249q: %w", c.client.Principal, c.client.Host, op, on, name, refusals[on])
+}
+
+func (c *call) mustDeclare(op kmsg.ACLOperation, on kmsg.ACLResourceType) {
+	if !slices.Contains(c.api.needs, need{op, on}) {
+		invariant.That(false, "%s asks for %s on %s, which its entry in access.go does not say", c.api.key.Name(), op, on)
+	}
+}
+
+// maySomewhere says whether there is any resource of a type that the client may do an
+// operation to.
+func (c *call) maySomewhere(op kmsg.ACLOperation, on kmsg.ACLResourceType) bool {
+	c.mustDeclare(op, on)
+	return c.authorizer.AllowedSomewhere(c.subject, op, on)
+}
+
+// mayCluster is may for the cluster.
+func (c *call) mayCluster(op kmsg.ACLOperation) error { return c.may(op, onCluster, acl.ClusterName) }
+
+// topicFor finds a topic by its name or, in newer versions of an API, by its id, for
+// an operation. To who may not do it a name that is there looks like one that is not.
+func (c *call) topicFor(op kmsg.ACLOperation, name string, id [16]byte, byID bool) (Topic, error) {
+	if !byID {
+		if err := c.may(op, onTopic, name); err != nil {
+			return Topic{}, err
+		}
+		return c.backend.Topic(name)
+	}
+	t, err := c.backend.TopicByID(id)
+	if err == nil {
+		err = c.may(op, onTopic, t.Name)
+	}
+	if err != nil {
+		return Topic{}, err
+	}
+	return t, nil
+}
+
+// notAsked is what a field of operations holds unless the client asked for it
+// (KIP-430).
+const notAsked = -1 << 31
+
+// operations are what the client may do to a resource, as bits, of the operations
+// that exist for its type.
+func (c *call) operations(asked bool, on kmsg.ACLResourceType, name string) int32 {
+	if !asked {
+		return notAsked
+	}
+	return c.authorizer.AllowedOperations(c.subject, on, name)
+}
+
+// clusterOperations are told to who may describe the cluster.
+func (c *call) clusterOperations(asked bool) int32 {
+	if asked && !c.authorizer.Allowed(c.subject, kmsg.ACLOperationDescribe, onCluster, acl.ClusterName) {
+		return 0
+	}
+	return c.operations(asked, onCluster, acl.ClusterName)
+}
