@@ -267,7 +267,7 @@ func (b *Broker) OffsetFetch(ctx context.Context, _ kafka.Client, req *kmsg.Offs
 	}
 	for i := range req.Groups {
 		g := kmsg.NewOffsetFetchResponseGroup()
-		err := b.reading(ctx, req.Groups[i].Group, func(co *group.Coordinator) { g = co.FetchGroup(&req.Groups[i]) })
+		err := b.reading(ctx, req.Groups[i].Group, func(co *group.Coordinator) { g = co.FetchGroup(&req.Groups[i], req.RequireStable) })
 		if err != nil {
 			g.Group, g.ErrorCode = req.Groups[i].Group, codeOf(err)
 		}
