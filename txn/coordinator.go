@@ -402,7 +402,7 @@ func (c *Coordinator) Failed(m Marker, now int64) {
 // left reports whether an order is not carried out yet.
 func (c *Coordinator) left(m Marker) bool {
 	e := c.ending[m.ID]
-	return e != nil && e.epoch == m.Epoch && e.left[m.Partition]
+	return m.Coordinator == c.epoch && e != nil && e.epoch == m.Epoch && e.left[m.Partition]
 }
 
 // Written says that a marker is in its partition's log. With the last of a transaction

@@ -10,8 +10,7 @@ import (
 )
 
 // ApiVersions says what this server answers, and is the first thing most clients
-// ask. No feature is finalised, transaction.version least of all, so no client
-// relies on KIP-890.
+// ask.
 //
 //	0
 //	1    throttle time
@@ -23,6 +22,15 @@ import (
 // version 0, which lists what there is, so that the client can ask again.
 func apiVersionsAPI() *api {
 	return waiting(kmsg.ApiVersions, 0, 5, "s:3 s:3 S:5 4:5", (*call).apiVersions)
+}
+
+// features are Kafka's features that clients choose their ways by, each with the level
+// that it is finalised at.
+var features = []struct {
+	name  string
+	level int16
+}{
+	{"transaction.version", 2}, // KIP-890: an epoch per transaction, which Produce begins
 }
 
 var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
@@ -69,5 +77,19 @@ func (c *call) advertised() *kmsg.ApiVersionsResponse {
 		k.ApiKey, k.MinVersion, k.MaxVersion = int16(a.key), a.advertisedMin, a.max
 		resp.ApiKeys = append(resp.ApiKeys, k)
 	}
+	for _, f := range features {
+		supported := kmsg.NewApiVersionsResponseSupportedFeature()
+		supported.Name, supported.MinVersion, supported.MaxVersion = f.name, 0, f.level
+		if h := c.header; h.version < 4 {
+			continue // such clients take a lowest version of 0 for an error (KIP-584)
+		}
+		resp.SupportedFeatures = append(resp.SupportedFeatures, supported)
+	}
+	for _, f := range features {
+		finalised := kmsg.NewApiVersionsResponseFinalizedFeature()
+		finalised.Name, finalised.MinVersionLevel, finalised.MaxVersionLevel = f.name, f.level, f.level
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalised)
+	}
+	resp.FinalizedFeaturesEpoch = 0
 	return resp
 }

@@ -39,10 +39,11 @@ func (c *call) producerID(ctx context.Context, req *kmsg.InitProducerIDRequest) 
 	switch {
 	case req.TransactionalID != nil && *req.TransactionalID == "":
 		return 0, 0, fmt.Errorf("an empty transactional id: %w", kerr.InvalidRequest)
-	case req.TransactionalID != nil:
-		return 0, 0, errNoTransactions
 	case (req.ProducerID < 0) != (req.ProducerEpoch < 0):
 		return 0, 0, fmt.Errorf("producer id %d with epoch %d: %w", req.ProducerID, req.ProducerEpoch, kerr.InvalidRequest)
+	}
+	if req.TransactionalID != nil {
+		return c.backend.InitTransactionalID(ctx, *req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch)
 	}
 	return c.backend.InitProducerID(ctx)
 }

@@ -67,6 +67,8 @@ func newAPITable() apiTable {
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
+		addPartitionsToTxnAPI(), addOffsetsToTxnAPI(), endTxnAPI(), txnOffsetCommitAPI(), writeTxnMarkersAPI(),
+		describeProducersAPI(), describeTransactionsAPI(), listTransactionsAPI(),
 	} {
 		t[int16(a.key)] = a
 	}
