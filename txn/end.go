@@ -40,7 +40,7 @@ func (c *Coordinator) End(id string, r EndRequest, fresh, now int64, at record.I
 	switch {
 	case t.Phase == Ongoing:
 		return c.prepare(id, t, r, fresh, now, at)
-	case t.Phase.Prepared() && as:
+	case t.Phase.Prepared() && (as || r.Bumps): // of one that bumps, this is the next transaction
 		return nil, Identity{}, c.concurrent(id, t)
 	case !t.Phase.Prepared() && r.Bumps && !r.Commit:
 		// Nothing was begun that the coordinator knows of. What is on its way to a

@@ -48,8 +48,15 @@ func TestApiVersionsAdvertisesTheTable(t *testing.T) {
 			t.Errorf("%s: %d is advertised, kmsg ends at %d", kmsg.NameForKey(k.ApiKey), k.MaxVersion, max)
 		}
 	}
-	if len(resp.FinalizedFeatures) != 0 || len(resp.SupportedFeatures) != 0 {
-		t.Errorf("features are advertised: %v %v", resp.FinalizedFeatures, resp.SupportedFeatures)
+	if len(resp.SupportedFeatures) != 0 {
+		t.Errorf("a client of version 3 is told of features from level 0 on: %v", resp.SupportedFeatures)
+	}
+	resp = ask[*kmsg.ApiVersionsResponse](w, at(req, 4))
+	for i, f := range features {
+		if s, x := resp.SupportedFeatures[i], resp.FinalizedFeatures[i]; s.Name != f.name || s.MinVersion != 0 || s.MaxVersion != f.level ||
+			x.Name != f.name || x.MinVersionLevel != f.level || x.MaxVersionLevel != f.level || resp.FinalizedFeaturesEpoch < 0 {
+			t.Errorf("%+v, %+v, want level %d of %s", s, x, f.level, f.name)
+		}
 	}
 }
 
@@ -103,7 +110,7 @@ func TestWhatIsNotServedClosesTheConnection(t *testing.T) {
 		"a version of the future": at(kmsg.NewPtrMetadataRequest(), 99),
 		"Produce before v3":       at(kmsg.NewPtrProduceRequest(), 2),
 		"Fetch before v4":         at(kmsg.NewPtrFetchRequest(), 3),
-		"an API that is not":      at(kmsg.NewPtrEndTxnRequest(), 1),
+		"an API that is not":      at(kmsg.NewPtrStopReplicaRequest(), 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := to(t, newFake())
