@@ -20,26 +20,30 @@ import (
 const module = "github.com/splashdam/splashdam/"
 
 // layers is the architecture: a package imports only packages with a smaller
-// number, so the parts of the broker (2 and 3) do not know each other sideways
+// number, so the parts of the broker (2 to 4) do not know each other sideways
 // and nothing knows who uses it. A new package gets its number here first.
 var layers = map[string]int{
-	"internal/child": 0, "internal/heap": 0, "internal/invariant": 0, "internal/transcript": 0, "internal/vfs": 0,
+	"internal/child": 0, "internal/heap": 0, "internal/invariant": 0, "internal/seeds": 0, "internal/transcript": 0, "internal/vfs": 0,
 
 	"broker/record": 1, "broker/peer": 1, "connect": 1, "sdk": 1, "console": 1, "internal/dbserver": 1,
 
-	"broker/commitlog": 2, "broker/cluster": 2, "broker/group": 2, "broker/timer": 2, "broker/kafka": 2, "txn": 2,
+	"broker/compaction": 2, "broker/cluster": 2, "broker/group": 2, "broker/timer": 2, "broker/kafka": 2, "txn": 2,
 	"connect/convert": 2, "connect/checkpoint": 2, "connect/connecttest": 2,
 
-	"broker/partition": 3, "broker/replica": 3, "connect/transform": 3, "sources/mysql": 3, "sources/mysql/tape": 3, "sources/generator": 3,
+	"broker/commitlog": 3, "broker/partition": 3, "connect/transform": 3, "sources/mysql": 3, "sources/mysql/tape": 3, "sources/generator": 3,
 	"sinks/arrow": 3, "sinks/arrow/flight": 3, "sinks/mysql": 3,
 
-	"broker": 4, "connect/runtime": 4,
+	"broker/replica": 4, "connect/runtime": 4,
 
-	"connect/admin": 5, "gateway/http": 5, "gateway/mqtt": 5, "integration/sim": 5,
+	"broker": 5,
 
-	"cmd/splashdam": 6, "integration": 6,
+	"connect/admin": 5, "gateway/http": 5, "gateway/mqtt": 5,
 
-	"integration/scenarios": 7, "integration/clients": 7,
+	"integration/sim": 6,
+
+	"cmd/splashdam": 7, "integration": 7,
+
+	"integration/scenarios": 8, "integration/clients": 8,
 }
 
 // outside lists the folders that speak the Kafka protocol and so run in front of

@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 
+	"github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/broker/commitlog"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
@@ -65,6 +67,44 @@ func CheckDir(fs vfs.FS, dir string) (shards []string, findings []DirFinding, er
 		shards = append(shards, path.Join(dir, shardsDir, name))
 	}
 	return shards, findings, nil
+}
+
+// ReadMetadata reads the cluster's metadata in a data directory that no node uses, and
+// changes nothing. With an error it returns what it had read before: older metadata, which
+// is enough to name topics, since an id is never given to another. Metadata that is not
+// yet committed counts as if it were.
+func ReadMetadata(fs vfs.FS, dir string) (*cluster.View, error) {
+	v := cluster.Empty()
+	restore := func(snap *commitlog.Snapshot) error {
+		data, ok := snap.Section(sectionCluster)
+		if !ok {
+			return nil // the first one, before anything happened
+		}
+		got, err := cluster.Restore(data)
+		if err == nil {
+			v = got
+		}
+		return err
+	}
+	apply := func(e record.Entry) (err error) {
+		e.Each(func(_ int, p record.Part) bool {
+			var c record.Command
+			if p.Kind != record.KindCommand {
+				return true
+			}
+			if c, err = record.ParseCommand(p.Bytes); err != nil || c.Owner() != record.OwnerCluster {
+				return err == nil
+			}
+			var next *cluster.View
+			if next, err = v.Apply(c, e.Time()); err == nil {
+				v = next
+			}
+			return err == nil
+		})
+		return err
+	}
+	err := commitlog.Replay(fs, path.Join(dir, shardsDir, shardName(record.MetadataShard)), restore, apply)
+	return v, err
 }
 
 // shardName is the name of a shard's directory.

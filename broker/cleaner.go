@@ -9,6 +9,7 @@ import (
 
 	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/broker/compaction"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -228,7 +229,7 @@ func (j judge) Judge(p record.PartitionID) commitlog.Verdict {
 	}
 	v := commitlog.Verdict{Start: bounds.LogStart}
 	if set, ok := j.compacted[p]; ok {
-		v.Compaction = &commitlog.Compaction{
+		v.Compaction = &compaction.Policy{
 			MinDirtyRatio: set.MinCleanableDirtyRatio, MinLag: set.MinCompactionLagMs, MaxLag: set.MaxCompactionLagMs,
 			DeleteRetention: set.DeleteRetentionMs, Stable: bounds.LastStable,
 		}

@@ -42,7 +42,11 @@ func (s *Shard) run(ctx context.Context) error {
 	ts.start(func() error { s.writeSnapshots(ctx); return nil })
 	ts.start(func() error { s.workOnHalves(ctx); return nil })
 	ts.start(func() error { s.prepareSegments(ctx); return nil })
-	return ts.wait()
+	err := ts.wait()
+	if err == nil {
+		s.writeLastSnapshot()
+	}
+	return err
 }
 
 // writeSnapshots writes what the loop captures, one at a time.

@@ -8,7 +8,9 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -40,6 +42,75 @@ func (a asker) describe(t *testing.T, group string) kmsg.DescribeGroupsResponseG
 	must(t, err)
 	must(t, kerr.ErrorForCode(resp.Groups[0].ErrorCode))
 	return resp.Groups[0]
+}
+
+// TestAnOrderlyEndLeavesASnapshotOfAllThatWasApplied ends a node that has written so little
+// that no snapshot was due. Damage in what it wrote then keeps no start, and costs its place
+// only.
+func TestAnOrderlyEndLeavesASnapshotOfAllThatWasApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		mem := vfs.NewMem()
+		cfg := small(t, mem)
+		cfg.Shards = 1
+		n := run(t, cfg)
+		ask := n.asker(t)
+		must(t, ask.createTopic(ctx, orders, 1))
+		for _, value := range []string{"first", "second", "third"} {
+			_, err := ask.produce(ctx, orders, 0, batch(-1, 0, value))
+			must(t, err)
+		}
+		n.shut(t)
+		for _, s := range n.allShards() {
+			if at, last := s.log.Snapshot().Index, s.log.Last(); at != s.applied || at != last {
+				t.Errorf("shard %d: the newest snapshot is at %d, %d are applied, the log ends at %d", s.id, at, s.applied, last)
+			}
+		}
+		flip(t, mem, n.shards[1].cfg.Dir, "second")
+		n = run(t, cfg)
+		ask = n.asker(t)
+		if _, err := ask.fetchAt(ctx, orders, 1); !errors.Is(err, kerr.CorruptMessage) {
+			t.Errorf("fetching the damaged batch: %v", err)
+		}
+		if got, err := ask.fetchAt(ctx, orders, 2); err != nil || !slices.Equal(got, []string{"third"}) {
+			t.Errorf("fetching the one behind it: %q, %v", got, err)
+		}
+		must(t, n.end())
+	})
+}
+
+// TestAFencedShardWritesNoSnapshotAtItsEnd has a disk on which the syncs of one shard fail.
+func TestAFencedShardWritesNoSnapshotAtItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		var dir string
+		var failing atomic.Bool
+		fs := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			if !failing.Load() || !strings.HasPrefix(op.Name, dir) {
+				return nil
+			}
+			if strings.Contains(op.Name, ".snap") {
+				t.Errorf("%v", op)
+			}
+			if op.Kind == vfs.OpSync {
+				return errors.New("input/output error")
+			}
+			return nil
+		})
+		cfg := small(t, fs)
+		cfg.Shards = 1
+		n := run(t, cfg)
+		ask := n.asker(t)
+		must(t, ask.createTopic(ctx, orders, 1))
+		dir = n.shards[1].cfg.Dir
+		failing.Store(true)
+		if _, err := ask.produce(ctx, orders, 0, batch(-1, 0, "lost")); err == nil {
+			t.Error("produced")
+		}
+		if err := n.end(); err == nil {
+			t.Error("it ended in order")
+		}
+	})
 }
 
 // TestANodeIsTheSameAfterAStartFromItsSnapshots takes snapshots in the middle of all

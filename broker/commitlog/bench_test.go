@@ -340,10 +340,10 @@ func BenchmarkFind(b *testing.B) {
 		e := builder.Finish(record.Index(i+1), 1, 1, true)
 		must(b, l.Append([]record.Entry{e}))
 		l.Committed(e)
-		must(b, l.Seal())
+		must(b, sealAll(l))
 	}
 	must(b, l.Append(nil)) // rolls
-	must(b, l.Seal())
+	must(b, sealAll(l))
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for _, c := range []struct {
 		name      string
@@ -397,34 +397,75 @@ type unsyncedFile struct{ vfs.File }
 
 func (unsyncedFile) Sync() error { return nil }
 
-// BenchmarkSeal seals a segment of batches of 1 KiB, of one partition and of 10,000:
-// the time is per GiB of segment.
+// BenchmarkSeal appends and syncs entries of 64 KiB, one by one, while a segment of batches
+// of 1 KiB, of one partition and of 10,000, is sealed beside: the longest that one took, of
+// as many that nothing ran beside, and of the seal, for which an append would wait if it ran
+// in front. SPLASHDAM_BENCH_MIB=1024 is a whole segment.
 func BenchmarkSeal(b *testing.B) {
 	for _, partitions := range []int{1, 10_000} {
 		b.Run(fmt.Sprintf("partitions=%d", partitions), func(b *testing.B) {
 			size := roundBytes(b)
 			entries := benchEntries(size>>20, 1<<20, 1024, partitions)
-			var took []float64
+			entries = append(entries, rolling(record.Index(len(entries)+1)))
+			var seals, beside, alone []float64
 			for b.Loop() {
 				dir := b.TempDir()
 				l := benchLog(b, filepath.Join(dir, "log"))
 				must(b, l.Append(entries))
-				must(b, l.Append([]record.Entry{rolling(record.Index(len(entries) + 1))}))
-				for i := l.First(); i <= l.Last(); i++ {
-					e, err := l.Entry(i)
-					must(b, err)
+				for _, e := range entries {
 					l.Committed(e)
 				}
-				must(b, l.Append(nil))
-				took = append(took, seconds(func() { must(b, l.Seal()) }))
+				must(b, l.Append(nil)) // rolls
+				must(b, l.Sync())
+				began, sealed := make(chan struct{}), make(chan float64)
+				go func() {
+					close(began)
+					sealed <- seconds(func() {
+						if err := l.Seal(); err != nil {
+							b.Error(err)
+						}
+					})
+				}()
+				<-began
+				longest, n := 0.0, 0
+				for done := false; !done; n++ {
+					longest = max(longest, appendOne(b, l))
+					select {
+					case took := <-sealed:
+						seals, done = append(seals, took), true
+					default:
+					}
+				}
+				beside = append(beside, longest)
+				for longest = 0; n > 0; n-- {
+					longest = max(longest, appendOne(b, l))
+				}
+				alone = append(alone, longest)
 				must(b, l.Close())
 				gone(b, dir)
 			}
-			slices.Sort(took)
-			b.ReportMetric(took[len(took)/2]*1e3*float64(1<<30)/float64(size), "ms/GiB")
+			for _, list := range [][]float64{seals, beside, alone} {
+				slices.Sort(list)
+			}
+			mid := len(seals) / 2
+			b.ReportMetric(seals[mid]*1e3, "seal-ms")
+			b.ReportMetric(beside[mid]*1e3, "beside-ms")
+			b.ReportMetric(alone[mid]*1e3, "alone-ms")
+			b.ReportMetric(beside[mid]/seals[mid], "beside/seal")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// appendOne appends an entry of 64 KiB and syncs it: how long that takes, in seconds.
+func appendOne(b testing.TB, l *Log) float64 {
+	var builder record.EntryBuilder
+	builder.Add(record.KindCommand, 0, make([]byte, 64<<10))
+	e := builder.Finish(l.Last()+1, 1, 1, false)
+	return seconds(func() {
+		must(b, l.Append([]record.Entry{e}))
+		must(b, l.Sync())
+	})
 }
 
 // rolling is an entry without content behind which the segment ends.
@@ -515,7 +556,7 @@ func BenchmarkARewrite(b *testing.B) {
 			}
 		}
 		if err == nil {
-			err = l.Seal()
+			err = sealAll(l)
 		}
 		if err != nil {
 			b.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 
+	"github.com/splashdam/splashdam/broker/compaction"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -32,7 +33,7 @@ type Cleaned struct {
 	Removed   int   // segments of which nothing lived
 	Rewritten int   // segments that were replaced by shorter ones
 	Freed     int64 // bytes of segment files
-	NoRoom    bool  // something was left as it is for want of room on the disk
+	NoSpace   bool  // something was left as it is for want of space on the disk
 	// SealedWaste are the dead bytes of full segments that the older snapshot does
 	// not cover yet, OpenWaste those of the segment that is appended to. What is to be
 	// compacted is counted too: how much of it will go nobody knows yet.
@@ -82,7 +83,7 @@ type cleaning struct {
 	Cleaned
 	judge Judge
 	// filters are those of the compaction that is going on.
-	filters map[record.PartitionID]*compacting
+	filters map[record.PartitionID]*compaction.Pass
 	// installed is the last installation when the segments were looked at.
 	installed record.Index
 }
@@ -122,8 +123,8 @@ func (c *cleaning) run(set *segmentSet) error {
 	for _, group := range groups(rest, c.SegmentSize, c.Urgent) {
 		err := c.rewrite(group)
 		switch {
-		case errors.Is(err, errNoRoom):
-			c.NoRoom = true
+		case errors.Is(err, errNoSpace):
+			c.NoSpace = true
 		case isCorrupt(err), errors.Is(err, errNoGain):
 			failed = errors.Join(failed, err)
 		case err != nil:
@@ -167,8 +168,7 @@ func (c *cleaning) survey(list []*segment) ([]surveyed, error) {
 		if err != nil && !isCorrupt(err) {
 			return nil, err
 		}
-		suspectIndex(s, err)
-		all = append(all, surveyed{s, live, err == nil && !s.damaged.Load() && s.index.Load().holes == 0})
+		all = append(all, surveyed{s, live, err == nil && !s.badBatch.Load() && s.holes() == 0})
 	}
 	return all, nil
 }

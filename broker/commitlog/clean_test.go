@@ -316,7 +316,7 @@ func TestACleaningHoldsNoMoreThanItsBuffers(t *testing.T) {
 		put(false)
 		must(t, l.WriteSnapshot(&Snapshot{Index: i, Term: 1}))
 	}
-	must(t, l.Seal())
+	must(t, sealAll(l))
 	judge := starts{}
 	for _, c := range []struct {
 		what  string
@@ -402,7 +402,7 @@ func TestASealBesideACleanerThatRemovesTheSegmentDoesNotFenceTheLog(t *testing.T
 		s := h.log.set.list[1]
 		s.condemnIndex() // as a reader does
 		name = indexName(s.name())
-		if err := h.log.Seal(); err != nil || h.log.fenced() != nil {
+		if err := sealAll(h.log); err != nil || h.log.fenced() != nil {
 			t.Errorf("%v; %v", err, h.log.fenced())
 		}
 		if name != "" {
@@ -413,7 +413,7 @@ func TestASealBesideACleanerThatRemovesTheSegmentDoesNotFenceTheLog(t *testing.T
 		if slices.Contains(names, indexName(s.name())) {
 			t.Errorf("the index stays without its segment: %v", names)
 		}
-		must(t, h.log.Seal())
+		must(t, sealAll(h.log))
 		if h.log.SealPending() {
 			t.Error("it is asked for again and again")
 		}
@@ -437,7 +437,7 @@ func TestADirectoryThatTheCleanerFoundDamagedIsMadeAnew(t *testing.T) {
 	if !h.log.SealPending() {
 		t.Error("nobody makes the index anew")
 	}
-	must(t, h.log.Seal())
+	must(t, sealAll(h.log))
 	must(t, h.clean())
 	if n := len(h.log.Segments()); n != 2 {
 		t.Errorf("%d segments are left", n)

@@ -24,7 +24,7 @@ func groups(list []surveyed, size int64, urgent bool) [][]surveyed {
 	wasteful := func(s surveyed) bool { return s.waste()*share >= s.size-segmentHeaderSize && s.waste() > 0 }
 	small := func(s surveyed) bool { return s.live <= size/mergeCount }
 	chosen := runs(list, size, 1, wasteful)
-	if urgent { // what needs the least room first
+	if urgent { // what needs the least space first
 		slices.SortStableFunc(chosen, func(a, b []surveyed) int { return cmp.Compare(liveOf(a), liveOf(b)) })
 	}
 	for _, group := range runs(list, size, mergeCount, small) {

@@ -68,7 +68,6 @@ func (l *livingRows) next() (*segment, bool, error) {
 func (l *livingRows) advance(i int) error {
 	b, err := l.scans[i].read()
 	if err != nil {
-		suspectIndex(l.segments[i], err)
 		return err
 	}
 	l.heads[i] = rowHead{}

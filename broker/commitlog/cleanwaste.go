@@ -47,10 +47,10 @@ type tally struct {
 func (t *tally) add(v *Verdict, r row, now int64) {
 	switch k := v.Compaction; {
 	case !v.lives(r):
-	case k == nil || k.MinLag > 0 && r.maxTime > now-k.MinLag:
+	case k == nil || k.Fresh(r.maxTime, now):
 		t.live += record.PartHeaderSize + int64(r.size)
 	default:
-		t.overdue = t.overdue || r.maxTime >= 0 && r.maxTime < now-k.MaxLag
+		t.overdue = t.overdue || k.Overdue(r.maxTime, now)
 	}
 }
 

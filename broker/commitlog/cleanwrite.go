@@ -13,8 +13,8 @@ import (
 // errNoGain is a rewritten segment that would be longer than what it replaces.
 var errNoGain = errors.New("it would be no shorter")
 
-// errNoRoom is a rewritten segment that might fill the disk, which others need more.
-var errNoRoom = errors.New("there is too little room on the disk for it")
+// errNoSpace is a rewritten segment that might fill the disk, which others need more.
+var errNoSpace = errors.New("there is too little space on the disk for it")
 
 // rewrittenEntry is the size at which an entry of a rewritten segment ends, in bytes.
 const rewrittenEntry = 1 << 20
@@ -39,7 +39,7 @@ func (c *cleaning) tryRewrite(old []surveyed) error {
 		return err
 	}
 	if free-c.MinFree < liveOf(old) {
-		return errNoRoom
+		return errNoSpace
 	}
 	s, err := c.write(m, old)
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *cleaning) write(m segmentMeta, old []surveyed) (_ *segment, err error) 
 	for _, s := range old {
 		segments = append(segments, s.segment)
 	}
-	w := &segmentWriter{file: f, pace: c.Pace, meta: m, room: int64(c.behind(m.last) - m.base)}
+	w := &segmentWriter{file: f, pace: c.Pace, meta: m, limit: int64(c.behind(m.last) - m.base)}
 	err = replaceFile(c.fs, c.dir, indexName(m.name()), func(index vfs.File) error {
 		w.index = newIndexWriter(index)
 		if err := c.copyLiving(w, segments); err != nil {
@@ -95,7 +95,7 @@ func (c *cleaning) write(m segmentMeta, old []surveyed) (_ *segment, err error) 
 		return nil, err
 	}
 	s := &segment{segmentMeta: w.meta, file: f}
-	s.index.Store(x)
+	s.setIndex(x)
 	return s, nil
 }
 
@@ -107,9 +107,18 @@ func (l *Log) behind(last record.Index) Address {
 	return l.set.list[i].base
 }
 
-// copyLiving writes the living batches by partition and offset, so that reading a
-// partition later is reading on, and then where every partition stands.
+// copyLiving writes what lives of neighbouring segments, and where every partition stands
+// behind them.
 func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
+	if err := c.copyBatches(w, segments); err != nil {
+		return err
+	}
+	return c.copyDirectory(w, segments[len(segments)-1])
+}
+
+// copyBatches writes the living batches by partition and offset, so that reading a
+// partition later is reading on.
+func (c *cleaning) copyBatches(w *segmentWriter, segments []*segment) error {
 	rows := c.living(segments)
 	var buf []byte
 	for {
@@ -118,22 +127,17 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 			return err
 		}
 		if !ok {
-			break
+			return w.flush()
 		}
-		r := rows.row
-		if err := c.Pace(2 * int(r.size)); err != nil {
+		if err := c.Pace(2 * int(rows.row.size)); err != nil {
 			return err
 		}
-		buf = slices.Grow(buf[:0], int(r.size))[:r.size]
-		if err := s.readBatch(buf, r); err != nil {
-			s.damaged.Store(s.damaged.Load() || isCorrupt(err))
+		if buf, err = readLiving(s, rows.row, buf); err != nil {
 			return err
 		}
-		b := record.Batch(buf)
-		if f := c.filters[rows.partition]; f != nil {
-			if b, err = f.filter(b); err != nil {
-				return err
-			}
+		b, err := c.filter(rows.partition, buf)
+		if err != nil {
+			return err
 		}
 		if b == nil {
 			continue
@@ -142,15 +146,21 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 			return err
 		}
 	}
-	if err := w.flush(); err != nil {
-		return err
+}
+
+// filter is what stays of a batch by the compaction that is going on.
+func (c *cleaning) filter(p record.PartitionID, b record.Batch) (record.Batch, error) {
+	if f := c.filters[p]; f != nil {
+		return f.Filter(b)
 	}
-	last := segments[len(segments)-1]
-	scan := last.index.Load().scanDirectory(c.Pace)
+	return b, nil
+}
+
+func (c *cleaning) copyDirectory(w *segmentWriter, from *segment) error {
+	scan := from.index.Load().scanDirectory(c.Pace)
 	for {
 		b, err := scan.read()
 		if err != nil || b == nil {
-			suspectIndex(last, err)
 			return err
 		}
 		e := getDirectoryRow(b)
@@ -163,12 +173,14 @@ func (c *cleaning) copyLiving(w *segmentWriter, segments []*segment) error {
 	}
 }
 
-// readBatch reads a whole batch and verifies it against its row.
-func (s *segment) readBatch(b []byte, r row) error {
-	if err := s.readBy(readOnce, b, int64(r.at-s.base)); err != nil {
-		return err
+// readLiving reads a batch for the cleaner, into buf or into a larger one.
+func readLiving(s *segment, r row, buf []byte) ([]byte, error) {
+	buf = slices.Grow(buf[:0], int(r.size))[:r.size]
+	err := s.readBatch(buf, r, readThrough)
+	if isCorrupt(err) {
+		s.badBatch.Store(true)
 	}
-	return s.verify(b, r)
+	return buf, err
 }
 
 // segmentWriter writes a rewritten segment and its index.
@@ -177,7 +189,7 @@ type segmentWriter struct {
 	index   *indexWriter
 	pace    func(int) error
 	meta    segmentMeta
-	room    int64 // for the file, in bytes
+	limit   int64 // of the file, in bytes
 	pos     int64 // written so far
 	builder record.EntryBuilder
 	frame   []byte
@@ -208,7 +220,7 @@ func (w *segmentWriter) flush() error {
 	}
 	e := w.builder.FinishRewritten(w.meta.last)
 	w.frame = appendFrame(w.frame[:0], w.meta.base+Address(w.pos), w.meta.generation, 0, e)
-	if w.pos+int64(len(w.frame)) > w.room {
+	if w.pos+int64(len(w.frame)) > w.limit {
 		return errNoGain
 	}
 	if _, err := w.file.WriteAt(w.frame, w.pos); err != nil {

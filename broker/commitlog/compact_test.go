@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/splashdam/splashdam/broker/compaction"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
@@ -64,8 +65,8 @@ func (s *shelf) Compacted() (list []record.PartitionID) {
 }
 
 // compact makes a partition a compacted one, by the strictest rules but for change.
-func (s *shelf) compact(p record.PartitionID, change func(*Compaction)) {
-	c := &Compaction{MaxLag: math.MaxInt64 / 2, DeleteRetention: 1000, Stable: math.MaxInt64}
+func (s *shelf) compact(p record.PartitionID, change func(*compaction.Policy)) {
+	c := &compaction.Policy{MaxLag: math.MaxInt64 / 2, DeleteRetention: 1000, Stable: math.MaxInt64}
 	if change != nil {
 		change(c)
 	}
@@ -138,7 +139,7 @@ func (s *shelf) cover() error {
 		}
 		s.snapshot = s.index
 	}
-	return s.log.Seal()
+	return sealAll(s.log)
 }
 
 func (s *shelf) clean(now int64, keyMap int) error {
@@ -194,7 +195,7 @@ func (s *shelf) text(t *testing.T, p record.PartitionID) string {
 func TestTheRulesOfCompaction(t *testing.T) {
 	in := func(id int64) record.BuildOptions { return record.BuildOptions{ProducerID: id, Transactional: true} }
 	for name, c := range map[string]struct {
-		change func(*Compaction)
+		change func(*compaction.Policy)
 		do     func(s *shelf) error
 		at     []int64 // cleanings, by their times
 		want   string
@@ -223,21 +224,21 @@ func TestTheRulesOfCompaction(t *testing.T) {
 			at: []int64{100}, want: "0:a=1",
 		},
 		"what lies behind the last stable offset is not touched": {
-			change: func(c *Compaction) { c.Stable = 3 },
+			change: func(c *compaction.Policy) { c.Stable = 3 },
 			do: func(s *shelf) error {
 				return errors.Join(s.produce(1, 10, "a=1 b=1 a=2", record.BuildOptions{}), s.produce(1, 20, "a=3 a=4", record.BuildOptions{}))
 			},
 			at: []int64{100}, want: "1:b=1 2:a=2 3:a=3 4:a=4",
 		},
 		"what is younger than min.compaction.lag.ms is not touched, nor what is behind it": {
-			change: func(c *Compaction) { c.MinLag = 50 },
+			change: func(c *compaction.Policy) { c.MinLag = 50 },
 			do: func(s *shelf) error {
 				return errors.Join(s.produce(1, 10, "a=1 a=2", record.BuildOptions{}), s.produce(1, 80, "a=3 a=4", record.BuildOptions{}), s.produce(1, 20, "a=5 a=6", record.BuildOptions{}))
 			},
 			at: []int64{100}, want: "1:a=2 2:a=3 3:a=4 4:a=5 5:a=6",
 		},
 		"with less dirt than min.cleanable.dirty.ratio nothing is done": {
-			change: func(c *Compaction) { c.MinDirtyRatio = 0.5 },
+			change: func(c *compaction.Policy) { c.MinDirtyRatio = 0.5 },
 			do: func(s *shelf) error {
 				err := errors.Join(s.produce(1, 10, "a=1 b=1", record.BuildOptions{}), s.produce(1, 10, "c=1 d=1", record.BuildOptions{}), s.cover(), s.clean(20, 1<<20))
 				return errors.Join(err, s.produce(1, 20, "a=2", record.BuildOptions{}))
@@ -245,7 +246,7 @@ func TestTheRulesOfCompaction(t *testing.T) {
 			at: []int64{100}, want: "0:a=1 1:b=1 2:c=1 3:d=1 4:a=2",
 		},
 		"max.compaction.lag.ms forces it": {
-			change: func(c *Compaction) { c.MinDirtyRatio, c.MaxLag = 0.5, 70 },
+			change: func(c *compaction.Policy) { c.MinDirtyRatio, c.MaxLag = 0.5, 70 },
 			do: func(s *shelf) error {
 				err := errors.Join(s.produce(1, 10, "a=1 b=1", record.BuildOptions{}), s.produce(1, 10, "c=1 d=1", record.BuildOptions{}), s.cover(), s.clean(20, 1<<20))
 				return errors.Join(err, s.produce(1, 20, "a=2", record.BuildOptions{}))
@@ -253,7 +254,7 @@ func TestTheRulesOfCompaction(t *testing.T) {
 			at: []int64{100}, want: "1:b=1 2:c=1 3:d=1 4:a=2",
 		},
 		"what has no time is never older than max.compaction.lag.ms": {
-			change: func(c *Compaction) { c.MinDirtyRatio, c.MaxLag = 0.5, 70 },
+			change: func(c *compaction.Policy) { c.MinDirtyRatio, c.MaxLag = 0.5, 70 },
 			do: func(s *shelf) error {
 				err := errors.Join(s.produce(1, 10, "a=1 b=1", record.BuildOptions{}), s.produce(1, 10, "c=1 d=1", record.BuildOptions{}), s.cover(), s.clean(20, 1<<20))
 				return errors.Join(err, s.produce(1, -1, "a=2", record.BuildOptions{}))
@@ -451,28 +452,6 @@ func TestSeveralPassesLeaveWhatOneLeaves(t *testing.T) {
 	}
 }
 
-func TestAKeyMapHoldsNoMoreThanItsMemory(t *testing.T) {
-	m := newKeyMap(1<<40, 1<<20)
-	if got := len(m.slots) * keySlotSize; got > 1<<20 {
-		t.Errorf("%d bytes", got)
-	}
-	n := 0
-	for m.put(1, fmt.Append(nil, n), int64(n)) {
-		n++
-	}
-	if n < len(m.slots)*8/10 || n >= len(m.slots) {
-		t.Errorf("%d keys in %d slots", n, len(m.slots))
-	}
-	for i := range n {
-		if got := m.newest(1, fmt.Append(nil, i)); got != int64(i) {
-			t.Fatalf("key %d is at %d", i, got)
-		}
-	}
-	if got := m.newest(2, []byte("0")); got != -1 {
-		t.Errorf("a key of another partition is at %d", got)
-	}
-}
-
 func TestARandomLifeOfACompactedLogLosesNoNewestRecord(t *testing.T) {
 	seeds := 12
 	if long {
@@ -486,7 +465,7 @@ func TestARandomLifeOfACompactedLogLosesNoNewestRecord(t *testing.T) {
 		s, err := newShelf(mem)
 		must(t, err)
 		s.compact(1, nil)
-		s.compact(2, func(c *Compaction) { c.MinDirtyRatio = 0.4 })
+		s.compact(2, func(c *compaction.Policy) { c.MinDirtyRatio = 0.4 })
 		fail := func(err error) {
 			if err != nil {
 				t.Fatalf("seed %d: %v", first+uint64(seed), err)
@@ -609,11 +588,7 @@ func TestACrashOrAnErrorAtAnyCallOfACompactionLosesNoNewestRecord(t *testing.T) 
 	} {
 		t.Run(name, func(t *testing.T) {
 			calls := 0
-			step := 3
-			if long {
-				step = 1
-			}
-			for n := 0; n <= calls; n += step { // the first time nothing happens
+			for n := 0; n <= calls; n += stride(3, 1) { // the first time nothing happens
 				mem := vfs.NewMem()
 				s, err := newShelf(mem)
 				must(t, err)
@@ -780,7 +755,7 @@ func TestADeleteMarkerBehindABatchThatCannotBeLookedIntoStays(t *testing.T) {
 func TestADeleteRetentionWithoutEndKeepsDeleteMarkersAndTheCleanerAtRest(t *testing.T) {
 	s, err := newShelf(vfs.NewMem())
 	must(t, err)
-	s.compact(1, func(c *Compaction) { c.DeleteRetention = math.MaxInt64 })
+	s.compact(1, func(c *compaction.Policy) { c.DeleteRetention = math.MaxInt64 })
 	must(t, s.produce(1, 10, "a=1 b=1", record.BuildOptions{}))
 	must(t, s.produce(1, 20, "a", record.BuildOptions{}))
 	must(t, s.produce(1, 30, "c=1", record.BuildOptions{}))
@@ -823,7 +798,7 @@ func TestDeleteMarkersThatMustStayDoNotKeepTheCleanerBusy(t *testing.T) {
 func TestABatchWithoutATimeIsNotOverdue(t *testing.T) {
 	s, err := newShelf(vfs.NewMem())
 	must(t, err)
-	s.compact(1, func(c *Compaction) { c.MaxLag, c.MinDirtyRatio = 7*86400000, 0.5 })
+	s.compact(1, func(c *compaction.Policy) { c.MaxLag, c.MinDirtyRatio = 7*86400000, 0.5 })
 	must(t, s.cover())
 	options := CleanOptions{SegmentSize: 1 << 20, KeyMapBytes: 1 << 20, Now: 1_700_000_000_000, Pace: atOnce}
 	must(t, s.produce(1, -1, "a=1", record.BuildOptions{}))

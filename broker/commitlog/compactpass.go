@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/splashdam/splashdam/broker/compaction"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -23,41 +24,32 @@ func (c *cleaning) compact() error {
 	}
 	for len(due) > 0 {
 		done, err := c.pass(due)
-		if errors.Is(err, errNoRoom) {
-			c.NoRoom = true
+		if errors.Is(err, errNoSpace) {
+			c.NoSpace = true
 			return nil
 		}
 		if err != nil {
 			return err
 		}
 		for _, p := range done {
-			c.compacted[p.partition] = compactedTo{p.end, p.horizon, p.keepDeletes}
+			c.compacted[p.Partition()] = compactedTo{p.End(), p.Horizon(), p.Partial()}
 		}
 		if err := c.noteCompacted(); err != nil {
 			return err
 		}
 		// The last one may not be through, for want of room for its keys.
 		n := len(done)
-		if end := done[n-1].end; end < due[n-1].end {
+		if end := done[n-1].End(); end < due[n-1].End {
 			n--
-			due[n].from = end
+			due[n].From = end
 		}
 		due = due[n:]
 	}
 	return nil
 }
 
-// duePartition is one that is to be compacted, from where it is clean to where it may be.
-type duePartition struct {
-	partition record.PartitionID
-	Compaction
-	start, from, end int64
-	records          int64 // between from and end, at most
-	transactional    bool
-}
-
 // due finds the partitions that are to be compacted.
-func (c *cleaning) due() (list []duePartition, err error) {
+func (c *cleaning) due() (list []compaction.Dirt, err error) {
 	partitions := c.judge.Compacted()
 	for p := range c.compacted {
 		if !slices.Contains(partitions, p) {
@@ -84,34 +76,16 @@ func (c *cleaning) due() (list []duePartition, err error) {
 	return list, err
 }
 
-func (c *cleaning) isDue(set *segmentSet, segments []*segment, p record.PartitionID, v Verdict) (duePartition, bool, error) {
+func (c *cleaning) isDue(set *segmentSet, segments []*segment, p record.PartitionID, v Verdict) (compaction.Dirt, bool, error) {
 	known, seen := c.compacted[p]
 	if !seen {
 		known.horizon = math.MaxInt64
 	}
-	d := duePartition{partition: p, Compaction: *v.Compaction, start: v.Start, from: max(v.Start, known.end)}
-	d.end = d.from
-	var clean, dirty int64
-	oldest := int64(-1) // of the first dirty batch that has a time
+	d := compaction.NewDirt(p, *v.Compaction, v.Start, known.end, c.Now)
 	err := walkIn(set, segments, p, v.Start, func(r row) bool {
-		if r.next() > d.Stable || d.MinLag > 0 && r.maxTime > c.Now-d.MinLag {
-			return false
-		}
-		d.transactional = d.transactional || record.OfTransaction(r.attrs)
-		if r.base < d.from {
-			clean += int64(r.size)
-			return true
-		}
-		if oldest < 0 {
-			oldest = r.maxTime
-		}
-		dirty += int64(r.size)
-		d.records += int64(r.count)
-		d.end = r.next()
-		return true
+		return d.Add(compaction.Extent{Base: r.base, Next: r.next(), Size: int64(r.size), MaxTime: r.maxTime, Transactional: record.OfTransaction(r.attrs)})
 	})
-	due := dirty > 0 && (float64(dirty) > d.MinDirtyRatio*float64(clean+dirty) || oldest >= 0 && oldest < c.Now-d.MaxLag)
-	return d, due || clean > 0 && c.Now >= known.horizon, err
+	return d, d.Due(known.horizon), err
 }
 
 // walkIn calls do with the rows of a partition in some of the oldest segments, from
@@ -123,29 +97,29 @@ func walkIn(set *segmentSet, segments []*segment, p record.PartitionID, from int
 
 // pass compacts as many of the due partitions as have room in one map of keys. It
 // returns how far it came with each.
-func (c *cleaning) pass(due []duePartition) ([]*compacting, error) {
+func (c *cleaning) pass(due []compaction.Dirt) ([]*compaction.Pass, error) {
 	var records int64
 	for _, d := range due {
-		records += d.records
+		records += d.Records
 	}
-	keys := newKeyMap(records, c.KeyMapBytes)
-	var parts []*compacting
+	keys := compaction.NewKeys(records, c.KeyMapBytes)
+	var parts []*compaction.Pass
 	err := c.pinned(func(set *segmentSet) error {
 		segments := c.cleanable(set)
 		for i := range due {
 			d := &due[i]
-			p := &compacting{Compaction: d.Compaction, partition: d.partition, keys: keys, end: d.end, now: c.Now, horizon: math.MaxInt64, keepDeletes: c.compacted[d.partition].partial}
-			if d.transactional {
+			p := compaction.NewPass(d, keys, c.compacted[d.Partition].partial)
+			if d.Transactional {
 				if err := c.readTransactions(set, segments, d, p); err != nil {
 					return err
 				}
-				d.end = p.end // no further in a next pass either
+				d.End = p.End() // no further in a next pass either
 			}
 			whole, err := c.readKeys(set, segments, d, p, len(parts) == 0)
 			if err != nil {
 				return err
 			}
-			if p.end > d.from || whole {
+			if p.End() > d.From || whole {
 				parts = append(parts, p)
 			}
 			if !whole {
@@ -160,73 +134,52 @@ func (c *cleaning) pass(due []duePartition) ([]*compacting, error) {
 	return parts, err
 }
 
-// readTransactions reads what the markers say up to p.end, and moves that in front of the
+// readTransactions reads what the markers say up to p.End, and moves that in front of the
 // first transaction of which it is not known how it ended.
-func (c *cleaning) readTransactions(set *segmentSet, segments []*segment, d *duePartition, p *compacting) error {
-	p.txns = newTransactions()
+func (c *cleaning) readTransactions(set *segmentSet, segments []*segment, d *compaction.Dirt, p *compaction.Pass) error {
 	var failed error
 	var buf []byte
-	err := walkIn(set, segments, d.partition, d.start, func(r row) bool {
-		if r.next() > p.end {
+	err := walkIn(set, segments, d.Partition, d.Start, func(r row) bool {
+		if r.next() > p.End() {
 			return false
 		}
 		if !record.OfTransaction(r.attrs) {
 			return true
 		}
-		var more bool
-		if buf, failed = c.load(set, r, buf); failed == nil {
-			more = p.txns.add(buf)
+		if buf, failed = c.load(set, r, buf); failed != nil {
+			p.StopAt(r.base)
+			return false
 		}
-		if !more {
-			p.end = min(p.end, r.base)
-		}
-		return more
+		return p.AddTransactional(buf)
 	})
 	if isCorrupt(failed) {
 		failed = nil // it ends in front of that batch
-		p.keepDeletes = true
+		p.KeepDeletes()
 	}
-	p.end = min(p.end, p.txns.end())
+	p.EndTransactions()
 	return errors.Join(err, failed)
 }
 
-// readKeys puts the keys of the records between d.from and p.end into the map. If it is
-// full before, it reports false and moves p.end to where it came; first is that the map was
-// empty: then it comes behind one batch at least, of whose keys those count that fit, and
-// the partition's delete markers stay, for they may be of the others.
-func (c *cleaning) readKeys(set *segmentSet, segments []*segment, d *duePartition, p *compacting, first bool) (whole bool, err error) {
+// readKeys tells the pass of the keys between d.From and its end. It reports false if there
+// was no room for all of them; first is that there were none of another partition: then it
+// comes behind one batch at least.
+func (c *cleaning) readKeys(set *segmentSet, segments []*segment, d *compaction.Dirt, p *compaction.Pass, first bool) (whole bool, err error) {
 	whole = true
 	var failed error
 	var buf []byte
-	err = walkIn(set, segments, d.partition, d.from, func(r row) bool {
-		if r.next() > p.end {
+	err = walkIn(set, segments, d.Partition, d.From, func(r row) bool {
+		if r.next() > p.End() {
 			return false
 		}
-		if buf, failed = c.load(set, r, buf); failed != nil {
-			if isCorrupt(failed) {
-				failed = nil // nobody can read it any more: its keys have no say
-				p.keepDeletes = true
-				return true
-			}
-			return false
-		}
-		b := record.Batch(buf)
-		if b.IsControl() || b.IsTransactional() && p.txns.aborted(b.ProducerID(), r.base) {
+		if buf, failed = c.load(set, r, buf); isCorrupt(failed) {
+			failed = nil // nobody can read it any more: its keys have no say
+			p.KeepDeletes()
 			return true
 		}
-		err := b.Iterate(maxInflated, func(rec record.Record) bool {
-			whole = rec.Key == nil || p.keys.put(d.partition, rec.Key, r.base+int64(rec.OffsetDelta))
-			return whole
-		})
-		if err != nil {
-			p.keepDeletes = true // it stays as it is, and its keys have no say
+		if failed != nil {
+			return false
 		}
-		if !whole {
-			p.end = r.base
-			if first && r.base <= d.from {
-				p.end, p.keepDeletes = r.next(), true
-			}
-		}
+		whole = p.AddKeys(buf, first && r.base <= d.From)
 		return whole
 	})
 	return whole, errors.Join(err, failed)
@@ -237,11 +190,5 @@ func (c *cleaning) load(set *segmentSet, r row, buf []byte) ([]byte, error) {
 	if err := c.Pace(int(r.size)); err != nil {
 		return buf, err
 	}
-	s := set.holding(r.at)
-	buf = slices.Grow(buf[:0], int(r.size))[:r.size]
-	err := s.readBatch(buf, r)
-	if isCorrupt(err) {
-		s.damaged.Store(true)
-	}
-	return buf, err
+	return readLiving(set.holding(r.at), r, buf)
 }

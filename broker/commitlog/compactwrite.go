@@ -3,15 +3,16 @@ package commitlog
 import (
 	"errors"
 
+	"github.com/splashdam/splashdam/broker/compaction"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
 // rewriteCompacted rewrites the segments in which something changes, neighbours as one,
 // the oldest first: a delete marker must not go before what it hides.
-func (c *cleaning) rewriteCompacted(parts []*compacting) error {
-	c.filters = make(map[record.PartitionID]*compacting, len(parts))
+func (c *cleaning) rewriteCompacted(parts []*compaction.Pass) error {
+	c.filters = make(map[record.PartitionID]*compaction.Pass, len(parts))
 	for _, p := range parts {
-		c.filters[p.partition] = p
+		c.filters[p.Partition()] = p
 	}
 	defer func() { c.filters = nil }()
 	return c.pinned(func(set *segmentSet) error {
@@ -27,7 +28,7 @@ func (c *cleaning) rewriteCompacted(parts []*compacting) error {
 		for _, s := range c.cleanable(set) {
 			changes := false
 			var err error
-			if s.damaged.Load() || s.index.Load().holes > 0 {
+			if s.badBatch.Load() || s.holes() > 0 {
 				keepDeletes(parts)
 			} else if changes, err = c.changes(set, s, parts); isCorrupt(err) {
 				keepDeletes(parts)
@@ -49,23 +50,23 @@ func (c *cleaning) rewriteCompacted(parts []*compacting) error {
 	})
 }
 
-func keepDeletes(parts []*compacting) {
+func keepDeletes(parts []*compaction.Pass) {
 	for _, p := range parts {
-		p.keepDeletes = true
+		p.KeepDeletes()
 	}
 }
 
 // rewriteFiltered rewrites neighbours. If nothing is gained that way it tries without
 // what makes batches longer.
-func (c *cleaning) rewriteFiltered(group []surveyed, parts []*compacting) error {
+func (c *cleaning) rewriteFiltered(group []surveyed, parts []*compaction.Pass) error {
 	err := c.rewrite(group)
 	if errors.Is(err, errNoGain) {
 		for _, p := range parts {
-			p.noHorizon = true
+			p.MayGrow(false)
 		}
 		err = c.rewrite(group)
 		for _, p := range parts {
-			p.noHorizon = false
+			p.MayGrow(true)
 		}
 	}
 	if errors.Is(err, errNoGain) || isCorrupt(err) {
@@ -76,17 +77,17 @@ func (c *cleaning) rewriteFiltered(group []surveyed, parts []*compacting) error 
 }
 
 // changes reports whether the filters change anything in a segment.
-func (c *cleaning) changes(set *segmentSet, s *segment, parts []*compacting) (changes bool, err error) {
+func (c *cleaning) changes(set *segmentSet, s *segment, parts []*compaction.Pass) (changes bool, err error) {
 	var buf []byte
 	for _, p := range parts {
 		var failed error
-		err := walkIn(set, []*segment{s}, p.partition, c.judge.Judge(p.partition).Start, func(r row) bool {
-			if r.next() > p.end {
+		err := walkIn(set, []*segment{s}, p.Partition(), c.judge.Judge(p.Partition()).Start, func(r row) bool {
+			if r.next() > p.End() {
 				return false
 			}
 			var out record.Batch
 			if buf, failed = c.load(set, r, buf); failed == nil {
-				out, failed = p.filter(buf)
+				out, failed = p.Filter(buf)
 			}
 			changes = failed == nil && !sameBytes(out, buf)
 			return failed == nil && !changes

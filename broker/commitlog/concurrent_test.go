@@ -49,6 +49,18 @@ func TestReadersRunBesideEverything(t *testing.T) {
 			}
 		}
 	})
+	readers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := sealAll(h.log); err != nil {
+				t.Errorf("sealing: %v", err)
+			}
+		}
+	})
 	for i := range 3 {
 		readers.Go(func() {
 			p := partitions[i]
@@ -99,7 +111,6 @@ func TestReadersRunBesideEverything(t *testing.T) {
 		}
 		must(t, h.sync())
 		must(t, h.commit(h.synced-min(h.synced-h.committed, record.Index(i%3))))
-		must(t, h.seal())
 		if i%10 == 9 {
 			var background sync.WaitGroup
 			s := h.snapshotAt(h.committed - 1)

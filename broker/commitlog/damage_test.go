@@ -33,11 +33,8 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 	refused, told, repaired := 0, 0, 0
 	for _, name := range names {
 		size := len(content(t, mem, name))
-		stride := map[string]int{segmentSuffix: 7, indexSuffix: 211}[name[max(0, len(name)-4):]]
-		if long {
-			stride = 1
-		}
-		for at := 0; at < size; at += max(1, stride) {
+		step := stride(max(1, map[string]int{segmentSuffix: 13, indexSuffix: 211}[name[max(0, len(name)-4):]]), 1)
+		for at := 0; at < size; at += step {
 			bad := copyFS(t, mem)
 			edit(t, bad, name, func(b []byte) []byte { b[at] ^= 1 << (at % 8); return b })
 			r, err := Verify(bad, dir)
@@ -60,7 +57,7 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 			again.checkServed(t, name, at)
 			err = again.check()
 			if err != nil && strings.HasSuffix(name, indexSuffix) {
-				must(t, l.Seal())
+				must(t, sealAll(l))
 				err = again.check()
 			}
 			switch {
@@ -289,4 +286,99 @@ func TestAReadThatGoesWrongNeverGivesAWrongByteAndCostsNothing(t *testing.T) {
 		}
 	}
 	t.Logf("%d reads", reads)
+}
+
+func TestWhoeverMeetsDamageTellsOfItOnce(t *testing.T) {
+	mem, h, segments := agedOf(t, 15, sectorsLong)
+	s := segments[0] // a start reads nothing of it
+	from, to := h.frameOf(t, mem, s, 2)
+	all := func(do func(p record.PartitionID, end int64)) {
+		for _, p := range partitions {
+			list := h.batches(p)
+			do(p, list[len(list)-1].NextOffset())
+		}
+	}
+	readers := map[string]func(*Log){
+		"a reader": func(l *Log) {
+			all(func(p record.PartitionID, end int64) {
+				for o := range end {
+					_, _ = l.Read(nil, p, o, end, 1<<20, true)
+				}
+			})
+		},
+		"a search for a time": func(l *Log) {
+			all(func(p record.PartitionID, end int64) {
+				for _, r := range h.records(p) {
+					_, _, _, _ = l.OffsetForTime(p, r.time, 0, end)
+				}
+			})
+		},
+		"a shipment": func(l *Log) {
+			ship, err := l.Ship()
+			must(t, err)
+			defer ship.Close()
+			for at := (Cursor{}); at.Before(ship.List().End()) && err == nil; {
+				_, at, err = ship.Read(nil, at, 1<<10)
+			}
+			if !isCorrupt(err) {
+				t.Errorf("a shipment: %v", err)
+			}
+		},
+		"the cleaner": func(l *Log) {
+			h := h.clone()
+			h.kill(partitions[0], 4)
+			_, _ = l.Clean(h.judge, CleanOptions{SegmentSize: 1 << 20, Pace: atOnce, Urgent: true})
+		},
+		"the scrub": func(l *Log) {
+			s, err := l.Scrub()
+			must(t, err)
+			for done := false; !done && err == nil; {
+				_, done, err = s.Step(1, 1<<20)
+			}
+			must(t, errors.Join(err, s.Close()))
+		},
+	}
+	for name, meet := range readers {
+		for what, spoil := range map[string]func(vfs.FS) vfs.FS{
+			"flips": func(bad vfs.FS) vfs.FS {
+				edit(t, bad, s.Name, func(b []byte) []byte {
+					for i := from + FrameHeaderSize; i < to; i += 16 { // in every batch
+						b[i] ^= 1
+					}
+					return b
+				})
+				return bad
+			},
+			"a bad sector": func(bad vfs.FS) vfs.FS {
+				d := badSectors{s.Name, int64(to) - 1, int64(to)} // batches are at the end of an entry
+				return vfs.NewFault(bad, d.fail)
+			},
+		} {
+			bad := spoil(copyFS(t, mem))
+			l, list := told(t, bad)
+			if len(*list) > 0 {
+				t.Fatalf("%s: the start has met it", what)
+			}
+			meet(l)
+			if len(*list) == 0 {
+				t.Errorf("%s, met by %s: nobody was told", what, name)
+			}
+			for i, c := range *list {
+				if c.Segment != s.Name {
+					t.Errorf("%s, met by %s: told of %v", what, name, c)
+				}
+				for _, d := range (*list)[:i] {
+					if c.Address == d.Address {
+						t.Errorf("%s, met by %s: told twice of %v", what, name, c)
+					}
+				}
+			}
+			told := len(*list)
+			meet(l)
+			if len(*list) != told {
+				t.Errorf("%s, met by %s again: told of %v", what, name, (*list)[told:])
+			}
+			must(t, l.Close())
+		}
+	}
 }

@@ -19,7 +19,8 @@
 // caller takes when there is something to do. Each of these is called by one goroutine
 // at a time, and all of them beside each other:
 //
-//	the appender          Append, TruncateSuffix, SetHardState, Install, Seal
+//	the appender          Append, TruncateSuffix, SetHardState, Install
+//	the sealer            Seal
 //	the Raft loop         Committed and Forget, in the order of the log
 //	who takes snapshots   WriteSnapshot
 //	who ships and stages  Stage and what it returns, DiscardStage
@@ -30,7 +31,7 @@
 // MaxTimestamp, Entry) and everything that only tells (First, Last, Term, Handle, Durable,
 // HardState, Snapshot, Segments, the Pendings, the counts) may be called by anyone at any
 // time. A Shipment, a Stage and a Scrubber are for one goroutine at a time each. Open is
-// before all of it, Close behind the cleaner and the appender; a reader may still be at
+// before all of it, Close behind the cleaner, the sealer and the appender; a reader may still be at
 // it then, and gets ErrClosed or what it asked for.
 //
 // # What holds, always
@@ -75,12 +76,13 @@
 //
 // # Locks
 //
-// In the order in which they are taken: Log.snapMu (writing and installing
+// In the order in which they are taken: Log.sealMu (sealing a segment, making an index
+// anew, installing), Log.snapMu (writing and installing
 // snapshots, changes of the segments by the cleaner, the beginning of a Stage),
 // Log.syncMu (one fsync of a segment at a time, and which segment is open), room.mu
 // (the next segment's file), Log.mu (the segments, the window, the directory; never held
 // over I/O), and as leaves manifest.mu (held over the sync of a record; the appender, the
-// cleaner and a Stage write some), hardState.mu, blockCache.mu and damageList.mu.
+// sealer, the cleaner and a Stage write some), hardState.mu, blockCache.mu and knownDamage.mu.
 //
 // docs/storage.md draws every file byte by byte.
 package commitlog

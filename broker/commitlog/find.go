@@ -10,7 +10,6 @@ import (
 // view is one partition as a reader sees it at one moment. It holds the segments
 // until it is released.
 type view struct {
-	log       *Log
 	set       *segmentSet
 	cold      Address // what lies in front of it is far behind the end
 	partition record.PartitionID
@@ -29,7 +28,7 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	}
 	l.set.refs.Add(1)
 	n := l.set.sealedPrefix()
-	v := view{log: l, set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p], holed: l.holed.Load()}
+	v := view{set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p], holed: l.holed.Load()}
 	if end := l.set.open().base + Address(l.set.open().size); end > l.coldDistance {
 		v.cold = end - l.coldDistance
 	}
@@ -59,8 +58,12 @@ func (v *view) lost(next, base int64, at Address) error {
 	}
 	for i := from; i < len(v.set.list) && v.set.list[i].base <= at; i++ {
 		s := v.set.list[i]
-		if i < len(v.sealed) && s.index.Load().holes > 0 || i >= len(v.sealed) && v.openHoled {
-			return &CorruptionError{s.name(), s.base, damagef("offsets %d to %d of %v may have been in bytes that are damaged", next, base-1, v.partition)}
+		if i < len(v.sealed) && s.holes() > 0 || i >= len(v.sealed) && v.openHoled {
+			err := &CorruptionError{s.name(), s.base, damagef("offsets %d to %d of %v may have been in bytes that are damaged", next, base-1, v.partition)}
+			if !s.door.knowsDamage(s.name()) { // the index was made before the start, and nobody knows where they are
+				s.report(err, 1)
+			}
+			return err
 		}
 	}
 	return nil
@@ -85,11 +88,7 @@ func (v *view) firstSealed(ok func(directoryRow) bool) (n int, before directoryR
 }
 
 func (v *view) standingBehind(i int) (directoryRow, error) {
-	e, err := v.sealed[i].index.Load().standing(v.partition)
-	if err != nil {
-		suspectIndex(v.sealed[i], err)
-	}
-	return e, err
+	return v.sealed[i].index.Load().standing(v.partition)
 }
 
 // walk calls do with the rows that hold offset or come behind it, in order, until
@@ -105,9 +104,6 @@ func (v *view) walk(offset int64, do func(row) bool) error {
 			break
 		}
 		more, err := v.walkSealed(v.sealed[i], offset, do)
-		if err != nil {
-			suspectIndex(v.sealed[i], err)
-		}
 		if err != nil || !more {
 			return err
 		}
@@ -195,12 +191,12 @@ func (l *Log) OffsetForTime(p record.PartitionID, ts, start, end int64) (offset,
 // firstRecord finds the first record of a batch that is at or behind start and of
 // time ts or later.
 func (v *view) firstRecord(r row, start, ts int64) (offset, timestamp int64, ok bool, err error) {
-	run := v.run(nil)
-	run.add(r)
-	if run.flush(); run.err != nil {
-		return 0, 0, false, run.err
+	reader := v.reader(nil)
+	reader.add(r)
+	if reader.flush(); reader.err != nil {
+		return 0, 0, false, reader.err
 	}
-	b := record.Batch(run.dst)
+	b := record.Batch(reader.dst)
 	if b.IsLogAppendTime() {
 		return max(start, r.base), r.maxTime, true, nil
 	}

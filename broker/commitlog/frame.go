@@ -130,9 +130,9 @@ type scanner struct {
 	base      Address
 	pos, size int64
 	buf       []byte
-	// room says that the file may end in room that was made for frames to come: then
+	// open says that the segment is the open one, which may end in room for frames to come:
 	// nothing but zeros, which are no frame, up to its end.
-	room bool
+	open bool
 }
 
 const (
@@ -180,7 +180,7 @@ func (s *scanner) next() (frame, error) {
 	if s.pos == s.size {
 		return frame{}, io.EOF
 	}
-	if s.room {
+	if s.open {
 		if end, err := s.atRoom(); err != nil || end {
 			return frame{}, cmp.Or(err, io.EOF)
 		}

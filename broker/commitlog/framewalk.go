@@ -35,7 +35,7 @@ func (s *segment) walk(c *chain, open bool) (*frameWalk, error) {
 
 func (w *frameWalk) begin(pos int64, open bool) {
 	w.scan = newScanner(w.seg.file, w.seg.base, pos, w.extent)
-	w.scan.room, w.pos = open, pos
+	w.scan.open, w.pos = open, pos
 }
 
 // next returns the next frame, valid until the call after it; io.EOF where the segment ends
@@ -102,7 +102,7 @@ func (w *frameWalk) gap(cause error, enough func(gap) bool) gap {
 }
 
 // resume goes on with the frame behind a gap, or comes to the end.
-func (w *frameWalk) resume(g gap) { w.begin(g.end, w.scan.room) }
+func (w *frameWalk) resume(g gap) { w.begin(g.end, w.scan.open) }
 
 // torn reports whether a gap at the end of the log is what a crash leaves of appends that
 // nobody was told of, or of a cut. last is the last entry in front of it, evidence that

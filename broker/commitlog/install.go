@@ -32,6 +32,8 @@ func (l *Log) Install(s *Stage) error {
 	invariant.That(s.log == l && s.Complete(), "installing a shipment that has not arrived")
 	hs := l.HardState()
 	invariant.That(hs.Term >= s.list.Term, "installing a snapshot of term %d, the hard state has %d", s.list.Term, hs.Term)
+	l.sealMu.Lock()
+	defer l.sealMu.Unlock()
 	l.snapMu.Lock()
 	defer l.snapMu.Unlock()
 	l.syncMu.Lock()
@@ -63,8 +65,7 @@ func (l *Log) Install(s *Stage) error {
 // reopen takes the log from its directory, as Open does, for everybody who has it open.
 // Damage that it goes around is told as that which Open finds.
 func (l *Log) reopen() error {
-	r := recovery{Log: &Log{fs: l.fs, dir: l.dir, cache: l.cache, manifest: l.manifest, hard: l.hard, generation: l.manifest.now()}}
-	r.damage.told = func(c *CorruptionError) { l.noteDamage(c, 1) }
+	r := recovery{Log: &Log{fs: l.fs, dir: l.dir, cache: l.cache, door: l.door, manifest: l.manifest, hard: l.hard, generation: l.manifest.now()}}
 	var err error
 	if r.names, err = l.fs.List(l.dir); err != nil {
 		return err
@@ -87,7 +88,6 @@ func (l *Log) reopen() error {
 	old := l.set
 	l.set, l.win, l.committed, l.directory, l.snapshots = r.set, r.win, r.committed, r.directory, r.snapshots
 	l.warnings = append(l.warnings, r.warnings...)
-	l.holed.Store(r.holed.Load())
 	for s := range l.shipments {
 		s.expired.Store(true)
 	}

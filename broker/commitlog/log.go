@@ -33,8 +33,8 @@ type Log struct {
 	cache    *blockCache
 	manifest *manifest
 	hard     *hardState
-	// The appender's: the generation of the log, as the manifest has it, and room
-	// for frames.
+	// The appender's: the generation of the log, as the manifest has it, and
+	// what the next write is gathered in.
 	generation uint32
 	buf        []byte
 	added      []placed
@@ -46,18 +46,17 @@ type Log struct {
 	compacted   map[record.PartitionID]compactedTo
 	compactedIn record.Index
 
+	*door
 	coldDistance Address
-	cold         *coldReads
-
-	damage damageList
-	// holed is that an index was made around damage: see segment.holes.
-	holed atomic.Bool
 
 	// fatal is the first error that left the disk in doubt.
 	fatal atomic.Pointer[error]
 	// durable never falls but by TruncateSuffix. Written under syncMu.
 	durable atomic.Uint64
 
+	// sealMu is held while a segment is sealed, or an index made anew: no installation
+	// comes between.
+	sealMu sync.Mutex
 	// syncMu is held over every sync of a segment, and over what changes which
 	// segment is open or where it ends.
 	syncMu sync.Mutex
@@ -278,7 +277,7 @@ func (l *Log) pin() (*segmentSet, error) {
 // setSegments replaces the list. l.mu is held.
 func (l *Log) setSegments(list []*segment) {
 	old := l.set
-	l.set = newSegmentSet(list)
+	l.set = newSegmentSet(list, l.door)
 	if old != nil {
 		old.release()
 	}

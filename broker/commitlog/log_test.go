@@ -231,7 +231,17 @@ func (h *history) prepare() error {
 	return nil
 }
 
-func (h *history) seal() error { return h.do(h.log.Seal) }
+func (h *history) seal() error { return h.do(func() error { return sealAll(h.log) }) }
+
+// sealAll seals all that can be.
+func sealAll(l *Log) error {
+	for l.SealPending() {
+		if err := l.Seal(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (h *history) snap(i record.Index) error {
 	s := h.snapshotAt(i)

@@ -2,9 +2,6 @@ package commitlog
 
 import (
 	"fmt"
-	"hash/crc32"
-	"slices"
-	"sync"
 
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -15,8 +12,6 @@ const (
 	readSpan = 1 << 20
 	readGap  = 8 << 10
 )
-
-var spans = sync.Pool{New: func() any { return new([]byte) }}
 
 // Read appends whole batches of a partition to dst, verbatim: the one that holds
 // offset, or the first behind it, and those that follow, while they end at or
@@ -34,7 +29,7 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 		return dst, err
 	}
 	defer v.release()
-	run := v.run(dst)
+	reader := v.reader(dst)
 	total, next := 0, max(offset, 0)
 	full := false
 	var lost error
@@ -48,30 +43,26 @@ func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes
 			return false
 		}
 		total, next = total+int(r.size), r.next()
-		return run.add(r) && total < maxBytes
+		return reader.add(r) && total < maxBytes
 	})
-	run.flush()
+	reader.flush()
 	switch {
-	case run.err != nil:
-		err = run.err
+	case reader.err != nil:
+		err = reader.err
 	case err == nil && lost == nil && v.holed && total == 0 && !full && next < end:
 		err = v.lost(next, end, v.set.open().base)
 	case err == nil:
 		err = lost
 	}
-	if err != nil {
-		l.noteDamage(err, 1)
-	}
-	if len(run.dst) > len(dst) {
-		return run.dst, nil
+	if len(reader.dst) > len(dst) {
+		return reader.dst, nil
 	}
 	return dst, err
 }
 
-// run collects neighbouring rows, then reads them at once.
-type run struct {
+// batchReader collects neighbouring rows, then reads them at once.
+type batchReader struct {
 	set  *segmentSet
-	log  *Log
 	cold Address // reads in front of it are
 	dst  []byte
 	err  error // the first; nothing is read any more
@@ -79,10 +70,10 @@ type run struct {
 	rows []row
 }
 
-func (v *view) run(dst []byte) run { return run{set: v.set, log: v.log, cold: v.cold, dst: dst} }
+func (v *view) reader(dst []byte) batchReader { return batchReader{set: v.set, cold: v.cold, dst: dst} }
 
 // add takes one more row. It reports false once reading has failed.
-func (u *run) add(r row) bool {
+func (u *batchReader) add(r row) bool {
 	if n := len(u.rows); n > 0 {
 		end := u.rows[n-1].at + Address(u.rows[n-1].size)
 		near := r.at >= end && r.at-end <= readGap && r.at+Address(r.size)-u.rows[0].at <= readSpan
@@ -101,71 +92,16 @@ func (u *run) add(r row) bool {
 }
 
 // flush reads what was collected and appends the batches.
-func (u *run) flush() {
+func (u *batchReader) flush() {
 	if u.err != nil || len(u.rows) == 0 {
 		return
 	}
-	defer func() { u.rows = u.rows[:0] }()
-	first, last := u.rows[0], u.rows[len(u.rows)-1]
-	pos := int64(first.at - u.seg.base)
-	if len(u.rows) == 1 {
-		n := len(u.dst)
-		u.dst = slices.Grow(u.dst, int(first.size))[:n+int(first.size)]
-		if u.err = u.read(u.dst[n:], pos); u.err == nil {
-			u.err = u.seg.verify(u.dst[n:], first)
-		}
-		if u.err != nil {
-			u.dst = u.dst[:n]
-		}
-		return
+	kind := readNear
+	if u.rows[0].at < u.cold {
+		kind = readFar
 	}
-	pooled := spans.Get().(*[]byte)
-	defer spans.Put(pooled)
-	span := int(last.at - first.at + Address(last.size))
-	*pooled = slices.Grow((*pooled)[:0], span)[:span]
-	if u.read(*pooled, pos) != nil {
-		// One bad sector must not cost its neighbours.
-		for i := 0; i < len(u.rows) && u.err == nil; i++ {
-			one := run{set: u.set, dst: u.dst, seg: u.seg, rows: u.rows[i : i+1]}
-			one.flush()
-			u.dst, u.err = one.dst, one.err
-		}
-		return
-	}
-	for _, r := range u.rows {
-		b := (*pooled)[r.at-first.at:][:r.size]
-		if u.err = u.seg.verify(b, r); u.err != nil {
-			return
-		}
-		u.dst = append(u.dst, b...)
-	}
-}
-
-func (u *run) read(b []byte, pos int64) error {
-	if u.seg.base+Address(pos) < u.cold {
-		return u.seg.readBy(u.log.cold.read, b, pos)
-	}
-	return u.seg.readBy(readFull, b, pos)
-}
-
-// verify checks a batch against its row. The batch's checksum covers the bytes from
-// 21 on; the row has what lies before.
-func (s *segment) verify(b record.Batch, r row) error {
-	var err error
-	first, rest, serr := record.SplitBatch(b)
-	switch {
-	case serr != nil:
-		err = serr
-	case len(rest) > 0:
-		err = damagef("batch of %d bytes, the index says %d", len(first), r.size)
-	case b.BaseOffset() != r.base || b.LeaderEpoch() != r.epoch || b.CRC() != r.crc:
-		err = damagef("batch at offset %d of epoch %d with CRC %08x, the index says %d, %d, %08x", b.BaseOffset(), b.LeaderEpoch(), b.CRC(), r.base, r.epoch, r.crc)
-	case crc32.Checksum(b[21:], castagnoli) != r.crc:
-		err = damagef("batch at offset %d: CRC %08x, computed %08x", r.base, r.crc, crc32.Checksum(b[21:], castagnoli))
-	default:
-		return nil
-	}
-	return &CorruptionError{s.name(), r.at, err}
+	u.dst, u.err = u.seg.appendBatches(u.dst, u.rows, kind)
+	u.rows = u.rows[:0]
 }
 
 // Entry reads an entry of the Raft window, whole and verified. It errors with
@@ -186,7 +122,8 @@ func (l *Log) Entry(i record.Index) (record.Entry, error) {
 		return nil, fmt.Errorf("%w: %d", ErrNoEntry, i)
 	}
 	defer set.release()
-	e, err := set.holding(p.at).readEntry(i, p)
+	s := set.holding(p.at)
+	e, err := s.readEntry(i, p)
 	if err == nil {
 		return e, nil
 	}
@@ -196,21 +133,6 @@ func (l *Log) Entry(i record.Index) (record.Entry, error) {
 	if !still || now != p {
 		return nil, fmt.Errorf("%w: %d was cut", ErrNoEntry, i)
 	}
-	l.noteDamage(err, int64(p.length()))
+	s.report(err, frameSize(p.length()))
 	return nil, err
-}
-
-func (s *segment) readEntry(i record.Index, p placed) (record.Entry, error) {
-	e := make(record.Entry, p.length())
-	if err := s.readBy(readFull, e, int64(p.at-s.base)+FrameHeaderSize); err != nil {
-		return nil, fmt.Errorf("reading entry %d: %w", i, err)
-	}
-	err := e.Check()
-	if err == nil && (e.Index() != i || e.Term() != p.term || e.Checksum() != p.checksum) {
-		err = damagef("entry %d of term %d with checksum %08x, not %d, %d, %08x", e.Index(), e.Term(), e.Checksum(), i, p.term, p.checksum)
-	}
-	if err != nil {
-		return nil, &CorruptionError{s.name(), p.at, err}
-	}
-	return e, nil
 }

@@ -29,12 +29,12 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 		blocks = max(1, o.IndexCache/blockSize)
 	}
 	l := &Log{
-		fs: fsys, dir: dir, cache: newBlockCache(blocks), cold: newColdReads(),
+		fs: fsys, dir: dir, cache: newBlockCache(blocks),
+		door:      &door{knownDamage: knownDamage{told: o.Damaged}, cold: newColdReads()},
 		shipments: make(map[*Shipment]struct{}),
 	}
 	l.coldDistance = cmp.Or(o.coldDistance, coldDistance)
 	l.room.piece = cmp.Or(o.roomPiece, roomPiece)
-	l.damage.told = o.Damaged
 	r := recovery{Log: l}
 	if err := r.run(); err != nil {
 		for _, s := range r.segments {

@@ -56,7 +56,7 @@ func (r *recovery) scan() error {
 	}
 	r.committed = r.index
 	r.durable.Store(uint64(r.chain.index))
-	r.set = newSegmentSet(r.segments)
+	r.set = newSegmentSet(r.segments, r.door)
 	r.hard.limitCommit(r.chain.index)
 	return nil
 }

@@ -9,14 +9,8 @@ import (
 
 // Step 4.
 func (r *recovery) openSegments() error {
-	metas := r.manifest.segments
-	for i, m := range metas {
-		// A sealed one has its length in the manifest; one that has a follower was synced
-		// and had its length before that one was named.
-		size, last := m.size, m.last
-		if i+1 < len(metas) && !m.sealed {
-			size, last = int64(metas[i+1].base-m.base), metas[i+1].first-1
-		}
+	for i, m := range r.manifest.segments {
+		size, last := r.manifest.bounds(i)
 		s, err := r.openSegment(m, size)
 		if s != nil {
 			r.segments = append(r.segments, s)
@@ -47,7 +41,7 @@ func (r *recovery) openSegments() error {
 		}
 		x, err := openIndex(r.fs, r.dir, s.segmentMeta, r.cache)
 		if err == nil {
-			s.index.Store(x)
+			s.setIndex(x)
 			if x.holes > 0 {
 				r.holed.Store(true)
 			}

@@ -147,7 +147,7 @@ func (s *Scrubber) begin(seg *segment) {
 // damaged tells of damage in the segment between two places.
 func (s *Scrubber) damaged(from, to int64, err error) {
 	s.now.lost = true
-	s.log.noteDamage(&CorruptionError{s.now.seg.name(), s.now.seg.base + Address(from), err}, to-from)
+	_ = s.now.seg.reportAt(from, to, err) // a step goes around it
 }
 
 // read goes on in the segment for about budget bytes; ended is that it is done.
@@ -248,7 +248,7 @@ func (s *Scrubber) wrongIndex(err error) {
 		c = &CorruptionError{s.now.index.name, 0, err}
 	}
 	s.now.seg.condemnIndex()
-	s.log.noteDamage(c, blockSize)
+	s.now.seg.report(c, blockSize)
 }
 
 // skip looks for the next frame behind bytes that are none, up to limit; c.pos is

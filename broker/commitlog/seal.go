@@ -10,26 +10,49 @@ import (
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
+// maxUnsealed is how many full segments may wait to be sealed, with the one that is at it:
+// their indexes are in memory, some 60 bytes for each batch. An appender that is not
+// faster than the disk is never that far ahead.
+const maxUnsealed = 3
+
 // SealPending reports whether Seal has something to do.
-func (l *Log) SealPending() bool {
-	if l.cache.suspect.Load() {
-		return true
-	}
+func (l *Log) SealPending() bool { return l.suspect.Load() || l.unsealed() > 0 }
+
+// SealBehind reports whether so many full segments wait to be sealed that the appender
+// should wait for Seal, unless that fails: on a full disk it does, where what is appended
+// may be what frees some.
+func (l *Log) SealBehind() bool { return l.unsealed() >= maxUnsealed }
+
+// unsealed is how many segments can be sealed.
+func (l *Log) unsealed() int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	first := l.set.list[l.set.sealedPrefix()] // in order: it is sealed before the others
-	return first != l.set.open() && first.sealable()
+	n := 0
+	for _, s := range l.set.list[l.set.sealedPrefix() : len(l.set.list)-1] {
+		if s.sealable() {
+			n++
+		}
+	}
+	return n
 }
 
 // sealable is a full segment, all committed, without an index file. Log.mu is held.
 func (s *segment) sealable() bool { return s.directory != nil && s.index.Load() == nil }
 
-// Seal writes the index files of the full segments whose entries have all been
-// committed, names them sealed in the manifest and drops their indexes from
-// memory. An index in which a reader found damage is made anew from its segment.
-// After vfs.ErrNoSpace it may be called again; any other error fences the log, but
-// for damage in a segment, which is a *CorruptionError.
+// Seal seals a segment: the oldest one that is full, whose entries have all been
+// committed, gets its index file, is named sealed in the manifest, and its index in memory
+// is dropped. Where there is none, an index in which a reader found damage is made anew from
+// its segment.
+//
+// One call at a time, from any goroutine, not beside Close. Nothing but Install waits for
+// it: what can be sealed is changed by nobody else, as a suffix is cut behind what was
+// committed, and only what is sealed is cleaned.
+//
+// After vfs.ErrNoSpace it may be called again; any other error fences the log, but for
+// damage in a segment, which is a *CorruptionError.
 func (l *Log) Seal() error {
+	l.sealMu.Lock()
+	defer l.sealMu.Unlock()
 	if err := l.writable(); err != nil {
 		return err
 	}
@@ -38,23 +61,19 @@ func (l *Log) Seal() error {
 		return err
 	}
 	defer set.release()
+	l.mu.RLock()
+	i := set.sealedPrefix()
+	next := i < len(set.list)-1 && set.list[i].sealable() // in order: it is committed before the others
+	l.mu.RUnlock()
+	if next {
+		return l.seal(set.list[i], set.list[i+1].first-1)
+	}
 	defer l.reviewSuspects(set)
-	for i, s := range set.list[:len(set.list)-1] {
-		l.mu.RLock()
-		seal := s.sealable()
-		l.mu.RUnlock()
-		switch {
-		case seal:
-			err = l.seal(s, set.list[i+1].first-1)
-		case s.badIndex.Load():
-			err = l.reindex(set.list, i, true)
-		}
-		if err != nil {
+	for i, s := range set.list[:i] {
+		if s.badIndex.Load() {
+			err := l.reindex(set.list, i, true)
 			l.noteDamage(err, 1)
 			return err
-		}
-		if !seal && s.index.Load() == nil {
-			return nil // in order: what is behind is not yet committed
 		}
 	}
 	return nil
@@ -62,10 +81,10 @@ func (l *Log) Seal() error {
 
 // reviewSuspects notes whether an index is left that must be made anew.
 func (l *Log) reviewSuspects(set *segmentSet) {
-	l.cache.suspect.Store(false)
+	l.suspect.Store(false)
 	for _, s := range set.list {
 		if s.badIndex.Load() {
-			l.cache.suspect.Store(true)
+			l.suspect.Store(true)
 		}
 	}
 }
@@ -89,7 +108,7 @@ func (l *Log) seal(s *segment, last record.Index) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.sealed, s.last = true, last
-	s.index.Store(x)
+	s.setIndex(x)
 	s.mem, s.directory = nil, nil
 	return nil
 }
@@ -141,7 +160,7 @@ func (l *Log) reindex(list []*segment, i int, around bool) error {
 	if mem.holes > 0 {
 		l.holed.Store(true)
 	}
-	if old := s.index.Swap(x); old != nil {
+	if old := s.setIndex(x); old != nil {
 		s.retired = append(s.retired, old)
 		l.cache.drop(old)
 	}
@@ -161,17 +180,15 @@ func (l *Log) hasDropped(s *segment) bool {
 // damage, which is also what the disk does not read, and goes around it; if that is nil
 // it errors with the first. Any other error is ErrFutureVersion.
 func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIndex, error) {
-	extent, err := s.extent()
+	scratch := &segment{segmentMeta: s.segmentMeta, file: once{s.file}, mem: newMemIndex()}
+	w, err := scratch.walk(nil, false)
 	if err != nil {
 		return nil, unread(s.name(), s.base, int(s.size), err)
 	}
-	scratch := &segment{segmentMeta: s.segmentMeta, mem: newMemIndex()}
-	scan := newScanner(once{s.file}, s.base, segmentHeaderSize, extent)
 	last := s.first - 1
 	for {
-		pos := scan.pos
-		f, err := scan.next()
-		if err == io.EOF && (last == s.last || s.edition > 0 && extent == s.size) {
+		f, err := w.next()
+		if err == io.EOF && (last == s.last || s.edition > 0 && w.extent == s.size) {
 			return scratch.mem, nil
 		}
 		if err == io.EOF {
@@ -181,7 +198,7 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 			err = s.admitRewritten(f)
 		}
 		if err == nil {
-			err = scratch.indexEntry(f.entry, s.base+Address(f.pos), d)
+			err = scratch.indexEntry(f.entry, w.at(), d)
 		}
 		if err == nil {
 			last = f.entry.Index()
@@ -190,17 +207,17 @@ func (s *segment) scanIndex(d directory, damaged func(*CorruptionError)) (*memIn
 		if errors.Is(err, ErrFutureVersion) {
 			return nil, err
 		}
-		c := &CorruptionError{s.name(), s.base + Address(pos), err}
+		c := &CorruptionError{s.name(), w.at(), err}
 		if damaged == nil {
 			return nil, c
 		}
 		scratch.mem.holes++
 		damaged(c)
-		next, ok, _ := findFrame(s.file, s.base, pos+frameAlign, extent) // what is not read is in the hole
-		if !ok {
+		g := w.gap(err, func(gap) bool { return true }) // what is not read is in the hole
+		if !g.followed {
 			return scratch.mem, nil
 		}
-		scan = newScanner(once{s.file}, s.base, next.pos, extent)
+		w.resume(g)
 	}
 }
 
@@ -226,17 +243,4 @@ func (s *segment) indexEntry(e record.Entry, at Address, d directory) error {
 		return true
 	})
 	return err
-}
-
-// suspectIndex notes that a reader found the index of a segment damaged.
-func suspectIndex(s *segment, err error) {
-	if isCorrupt(err) {
-		s.condemnIndex()
-	}
-}
-
-// condemnIndex has Seal make the index of a sealed segment anew.
-func (s *segment) condemnIndex() {
-	s.badIndex.Store(true)
-	s.index.Load().cache.suspect.Store(true)
 }

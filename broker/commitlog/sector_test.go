@@ -136,7 +136,7 @@ func TestASealGoesAroundABadSector(t *testing.T) {
 	if !l.SealPending() {
 		t.Fatal("no reader has met the damaged index")
 	}
-	if err := l.Seal(); err != nil || l.SealPending() {
+	if err := sealAll(l); err != nil || l.SealPending() {
 		t.Fatalf("%v, pending: %v", err, l.SealPending())
 	}
 	h.log = l
@@ -171,7 +171,7 @@ func TestAnIndexThatTheDiskDoesNotReadIsMadeAnew(t *testing.T) {
 			if len(*list) != 1 || (*list)[0].Segment != sectors.file || !l.SealPending() {
 				t.Errorf("%s: told %v, seal pending: %v", what, *list, l.SealPending())
 			}
-			must(t, l.Seal())
+			must(t, sealAll(l))
 		}
 		h.log = l
 		must(t, h.replay())

@@ -176,6 +176,8 @@ func readFull(f vfs.File, b []byte, pos int64) error {
 // generation and base never do.
 type segment struct {
 	segmentMeta
+	segmentDamage
+	door *door // of the log that it is part of
 	file vfs.File
 	refs atomic.Int32 // sets that hold it
 
@@ -188,11 +190,7 @@ type segment struct {
 	// directory is the log's, taken when the last entry was committed: nil before.
 	// With it the segment can be sealed.
 	directory []directoryRow
-	// badIndex is that a reader found a damaged block: Seal makes the index anew.
-	badIndex atomic.Bool
-	// damaged is that the cleaner met a damaged batch: it leaves the segment as it is.
-	damaged atomic.Bool
-	retired []*indexFile // replaced, and perhaps still in use by readers
+	retired   []*indexFile // replaced, and perhaps still in use by readers
 }
 
 // name is segmentMeta's, without a copy of what Seal may be changing: readers hold no lock.
@@ -205,13 +203,10 @@ func (s *segment) extent() (int64, error) {
 	return max(segmentHeaderSize, min(there, s.size)), err
 }
 
-// readBy reads len(b) bytes at pos by a function like readFull. What the disk does not
-// give is damage: the error is a *CorruptionError.
-func (s *segment) readBy(read func(vfs.File, []byte, int64) error, b []byte, pos int64) error {
-	if err := read(s.file, b, pos); err != nil { // only then is a name worth its making
-		return unread(s.name(), s.base+Address(pos), len(b), err)
-	}
-	return nil
+// setIndex gives the segment its index file and returns the one that it had, nil for none.
+func (s *segment) setIndex(x *indexFile) (old *indexFile) {
+	x.of = s
+	return s.index.Swap(x)
 }
 
 func (s *segment) release() {
@@ -236,9 +231,12 @@ type segmentSet struct {
 	refs atomic.Int32
 }
 
-func newSegmentSet(list []*segment) *segmentSet {
+func newSegmentSet(list []*segment, d *door) *segmentSet {
 	for _, s := range list {
 		s.refs.Add(1)
+		if s.door == nil { // it becomes part of the log: nobody else has it yet
+			s.door = d
+		}
 	}
 	set := &segmentSet{list: list}
 	set.refs.Store(1)

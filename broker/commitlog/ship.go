@@ -211,9 +211,8 @@ func (s *Shipment) readSegment(dst []byte, at Cursor, max int) ([]byte, bool, er
 			if err == io.EOF {
 				err = damagef("the entries end at byte %d, before %d", end, d.Last)
 			}
-			if isDamage(err) {
-				seg := s.segments[i]
-				err = &CorruptionError{seg.name(), seg.base + Address(s.scan.pos), err}
+			if !errors.Is(err, ErrFutureVersion) {
+				err = s.segments[i].reportAt(s.scan.pos, s.scan.pos+1, err)
 			}
 			return dst, false, err
 		}
@@ -229,7 +228,6 @@ func (s *Shipment) readDirectory(dst []byte, i uint32, offset uint64, max int) (
 	for n := int64(offset / directoryRowSize); n < rows && max > 0; n++ {
 		e, err := x.directoryRow(n)
 		if err != nil {
-			suspectIndex(s.segments[i], err)
 			return dst, false, err
 		}
 		putDirectoryRow(row[:], e)

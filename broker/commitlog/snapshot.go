@@ -178,6 +178,9 @@ func sectionSizes(b []byte, left int64, i, n uint32) (name, data int64, err erro
 	if un > maxSectionName || un > uint64(left) || ud > uint64(left)-un {
 		return 0, 0, damagef("section %d of %d claims %d and %d bytes, %d are left", i, n, un, ud, left)
 	}
+	if i == 0 && un > 0 {
+		return 0, 0, damagef("the first section, of the members, has a name of %d bytes, it has none", un)
+	}
 	return int64(un), int64(ud), nil
 }
 

@@ -40,36 +40,49 @@ func (l *Log) TruncateSuffix(last record.Index) error {
 		l.durable.Store(uint64(last))
 	}
 
+	s, dropped := l.cutSegments(last)
+	if err := l.cutFiles(s, dropped); err != nil {
+		// Even a full disk: the cut is decided and cannot be tried again as a whole.
+		return l.fail(fmt.Sprintf("cutting at %d", last), &syncError{err})
+	}
+	return nil
+}
+
+// cutSegments takes what is behind last out of the window and the list of segments. It
+// returns the segment that is now the open one, and those that are none any more.
+func (l *Log) cutSegments(last record.Index) (open *segment, dropped []*segment) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	p, _ := l.win.at(last + 1)
 	n := len(l.set.list)
 	for l.set.list[n-1].first > last+1 {
 		n--
 	}
 	kept, dropped := l.set.list[:n:n], l.set.list[n:]
-	s := kept[n-1]
-	s.size, s.full = int64(p.at-s.base), false
+	open = kept[n-1]
+	open.size, open.full = int64(p.at-open.base), false
 	l.win.cut(last)
 	if len(dropped) > 0 {
 		l.setSegments(kept)
 	}
-	l.mu.Unlock()
+	return open, dropped
+}
 
-	err := s.file.Truncate(s.size)
-	if err == nil {
-		err = syncFile(s.file)
+// cutFiles makes the files what the segments are.
+func (l *Log) cutFiles(open *segment, dropped []*segment) error {
+	if err := open.file.Truncate(open.size); err != nil {
+		return err
+	}
+	if err := syncFile(open.file); err != nil {
+		return err
 	}
 	for _, d := range dropped {
-		if err == nil {
-			err = l.fs.Remove(l.path(d.name()))
+		if err := l.fs.Remove(l.path(d.name())); err != nil {
+			return err
 		}
 	}
-	if err == nil && len(dropped) > 0 {
-		err = syncDir(l.fs, l.dir)
+	if len(dropped) == 0 {
+		return nil
 	}
-	if err != nil {
-		// Even a full disk: the cut is decided and cannot be tried again as a whole.
-		return l.fail(fmt.Sprintf("cutting at %d", last), &syncError{err})
-	}
-	return nil
+	return syncDir(l.fs, l.dir)
 }

@@ -1,6 +1,7 @@
 package commitlog
 
 import (
+	"github.com/splashdam/splashdam/broker/compaction"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -13,7 +14,7 @@ import (
 // was given, so that no power loss can take back what an answer rested on.
 type Judge interface {
 	Judge(p record.PartitionID) Verdict
-	// Compacted lists the partitions whose verdict has a Compaction.
+	// Compacted lists the partitions whose verdict has a compaction.
 	Compacted() []record.PartitionID
 }
 
@@ -27,7 +28,7 @@ type Verdict struct {
 	// Closed says that the partition is no more, and all of it is dead.
 	Closed bool
 	// Compaction, if not nil, is how the partition is compacted.
-	Compaction *Compaction
+	Compaction *compaction.Policy
 }
 
 // lives reports whether a batch is of use; compaction aside.

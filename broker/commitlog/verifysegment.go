@@ -12,11 +12,7 @@ import (
 // verifySegment reads a segment and its index, around damage and what the disk does not
 // read. It errors if the file cannot be opened, or its length is not known.
 func (v *verifier) verifySegment(i int, m segmentMeta) error {
-	size, end := m.size, m.last
-	if last := i == len(v.layout.segments)-1; !m.sealed && !last {
-		next := v.layout.segments[i+1]
-		size, end = int64(next.base-m.base), next.first-1
-	}
+	size, end := v.layout.bounds(i)
 	v.chain.skip(m)
 	sound := len(v.Problems)
 	s := &segment{segmentMeta: m, mem: newMemIndex()}

@@ -13,8 +13,8 @@ import (
 // when it is stored. Works are stored in the order in which Turn returned them.
 type Work struct {
 	hard *commitlog.HardState
-	// install is a shipment that becomes the log, in front of the entries.
-	install   *Install
+	// arrival is a shipment that becomes the log, in front of the entries.
+	arrival   *Arrival
 	entries   []record.Entry
 	responses []*raftpb.Message
 	// cuts is how often Raft had cut its log when this was asked for.
@@ -30,25 +30,25 @@ type Appender struct {
 	flush    FlushPolicy
 	taken    []Work
 	hard     *commitlog.HardState // the newest that was taken and is not stored as a whole
-	runs     []run                // of entries that are not stored
+	waiting  []stretch            // of entries that are not stored
 	unsynced int                  // bytes of entries that were written and not synced
 	wrote    bool                 // entries, in this Store
 }
 
-// run is entries that follow each other. With cut, what the log has from the first
-// one's index on goes first; with install, all of it goes, for a shipment.
-type run struct {
-	install *Install
+// stretch is entries that follow each other. With cut, what the log has from the first
+// one's index on goes first; with an arrival, all of it goes, for the shipment.
+type stretch struct {
+	arrival *Arrival
 	cut     bool
 	entries []record.Entry
 }
 
-// end is the index behind which the next run begins.
-func (r run) end() record.Index {
+// end is the index behind which the next stretch begins.
+func (r stretch) end() record.Index {
 	if n := len(r.entries); n > 0 {
 		return r.entries[n-1].Index()
 	}
-	return r.install.index()
+	return r.arrival.index()
 }
 
 // NewAppender returns an appender with nothing to do.
@@ -63,24 +63,24 @@ func (a *Appender) Take(work []Work) {
 		if w.hard != nil {
 			a.hard = w.hard
 		}
-		if w.install != nil {
-			a.runs = append(a.runs, run{install: w.install})
+		if w.arrival != nil {
+			a.waiting = append(a.waiting, stretch{arrival: w.arrival})
 		}
 		if len(w.entries) == 0 {
 			continue
 		}
-		if cut := w.entries[0].Index() <= a.end(); cut || len(a.runs) == 0 {
-			a.runs = append(a.runs, run{cut: cut})
+		if cut := w.entries[0].Index() <= a.end(); cut || len(a.waiting) == 0 {
+			a.waiting = append(a.waiting, stretch{cut: cut})
 		}
-		last := &a.runs[len(a.runs)-1]
+		last := &a.waiting[len(a.waiting)-1]
 		last.entries = append(last.entries, w.entries...)
 	}
 }
 
 // end is where the log will end when all that was taken is stored.
 func (a *Appender) end() record.Index {
-	if n := len(a.runs); n > 0 {
-		return a.runs[n-1].end()
+	if n := len(a.waiting); n > 0 {
+		return a.waiting[n-1].end()
 	}
 	return a.log.Last()
 }
@@ -109,13 +109,13 @@ func (a *Appender) Store() ([]Work, error) {
 			return nil, err
 		}
 	}
-	for len(a.runs) > 0 {
-		if err := a.storeRun(&a.runs[0]); err != nil {
+	for len(a.waiting) > 0 {
+		if err := a.storeStretch(&a.waiting[0]); err != nil {
 			return nil, err
 		}
-		a.runs = a.runs[1:]
+		a.waiting = a.waiting[1:]
 	}
-	a.runs = nil
+	a.waiting = nil
 	if a.wrote && (a.flush == FlushSync || a.unsynced >= asyncBytes) {
 		if err := a.Sync(); err != nil {
 			return nil, err
@@ -132,13 +132,13 @@ func (a *Appender) Store() ([]Work, error) {
 	return done, nil
 }
 
-func (a *Appender) storeRun(r *run) error {
-	if r.install != nil && !r.install.done {
+func (a *Appender) storeStretch(r *stretch) error {
+	if r.arrival != nil && !r.arrival.done {
 		// Raft has taken the snapshot: a log that cannot must not go on.
-		if err := a.log.Install(r.install.Stage); err != nil {
+		if err := a.log.Install(r.arrival.Stage); err != nil {
 			return fmt.Errorf("what Raft has accepted is not installed: %w", err)
 		}
-		r.install.done = true
+		r.arrival.done = true
 		a.unsynced = 0
 	}
 	if len(r.entries) == 0 {

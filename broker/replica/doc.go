@@ -12,7 +12,7 @@
 //	          ▲                    │                      │
 //	          └────── Stored ──────┼──────────────────────┘
 //	          ▲                    │ Ship
-//	          └ Install ─── Transfers ◀──▶ peers
+//	          └ Arrived ─── Transfers ◀──▶ peers
 //
 // Three machines without goroutine and clock, and a shell:
 //
@@ -21,8 +21,9 @@
 //	Appender   takes everything that waits to be stored, writes it, syncs once.
 //	Transfers  for followers that are so far behind that Raft has no entries for
 //	           them: ships the log and a snapshot, and receives them.
-//	Host       runs the three, each in a goroutine of its own. The simulation
-//	           (integration/sim) runs the same three by events.
+//	Host       runs the three, each in a goroutine of its own, and a fourth that
+//	           seals full segments. The simulation (integration/sim) does the same
+//	           four things by events.
 //
 // The rules that tests repeat by name:
 //

@@ -29,16 +29,16 @@ func (r *Replica) fill() int64 {
 
 // toStore turns a message to Raft's append thread into work for the appender.
 func (r *Replica) toStore(m *raftpb.Message) Work {
-	var in *Install
+	var arrival *Arrival
 	if m.GetSnapshot() != nil {
-		in = r.install(m.GetSnapshot())
+		arrival = r.accept(m.GetSnapshot())
 	}
 	if entries := m.GetEntries(); len(entries) > 0 {
 		if first := record.Index(entries[0].GetIndex()); first <= r.last && !r.proposed(entries[0]) {
 			r.cut(first)
 		}
 	}
-	w := Work{responses: m.GetResponses(), cuts: r.cuts, install: in}
+	w := Work{responses: m.GetResponses(), cuts: r.cuts, arrival: arrival}
 	if m.Term != nil && m.Commit != nil {
 		w.hard = &commitlog.HardState{Term: record.Term(m.GetTerm()), Vote: m.GetVote(), Commit: record.Index(m.GetCommit())}
 	}
@@ -134,7 +134,7 @@ func (r *Replica) Stored(w Work) error {
 	if r.fenced {
 		return nil
 	}
-	if w.install != nil {
+	if w.arrival != nil {
 		if err := r.restore(); err != nil {
 			return err
 		}

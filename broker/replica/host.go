@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -40,7 +41,7 @@ const (
 	maxTransferInbox = 256
 	// noSpaceRetry is how long the appender waits before it tries a full disk again.
 	noSpaceRetry = 100 * time.Millisecond
-	// sealInterval is how often the appender looks whether an index is to be made anew, or
+	// sealInterval is how often the sealer looks whether an index is to be made anew, or
 	// a seal to be tried again, where nothing is stored.
 	sealInterval = time.Second
 )
@@ -86,6 +87,10 @@ type Host struct {
 	store queue[Work]
 	done  chan stored
 	ferry queue[func(*Transfers) TransferEffects]
+	// Between the appender and the sealer: that there is something to be sealed, that
+	// sealing was tried, and that the last try failed.
+	sealDue, sealed chan struct{}
+	sealFails       atomic.Bool
 }
 
 // stored is what the appender tells the loop.
@@ -110,13 +115,19 @@ func NewHost(cfg Config) (*Host, error) {
 		store: newQueue[Work](),
 		done:  make(chan stored, 1),
 		ferry: newQueue[func(*Transfers) TransferEffects](),
+
+		sealDue: make(chan struct{}, 1),
+		sealed:  make(chan struct{}, 1),
 	}, nil
 }
 
 // Wake tells the loop that StateMachine.Next has something. It never blocks.
-func (h *Host) Wake() {
+func (h *Host) Wake() { signal(h.wake) }
+
+// signal leaves a note for whoever receives from c, which has room for one.
+func signal(c chan struct{}) {
 	select {
-	case h.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -167,7 +178,7 @@ func (h *Host) carryOut(ctx context.Context, fx TransferEffects) {
 	if fx.Failed != nil {
 		h.cfg.Logger.Warningf("receiving a snapshot: %v", fx.Failed)
 	}
-	if len(fx.Ended) == 0 && fx.Install == nil {
+	if len(fx.Ended) == 0 && fx.Arrived == nil {
 		return
 	}
 	// It fails only at the end, where nobody waits for it.
@@ -175,8 +186,8 @@ func (h *Host) carryOut(ctx context.Context, fx TransferEffects) {
 		for _, e := range fx.Ended {
 			h.r.TransferEnded(e.To, e.Err == nil)
 		}
-		if fx.Install != nil {
-			h.r.Install(fx.Install)
+		if fx.Arrived != nil {
+			h.r.Arrived(fx.Arrived)
 		}
 	})
 }

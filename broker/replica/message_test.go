@@ -99,10 +99,10 @@ func TestStagingForgetsWhatTheLogHasAndThenTakesNothing(t *testing.T) {
 	for i := record.Index(1); i <= 3; i++ {
 		s.put(entry(i, 1, text))
 	}
-	if s.room(maxStaged/2, 0) {
+	if s.takes(maxStaged/2, 0) {
 		t.Fatal("there is room, and nothing of what is there was written")
 	}
-	if !s.room(maxStaged/2, 3) || s.get(1) != nil || s.get(3) == nil {
+	if !s.takes(maxStaged/2, 3) || s.get(1) != nil || s.get(3) == nil {
 		t.Fatalf("no room beside what was written, or more was forgotten than needed: %d bytes", s.bytes)
 	}
 	for i := record.Index(1); i <= 3; i++ {
@@ -111,7 +111,7 @@ func TestStagingForgetsWhatTheLogHasAndThenTakesNothing(t *testing.T) {
 	if s.bytes != 0 || len(s.entries) != 0 {
 		t.Fatalf("%d bytes of %d entries are left of nothing", s.bytes, len(s.entries))
 	}
-	if !s.room(2*maxStaged, 0) {
+	if !s.takes(2*maxStaged, 0) {
 		t.Fatal("one entry is always taken")
 	}
 }

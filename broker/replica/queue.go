@@ -25,10 +25,7 @@ func (q *queue[T]) pushUpTo(most int, items ...T) {
 		q.items = append(q.items, items...)
 	}
 	q.mu.Unlock()
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
+	signal(q.ready)
 }
 
 func (q *queue[T]) takeAll() []T {
@@ -54,10 +51,7 @@ func (b *inbox) push(m Message) {
 		b.bytes += len(m.Payload)
 	}
 	b.mu.Unlock()
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
+	signal(b.ready)
 }
 
 func (b *inbox) takeAll() []Message {

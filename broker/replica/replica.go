@@ -60,7 +60,7 @@ type Replica struct {
 	// it takes it to staging if Raft wants it, and forgets it if not.
 	received record.Entry
 	// arrived is the shipment whose message was stepped last; as received.
-	arrived *Install
+	arrived *Arrival
 
 	leader      bool        // Raft says so
 	leading     bool        // and the first entry of the term is applied
@@ -158,7 +158,7 @@ func (r *Replica) Step(m Message) error {
 	if err := m.check(r.id); err != nil {
 		return err
 	}
-	if m.Payload != nil && !r.staging.room(len(m.Payload), r.written) {
+	if m.Payload != nil && !r.staging.takes(len(m.Payload), r.written) {
 		return nil
 	}
 	r.received = m.Payload
@@ -186,7 +186,7 @@ type Effects struct {
 	// More is that Turn is to be called again: there may be more to propose, while what
 	// is here is already stored and sent.
 	More bool
-	// Installed is the shipments that Install was called with and of which it is known
+	// Installed is the shipments that Arrived was called with and of which it is known
 	// what became, for Transfers.Installed: nil, or commitlog.ErrStale.
 	Installed []error
 }

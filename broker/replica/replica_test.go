@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -368,7 +369,7 @@ func TestADamagedIndexIsMadeAnewWhereNothingIsStored(t *testing.T) {
 		}
 		<-r.m.led
 		r.until(t, func() bool { return r.log.Segments()[0].Sealed })
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + time.Second/3) // and so not when the sealer looks
 		name := "shard/" + strings.TrimSuffix(r.log.Segments()[0].Name, ".log") + ".idx"
 		f, err := fs.OpenWrite(name)
 		if err != nil {
@@ -401,6 +402,81 @@ func TestADamagedIndexIsMadeAnewWhereNothingIsStored(t *testing.T) {
 			t.Error("it is damaged still")
 		}
 		if err := errors.Join(f.Close(), r.stop()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestTheLogIsWrittenWhileASegmentIsSealedUntilAFewWait has a disk that takes long for one
+// index: entries are stored and acknowledged meanwhile, until too many indexes are in
+// memory, and again when it is done.
+func TestTheLogIsWrittenWhileASegmentIsSealedUntilAFewWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := make(chan struct{})
+		fs := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			if op.Kind == vfs.OpRename && strings.HasSuffix(op.NewName, ".idx") {
+				<-slow
+			}
+			return nil
+		})
+		r, err := start(fs, 2000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-r.m.led
+		r.until(t, r.log.SealBehind)
+		if s := r.log.Segments(); len(s) < 4 || s[0].Sealed {
+			t.Errorf("of %d segments the first is sealed: %v", len(s), s[0].Sealed)
+		}
+		before := r.m.ackedCount()
+		r.m.add(commands(0, 100)...)
+		r.Wake()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(r.log.Segments()); !r.log.SealBehind() || n > 5 {
+			t.Errorf("there are %d segments", n)
+		}
+		close(slow)
+		for r.m.ackedCount() < before+100 {
+			<-r.m.more
+		}
+		synctest.Wait()
+		if s := r.log.Segments(); r.log.SealPending() || !s[len(s)-2].Sealed {
+			t.Errorf("not all is sealed: %+v", s)
+		}
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestTheLogIsWrittenWhereNothingCanBeSealed has a disk without room for an index: what is
+// appended may be what frees some.
+func TestTheLogIsWrittenWhereNothingCanBeSealed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		full.Store(true)
+		fs := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			if op.Kind == vfs.OpCreate && strings.HasSuffix(op.Name, ".idx.tmp") && full.Load() {
+				return vfs.ErrNoSpace
+			}
+			return nil
+		})
+		r, err := start(fs, 2000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-r.m.led
+		r.until(t, func() bool { return len(r.log.Segments()) == 8 })
+		if r.log.Segments()[0].Sealed {
+			t.Error("a segment is sealed")
+		}
+		full.Store(false)
+		time.Sleep(time.Minute + time.Second/3)
+		if r.log.SealPending() {
+			t.Error("it is not tried again")
+		}
+		if err := r.stop(); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -14,16 +14,17 @@ import (
 // told, and reads go on.
 func (h *Host) Run(ctx context.Context) error {
 	defer close(h.ended)
-	appending := make(chan error, 1)
+	appending, sealing := make(chan error, 1), make(chan error, 1)
 	go func() { appending <- h.appendAll(ctx) }()
+	go func() { sealing <- h.sealAll(ctx) }()
 	if h.cfg.Transport == nil {
 		err := h.loop(ctx)
-		return errors.Join(err, <-appending)
+		return errors.Join(err, <-appending, <-sealing)
 	}
 	transfers := NewTransfers(h.cfg.ID, h.cfg.Log, TransferRate)
 	carrying := make(chan struct{})
 	go func() { h.carry(ctx, transfers); close(carrying) }()
-	err := errors.Join(h.loop(ctx), <-appending)
+	err := errors.Join(h.loop(ctx), <-appending, <-sealing)
 	<-carrying
 	transfers.Close()
 	return err
@@ -142,17 +143,10 @@ func (h *Host) drain(ctx context.Context, tick <-chan time.Time) error {
 func (h *Host) appendAll(ctx context.Context) error {
 	a := NewAppender(h.cfg.Log, h.cfg.Flush)
 	var flush <-chan time.Time
-	look := time.NewTicker(sealInterval)
-	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return h.lastSync(a)
-		case <-look.C:
-			if err := h.seal(); err != nil {
-				return h.fail(ctx, err)
-			}
-			continue
 		case <-flush:
 			if err := a.Sync(); err != nil {
 				return h.fail(ctx, err)
@@ -165,6 +159,7 @@ func (h *Host) appendAll(ctx context.Context) error {
 		if a.Idle() {
 			continue
 		}
+		h.awaitSeal(ctx)
 		work, err := h.storeRetrying(ctx, a)
 		if err != nil {
 			return h.fail(ctx, err)
@@ -178,26 +173,49 @@ func (h *Host) appendAll(ctx context.Context) error {
 		if !h.send(ctx, stored{work: work}) {
 			return h.lastSync(a)
 		}
-		if err := h.seal(); err != nil {
-			return h.fail(ctx, err)
+		if h.cfg.Log.SealPending() {
+			signal(h.sealDue)
 		}
 	}
 }
 
-// seal seals what is full, and has indexes in which somebody found damage made anew. A
-// sealed segment spares the next start a scan; until it is sealed its index is in memory.
-// So a full disk is waited out, and damage, which the log tells of itself, is no end. A
-// log that is fenced is one, whatever the cause.
-func (h *Host) seal() error {
-	if !h.cfg.Log.SealPending() {
-		return nil
+// awaitSeal waits while too many full segments are not sealed, unless sealing fails.
+func (h *Host) awaitSeal(ctx context.Context) {
+	for h.cfg.Log.SealBehind() && !h.sealFails.Load() {
+		signal(h.sealDue)
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.sealed:
+		}
 	}
-	err := h.cfg.Log.Seal()
-	_, damaged := errors.AsType[*commitlog.CorruptionError](err)
-	if (damaged || errors.Is(err, vfs.ErrNoSpace)) && !errors.Is(err, commitlog.ErrFenced) {
-		return nil
+}
+
+// sealAll is the sealer: it seals what is full, and has indexes in which somebody found
+// damage made anew. A sealed segment spares the next start a scan; until it is sealed its
+// index is in memory. So a full disk is waited out, and damage, which the log tells of
+// itself, is no end. A log that is fenced is one, whatever the cause.
+func (h *Host) sealAll(ctx context.Context) error {
+	look := time.NewTicker(sealInterval)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+		case <-h.sealDue:
+		}
+		var err error
+		for err == nil && ctx.Err() == nil && h.cfg.Log.SealPending() {
+			err = h.cfg.Log.Seal()
+			h.sealFails.Store(err != nil)
+			signal(h.sealed)
+		}
+		_, damaged := errors.AsType[*commitlog.CorruptionError](err)
+		if err != nil && (!damaged && !errors.Is(err, vfs.ErrNoSpace) || errors.Is(err, commitlog.ErrFenced)) {
+			return h.fail(ctx, err)
+		}
 	}
-	return err
 }
 
 // storeRetrying stores what the appender has taken. On a full disk it waits until

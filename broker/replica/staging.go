@@ -38,9 +38,9 @@ func (s *staging) drop(i record.Index) {
 // full reports whether the leader must wait.
 func (s *staging) full() bool { return s.bytes >= maxStaged }
 
-// room reports whether n more bytes may be taken, and makes it from entries up to
+// takes reports whether n more bytes may be taken; for them it lets go of entries up to
 // written, which can be read from the log.
-func (s *staging) room(n int, written record.Index) bool {
+func (s *staging) takes(n int, written record.Index) bool {
 	for s.bytes > 0 && s.bytes+n > maxStaged && s.low <= written {
 		s.drop(s.low)
 		s.low++

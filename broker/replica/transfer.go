@@ -20,7 +20,7 @@ import (
 //	  piece, piece, piece           ─────────▶  the list, then what is needed of the rest
 //	                                ◀─────────  want: got that far
 //	                                            complete: MsgSnap to its own Raft,
-//	                                            Install, restore the state
+//	                                            install it, restore the state
 //	                                ◀─────────  done
 //	Ended: ReportSnapshot to Raft
 //

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"reflect"
 	"slices"
-	"strconv"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/splashdam/splashdam/broker/commitlog"
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/seeds"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -89,8 +88,10 @@ func (e *end) grow(to record.Index) error {
 		}
 		e.log.Committed(sharedEntry(i))
 	}
-	if err := e.log.Seal(); err != nil {
-		return err
+	for e.log.SealPending() {
+		if err := e.log.Seal(); err != nil {
+			return err
+		}
 	}
 	cs, err := proto.Marshal(&raftpb.ConfState{Voters: []uint64{1, 2, 3}, AutoLeave: new(false)})
 	if err != nil {
@@ -109,11 +110,11 @@ func (e *end) carryOut(fx TransferEffects) []TransferMessage {
 		if fx.Failed != nil {
 			e.failed = append(e.failed, fx.Failed)
 		}
-		if fx.Install == nil {
+		if fx.Arrived == nil {
 			break
 		}
 		var err error
-		m := fx.Install.Message
+		m := fx.Arrived.Message
 		if e.useless || record.Index(m.GetSnapshot().GetMetadata().GetIndex()) <= e.log.HardState().Commit {
 			err = commitlog.ErrStale
 		}
@@ -121,7 +122,7 @@ func (e *end) carryOut(fx TransferEffects) []TransferMessage {
 			// As the appender does it: the term first, the commit index with the installation.
 			hs := commitlog.HardState{Term: max(e.log.HardState().Term, record.Term(m.GetTerm())), Commit: e.log.HardState().Commit}
 			if err = e.log.SetHardState(hs); err == nil {
-				err = e.log.Install(fx.Install.Stage)
+				err = e.log.Install(fx.Arrived.Stage)
 			}
 		}
 		fx = e.t.Installed(err)
@@ -283,17 +284,7 @@ func TestATransferBringsAFollowerWhatTheLeaderHas(t *testing.T) {
 // One bad line after the other, a follower that dies, a leader that does, snapshots
 // that become newer: in the end the follower has it.
 func TestATransferComesToItsEndWhateverHappens(t *testing.T) {
-	first, count := rand.Uint64(), uint64(60)
-	if os.Getenv("SPLASHDAM_TEST_LONG") != "" {
-		count = 500
-	}
-	if s := os.Getenv("SPLASHDAM_TEST_SEED"); s != "" {
-		var err error
-		first, err = strconv.ParseUint(s, 10, 64)
-		must(t, err)
-		count = 1
-	}
-	t.Logf("seeds %d and the %d that follow", first, count-1)
+	first, count := seeds.Range(t, 60, 500)
 	for seed := first; seed != first+count; seed++ {
 		if err := chaos(t, rand.New(rand.NewPCG(seed, 2))); err != nil {
 			t.Fatalf("SPLASHDAM_TEST_SEED=%d: %v", seed, err)

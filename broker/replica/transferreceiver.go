@@ -45,7 +45,7 @@ type receiver struct {
 // received is what taking in a message or a tick has led to.
 type received struct {
 	out      []TransferMessage
-	install  *Install
+	arrived  *Arrival
 	failures error // what this disk, or the shipment, did wrong
 }
 
@@ -126,7 +126,7 @@ func (r *receiver) take(m TransferMessage) received {
 	r.silence = 0
 	if r.stage != nil && r.stage.Complete() {
 		r.installing = true
-		return received{install: &Install{Stage: r.stage, Message: r.message()}}
+		return received{arrived: &Arrival{Stage: r.stage, Message: r.message()}}
 	}
 	return received{out: []TransferMessage{r.want(r.at().Before(at))}}
 }

@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"go.etcd.io/raft/v3/raftpb"
-
 	"github.com/splashdam/splashdam/broker/commitlog"
 	"github.com/splashdam/splashdam/broker/record"
 )
@@ -32,11 +30,11 @@ type TransferEffects struct {
 	Send []TransferMessage
 	// Ended is for the replica's Raft: each transfer that was begun ends once.
 	Ended []TransferEnd
-	// Install is a shipment that has arrived as a whole. Its message is stepped into
+	// Arrived is a shipment that has arrived as a whole. Its message is stepped into
 	// this replica's Raft. If Raft wants the snapshot stored the appender calls
 	// Log.Install, behind the hard state, and the state machine is restored from the
 	// log's snapshot, before Raft hears of it. Installed is called in any case.
-	Install *Install
+	Arrived *Arrival
 	// Failed is why a shipment could not be taken; the leader was told, and sends
 	// another one.
 	Failed error
@@ -47,18 +45,6 @@ type TransferEffects struct {
 type TransferEnd struct {
 	To  uint64
 	Err error
-}
-
-// Install is a shipment to be installed, and Raft's message about it.
-type Install struct {
-	Stage   *commitlog.Stage
-	Message *raftpb.Message
-
-	done bool // the appender has installed it
-}
-
-func (i *Install) index() record.Index {
-	return record.Index(i.Message.GetSnapshot().GetMetadata().GetIndex())
 }
 
 // NewTransfers of replica id; rate is in bytes a tick, for each follower.
@@ -126,19 +112,19 @@ func (t *Transfers) Tick() TransferEffects {
 	return fx
 }
 
-// Installed tells what became of the last Install: nil, or commitlog.ErrStale where
+// Installed tells what became of the last Arrival: nil, or commitlog.ErrStale where
 // Raft had no use for it, or what Log.Install returned.
 func (t *Transfers) Installed(err error) TransferEffects { return t.receive(t.from.installed(err)) }
 
 // Close ends everything; what has been received stays for the next start. Not
-// between an Install and its Installed.
+// between an Arrival and its Installed.
 func (t *Transfers) Close() {
 	t.Follow()
 	t.from.end()
 }
 
 func (t *Transfers) receive(r received) TransferEffects {
-	return TransferEffects{Send: r.out, Install: r.install, Failed: r.failures}
+	return TransferEffects{Send: r.out, Arrived: r.arrived, Failed: r.failures}
 }
 
 // followers are those that something is sent to, in the order of their ids, so that

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/splashdam/splashdam/broker"
+	metadata "github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/commitlog"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
@@ -49,8 +50,12 @@ type finding struct {
 
 type lostOffsets struct {
 	Partition string `json:"partition"`
-	From      int64  `json:"from"`
-	To        int64  `json:"to"` // the last one
+	// Topic and Number are what clients call the partition, where the metadata in the
+	// directory tells; a hidden one, or one of a deleted topic, has neither.
+	Topic  string `json:"topic,omitempty"`
+	Number *int32 `json:"number,omitempty"`
+	From   int64  `json:"from"`
+	To     int64  `json:"to"` // the last one
 }
 
 // loss is what a repair loses, or has lost.
@@ -111,6 +116,8 @@ func (p *program) verify(fsys vfs.FS, dir string, out listing, repair, accept bo
 	if err != nil {
 		return &problem{what: "verifying " + dir, cause: err}
 	}
+	// Damage to the metadata is among the findings; it costs names only.
+	names, _ := broker.ReadMetadata(fsys, dir)
 	all := verification{Findings: []finding{}, Shards: []verified{}}
 	for _, f := range beside {
 		all.Findings = append(all.Findings, finding{File: f.File, What: f.What.Error(), Do: f.Do})
@@ -118,7 +125,7 @@ func (p *program) verify(fsys vfs.FS, dir string, out listing, repair, accept bo
 	findings := len(beside)
 	pending := 0 // repairs that were not done
 	for _, shard := range shards {
-		v, err := verifyShard(fsys, shard, repair, accept)
+		v, err := verifyShard(fsys, shard, names, repair, accept)
 		if err != nil {
 			return &problem{what: "verifying " + shard, cause: err}
 		}
@@ -146,19 +153,19 @@ func (p *program) verify(fsys vfs.FS, dir string, out listing, repair, accept bo
 }
 
 // verifyShard also repairs the shard, if it is to be and is accepted.
-func verifyShard(fsys vfs.FS, dir string, repair, accept bool) (verified, error) {
+func verifyShard(fsys vfs.FS, dir string, names *metadata.View, repair, accept bool) (verified, error) {
 	report, err := commitlog.Verify(fsys, dir)
 	if err != nil {
 		return verified{}, err
 	}
-	v := verifiedOf(path.Base(dir), report)
+	v := verifiedOf(path.Base(dir), names, report)
 	if !repair || report.Cut == nil && report.Term == 0 {
 		return v, nil
 	}
 	v.Repair = &loss{Term: uint64(report.Term)}
 	if c := report.Cut; c != nil {
 		v.Repair.Kept, v.Repair.Last, v.Repair.Readable = uint64(c.Last), uint64(c.End), c.Readable
-		v.Repair.Offsets = lostOf(c.Offsets)
+		v.Repair.Offsets = lostOf(names, c.Offsets)
 	}
 	if !accept {
 		return v, nil
@@ -171,22 +178,34 @@ func verifyShard(fsys vfs.FS, dir string, repair, accept bool) (verified, error)
 	return v, nil
 }
 
-func lostOf(ranges []commitlog.OffsetRange) []lostOffsets {
+func lostOf(names *metadata.View, ranges []commitlog.OffsetRange) []lostOffsets {
 	var list []lostOffsets
 	for _, r := range ranges {
-		list = append(list, lostOffsets{r.Partition.String(), r.From, r.To - 1})
+		lost := lostOffsets{Partition: r.Partition.String(), From: r.From, To: r.To - 1}
+		if t, number, ok := names.Partition(r.Partition); ok {
+			lost.Topic, lost.Number = t.Name, &number
+		}
+		list = append(list, lost)
 	}
 	return list
 }
 
-func verifiedOf(shard string, r commitlog.Report) verified {
+// name is the topic with the partition's number, and the partition's id.
+func (l lostOffsets) name() string {
+	if l.Number == nil {
+		return "partition " + l.Partition
+	}
+	return fmt.Sprintf("%s, partition %d (%s)", l.Topic, *l.Number, l.Partition)
+}
+
+func verifiedOf(shard string, names *metadata.View, r commitlog.Report) verified {
 	v := verified{
 		Shard: shard, Segments: r.Segments, Frames: r.Frames, Batches: r.Batches, Bytes: r.Bytes,
 		Snapshots: r.Snapshots, Indexes: r.Indexes, First: uint64(r.First), Last: uint64(r.Last),
 		Findings: []finding{}, Leftovers: r.Leftovers,
 	}
 	for _, f := range r.Problems {
-		v.Findings = append(v.Findings, finding{f.File, f.Place, f.What, f.Do, lostOf(f.Offsets)})
+		v.Findings = append(v.Findings, finding{f.File, f.Place, f.What, f.Do, lostOf(names, f.Offsets)})
 	}
 	return v
 }
@@ -228,7 +247,7 @@ func (p *program) printFinding(where string, f finding) {
 	}
 	fmt.Fprintf(p.stdout, "\n%s%s%s\n  %s\n", where, f.File, place, f.What)
 	for _, o := range f.Offsets {
-		fmt.Fprintf(p.stdout, "  in it: partition %s, offsets %d to %d\n", o.Partition, o.From, o.To)
+		fmt.Fprintf(p.stdout, "  in it: %s, offsets %d to %d\n", o.name(), o.From, o.To)
 	}
 	fmt.Fprintf(p.stdout, "  to do: %s\n", f.Do)
 }
@@ -243,7 +262,7 @@ func (p *program) printLoss(shard string, l loss) {
 		fmt.Fprintf(p.stdout, "  entries %d to %d; %d of them can be read, but follow what cannot\n", l.Kept+1, l.Last, l.Readable)
 	}
 	for _, o := range l.Offsets {
-		fmt.Fprintf(p.stdout, "  partition %s: offsets %d to %d\n", o.Partition, o.From, o.To)
+		fmt.Fprintf(p.stdout, "  %s: offsets %d to %d\n", o.name(), o.From, o.To)
 	}
 	if l.Term > 0 {
 		fmt.Fprintf(p.stdout, "  the vote in term %d: if the shard has other replicas, move this one away instead\n", l.Term)

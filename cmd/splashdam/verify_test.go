@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	metadata "github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/commitlog"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
@@ -289,6 +291,57 @@ func TestVerifyLooksAtTheWholeDirectory(t *testing.T) {
 		if out, _, code := runOnDisk(t, "verify", dir); code != exitFailed || !strings.Contains(out, c.want) {
 			t.Errorf("no %q, exit code %d\n%s", c.want, code, out)
 		}
+	}
+}
+
+// nameOrders makes partition 7 of a data directory number 6 of the topic "orders".
+func nameOrders(t *testing.T, dir string) {
+	t.Helper()
+	log, err := commitlog.Open(vfs.OS(), filepath.Join(dir, "shards", "0000"), commitlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lead := metadata.Lead(metadata.Empty())
+	first, err := lead.Bootstrap("test", []record.ShardID{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := lead.RegisterNode(metadata.Node{ID: 1, Endpoints: []metadata.Endpoint{{Listener: "plain", Host: "localhost", Port: 9092}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, _, err := lead.CreateTopic(metadata.NewTopic{Name: "orders", Partitions: 8, ReplicationFactor: 1}, metadata.DefaultBrokerSettings(), func() [16]byte { return [16]byte{1} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = log.SetHardState(commitlog.HardState{Term: 1})
+	for i, c := range []record.Command{first, node, topic} {
+		var b record.EntryBuilder
+		b.Add(record.KindCommand, 0, c)
+		err = errors.Join(err, log.Append([]record.Entry{b.Finish(record.Index(i+1), 1, 1771070400000, false)}))
+	}
+	if err := errors.Join(err, log.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsLostIsNamedAsClientsNameIt(t *testing.T) {
+	dir, segment := sealedDir(t)
+	nameOrders(t, dir)
+	open := filepath.Join(filepath.Dir(segment), "00000000000000000004-00000001.log")
+	b, err := os.ReadFile(open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[100] ^= 1
+	if err := os.WriteFile(open, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, _ := runOnDisk(t, "verify", dir, "--repair"); !strings.Contains(out, "orders, partition 6 (p7): offsets 3 to 4") {
+		t.Errorf("%s", out)
+	}
+	if out, _, _ := runOnDisk(t, "verify", dir, "--repair", "-o", "json"); !strings.Contains(strings.Join(strings.Fields(out), ""), `{"partition":"p7","topic":"orders","number":6,"from":3,"to":4}`) {
+		t.Errorf("%s", out)
 	}
 }
 

@@ -45,6 +45,10 @@ func (n *node) store() {
 	if n.storing || len(n.waiting) == 0 && n.appender.Idle() || n.fenced {
 		return
 	}
+	n.seal()
+	if n.m.Log.SealBehind() && !n.sealFails {
+		return // until one is sealed
+	}
 	n.storing = true
 	n.alive(n.w.between(20*time.Microsecond, n.slow), func() {
 		n.appender.Take(n.waiting)
@@ -76,15 +80,36 @@ func (n *node) tryStore() {
 		n.alive(asyncDelay, n.sync)
 	}
 	n.tell(work)
-	if n.m.Log.SealPending() {
+}
+
+// seal is the sealer: what is full is sealed one segment at a time, each a while after the
+// one before, and the log goes on meanwhile.
+func (n *node) seal() {
+	if n.sealing || n.fenced || !n.m.Log.SealPending() {
+		return
+	}
+	n.sealing = true
+	n.alive(n.w.between(0, n.sealSlow), func() {
+		n.sealing = false
+		if n.fenced {
+			return
+		}
+		deciding := n.deciding
 		err := n.m.Log.Seal()
+		n.deciding = deciding // it cuts nothing
 		if n.checkDisk() {
 			return
 		}
-		if err != nil && !errors.Is(err, vfs.ErrNoSpace) {
+		n.sealFails = err != nil
+		if err != nil && (!errors.Is(err, vfs.ErrNoSpace) || errors.Is(err, commitlog.ErrFenced)) {
 			n.fence(err)
+			return
 		}
-	}
+		n.store()
+		if err == nil {
+			n.seal() // else at the next tick
+		}
+	})
 }
 
 // asyncDelay is when a Host syncs what was only written.

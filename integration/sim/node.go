@@ -38,6 +38,8 @@ type node struct {
 	waiting   []replica.Work
 	storing   bool // a store is under way
 	syncing   bool // a sync of what was only written is due
+	sealing   bool // a seal is due
+	sealFails bool // the last one did not come to its end
 	written   bool // the last store waits to be told
 	snapping  bool
 	fenced    bool
@@ -52,6 +54,7 @@ type node struct {
 	full     bool // writes find no room
 	saidFull bool
 	slow     time.Duration // what a store takes, at most
+	sealSlow time.Duration // what a seal takes, at most
 	skew     time.Duration // of the clock
 	member   bool          // it is or was one of the group
 	leaving  bool          // it was taken out
@@ -59,7 +62,7 @@ type node struct {
 }
 
 func (w *World) addNode(id uint64, voters []uint64) *node {
-	n := &node{w: w, id: id, voters: voters, disk: vfs.NewMem(), slow: 2 * time.Millisecond}
+	n := &node{w: w, id: id, voters: voters, disk: vfs.NewMem(), slow: 2 * time.Millisecond, sealSlow: 20 * time.Millisecond}
 	n.skew = w.between(-2*time.Second, 2*time.Second)
 	w.nodes = append(w.nodes, n)
 	n.start()
@@ -95,6 +98,7 @@ func (n *node) start() {
 	}
 	n.life++
 	n.stopped, n.fenced, n.storing, n.written, n.waiting = false, false, false, false, nil
+	n.sealing, n.sealFails = false, false
 	n.fault = vfs.NewFault(n.disk, n.op)
 	fs := vfs.FS(n.fault)
 	if n.w.cfg.Plant.FS != nil {
@@ -156,6 +160,7 @@ func (n *node) tickIn(d time.Duration) {
 		if !n.fenced {
 			n.m.Tick(n.clock())
 			n.due()
+			n.seal()
 		}
 		n.turn()
 		if n.m != nil {
@@ -238,10 +243,10 @@ func (n *node) transfer(fx replica.TransferEffects) {
 		n.w.log(n.id, "the transfer to node %d ends: %v", e.To, e.Err)
 		n.m.Replica.TransferEnded(e.To, e.Err == nil)
 	}
-	if fx.Install != nil {
-		n.m.Replica.Install(fx.Install)
+	if fx.Arrived != nil {
+		n.m.Replica.Arrived(fx.Arrived)
 	}
-	if len(fx.Ended) > 0 || fx.Install != nil {
+	if len(fx.Ended) > 0 || fx.Arrived != nil {
 		n.turn()
 	}
 }

@@ -24,6 +24,7 @@ func (w *World) startTrouble() {
 	every(5*time.Second, 20*time.Second, w.breakDisk)
 	every(5*time.Second, 20*time.Second, w.fillDisk)
 	every(3*time.Second, 15*time.Second, w.slowDisk)
+	every(3*time.Second, 15*time.Second, w.slowSeals)
 	every(2*time.Second, 10*time.Second, w.jumpClock)
 	every(2*time.Second, 10*time.Second, w.transferLead)
 	every(100*time.Millisecond, 2*time.Second, w.takeSnapshot)
@@ -127,6 +128,16 @@ func (w *World) slowDisk() {
 	}
 	n.slow = 200 * time.Millisecond
 	w.after(w.between(100*time.Millisecond, 5*time.Second), func() { n.slow = 2 * time.Millisecond })
+}
+
+// slowSeals has a node's appender run ahead of its sealer, and wait for it.
+func (w *World) slowSeals() {
+	n := w.some()
+	if n == nil {
+		return
+	}
+	n.sealSlow = 2 * time.Second
+	w.after(w.between(100*time.Millisecond, 5*time.Second), func() { n.sealSlow = 20 * time.Millisecond })
 }
 
 func (w *World) jumpClock() {

@@ -1,4 +1,4 @@
-package commitlog
+package compaction
 
 import (
 	"crypto/sha256"
@@ -7,9 +7,9 @@ import (
 	"github.com/splashdam/splashdam/broker/record"
 )
 
-// keyMap holds the newest offset of each key of some partitions: of a key its hash, 16
+// Keys holds the newest offset of each key of some partitions: of a key its hash, 16
 // bytes of SHA-256, which nobody can make two keys share. It never grows.
-type keyMap struct {
+type Keys struct {
 	slots []keySlot
 	used  int
 	most  int // how many may be used, so that there are always free ones to end a search
@@ -26,10 +26,10 @@ const (
 	minKeys = 64
 )
 
-// newKeyMap makes a map for at least n keys, or as many as fit in limit bytes.
-func newKeyMap(n int64, limit int) *keyMap {
+// NewKeys makes a map for at least n keys, or as many as fit in limit bytes.
+func NewKeys(n int64, limit int) *Keys {
 	slots := max(minKeys, min(n+n/4+minKeys, int64(limit)/keySlotSize))
-	return &keyMap{slots: make([]keySlot, slots), most: int(slots - slots/10)}
+	return &Keys{slots: make([]keySlot, slots), most: int(slots - slots/10)}
 }
 
 func hashKey(p record.PartitionID, key []byte) (high, low uint64) {
@@ -40,7 +40,7 @@ func hashKey(p record.PartitionID, key []byte) (high, low uint64) {
 }
 
 // find returns the slot of a key, or the free one where it would be.
-func (m *keyMap) find(high, low uint64) *keySlot {
+func (m *Keys) find(high, low uint64) *keySlot {
 	for i := high % uint64(len(m.slots)); ; i = (i + 1) % uint64(len(m.slots)) {
 		if s := &m.slots[i]; s.next == 0 || s.high == high && s.low == low {
 			return s
@@ -50,7 +50,7 @@ func (m *keyMap) find(high, low uint64) *keySlot {
 
 // put notes an offset of a key. It reports false, and notes nothing, if there is no
 // room for one more key.
-func (m *keyMap) put(p record.PartitionID, key []byte, offset int64) bool {
+func (m *Keys) put(p record.PartitionID, key []byte, offset int64) bool {
 	high, low := hashKey(p, key)
 	s := m.find(high, low)
 	if s.next == 0 {
@@ -65,6 +65,6 @@ func (m *keyMap) put(p record.PartitionID, key []byte, offset int64) bool {
 }
 
 // newest is the newest offset of a key, -1 if it is not in the map.
-func (m *keyMap) newest(p record.PartitionID, key []byte) int64 {
+func (m *Keys) newest(p record.PartitionID, key []byte) int64 {
 	return m.find(hashKey(p, key)).next - 1
 }
