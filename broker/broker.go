@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/splashdam/splashdam/broker/auth"
 	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
@@ -29,7 +30,9 @@ type Broker struct {
 	meta   *Shard
 	shards map[record.ShardID]*Shard // the data shards; complete before the server starts
 	server *kafka.Server
-	ready  chan struct{}
+	// keySets are kept fresh while the node runs.
+	keySets []*auth.KeySet
+	ready   chan struct{}
 
 	// viewChanged tells the reconciler that the metadata or a lead has changed.
 	viewChanged chan struct{}
@@ -76,7 +79,10 @@ func Open(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
-	b.server, err = kafka.New(b.serverConfig(), b)
+	listeners, err := b.openListeners()
+	if err == nil {
+		b.server, err = kafka.New(b.serverConfig(listeners), b)
+	}
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -154,18 +160,24 @@ func (b *Broker) retentionOf(p record.PartitionID) int64 {
 }
 
 // serverConfig is the node's configuration as the protocol server needs it.
-func (b *Broker) serverConfig() kafka.Config {
+func (b *Broker) serverConfig(listeners []kafka.ListenerConfig) kafka.Config {
 	set := b.cfg.Settings
-	cfg := kafka.Config{
+	return kafka.Config{
+		Listeners: listeners,
 		Limits: kafka.Limits{
-			MaxConnections:  set.MaxConnections,
-			MaxRequestBytes: set.SocketRequestMaxBytes,
-			IdleTimeout:     time.Duration(set.ConnectionsMaxIdleMs) * time.Millisecond,
+			MaxConnections:           set.MaxConnections,
+			MaxConnectionsPerAddress: set.MaxConnectionsPerIP,
+			AddressOverrides:         set.ConnectionsPerIP,
+			MaxLoginBytes:            set.LoginMaxBytes,
+			FailedLoginDelay:         time.Duration(set.FailedLoginDelayMs) * time.Millisecond,
+			MaxRequestBytes:          set.SocketRequestMaxBytes,
+			MaxRequestMemory:         set.QueuedMaxRequestBytes,
+			IdleTimeout:              time.Duration(set.ConnectionsMaxIdleMs) * time.Millisecond,
 		},
 		Events: kafka.Events{
 			Disconnected: func(p kafka.Peer, err error) {
 				// The client left, or this node does: neither is news.
-				if !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
+				if errors.Is(err, kafka.ErrAuthentication) || !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
 					b.cfg.Logger.Info("a connection ended", "peer", p.String(), "cause", err)
 				}
 			},
@@ -180,10 +192,6 @@ func (b *Broker) serverConfig() kafka.Config {
 			},
 		},
 	}
-	for _, l := range b.cfg.Listeners {
-		cfg.Listeners = append(cfg.Listeners, kafka.ListenerConfig{Name: l.Name, Protocol: l.Protocol, Listener: l.Net})
-	}
-	return cfg
 }
 
 // begin makes the node ready to serve, within startTimeout. start runs a shard.
@@ -279,7 +287,7 @@ func (b *Broker) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("registering node %d: %w", node.ID, err)
 	}
-	return nil
+	return b.makeUsers(ctx)
 }
 
 // changeMetadata proposes what decide says to the metadata shard and returns when

@@ -26,7 +26,10 @@ type Config struct {
 	Shards int
 	// Listeners are open sockets; the node closes them at its end.
 	Listeners []Listener
-	// Settings are Kafka's broker settings.
+	// Users are made at the start.
+	Users []NewUser
+	// Settings are Kafka's broker settings. The files that they name are the machine's,
+	// whatever FS is.
 	Settings *cluster.BrokerSettings
 	// Logger hears what an operator should know. Normal operation logs nothing.
 	Logger *slog.Logger
@@ -37,7 +40,7 @@ type Listener struct {
 	// Name is what clients' metadata is chosen by: who comes through a listener is
 	// told the addresses advertised for it.
 	Name string
-	// Protocol is the security protocol; PLAINTEXT is the only one yet.
+	// Protocol is the security protocol, by Kafka's name. What it needs is in Settings.
 	Protocol string
 	Net      net.Listener
 	// Host and Port are advertised to clients.
@@ -66,7 +69,7 @@ func (c *Config) validate() error {
 		}
 		seen[l.Name] = true
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, validateUsers(c.Users))...)
 }
 
 // maxShards bounds the Raft groups that one node runs.

@@ -258,9 +258,14 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		"-1 shards: between 1 and 256":         func(c *Config) { c.Shards = -1 },
 		"257 shards: between 1 and 256":        func(c *Config) { c.Shards = 257 },
 		"listener L is there twice":            func(c *Config) { c.Listeners = []Listener{{Name: "L"}, {Name: "L"}} },
-		`security protocol "SSL" is not offered; use PLAINTEXT`: func(c *Config) {
+		`listener L: there is no security protocol "TLS"`: func(c *Config) {
+			c.Listeners = []Listener{{Name: "L", Protocol: "TLS"}}
+		},
+		"listener L: there is no certificate: set ssl.keystore.location": func(c *Config) {
 			c.Listeners = []Listener{{Name: "L", Protocol: "SSL"}}
 		},
+		`user "a": a password has 1 to 1024 bytes`: func(c *Config) { c.Users = []NewUser{{Name: "a"}} },
+		`there are no credentials for "PLAIN"`:     func(c *Config) { c.Users = []NewUser{{Name: "a", Password: "b", Mechanism: "PLAIN"}} },
 	} {
 		cfg := good()
 		spoil(&cfg)

@@ -24,6 +24,9 @@ func (b *Broker) Run(ctx context.Context) error {
 		ts.start(func() error { b.createTopics(running); return nil })
 		ts.start(func() error { b.scrub(running); return nil })
 		ts.start(func() error { b.keepClean(running); return nil })
+		for _, k := range b.keySets {
+			ts.start(func() error { k.Run(running); return nil })
+		}
 		close(b.ready)
 		err = b.server.Run(ctx)
 	case errors.Is(err, context.Canceled):

@@ -70,6 +70,8 @@ type Node struct {
 	ended chan struct{}
 	err   error
 	log   string
+
+	listeners []NodeListener
 }
 
 // readyTimeout bounds how long a node may take to start.
@@ -116,12 +118,18 @@ func lastLines(s string, n int) string {
 
 // readyFile is what the node writes when it answers.
 type readyFile struct {
-	Listeners []struct {
-		Name string `json:"name"`
-		Host string `json:"host"`
-		Port int    `json:"port"`
-	} `json:"listeners"`
+	Listeners []NodeListener `json:"listeners"`
 }
+
+// NodeListener is a listener of a node, as it is bound.
+type NodeListener struct {
+	Name string `json:"name"`
+	Host string `json:"host"`
+	Port int    `json:"port"`
+}
+
+// Listeners are those of the node as it was started last.
+func (n *Node) Listeners() []NodeListener { return n.listeners }
 
 func (n *Node) start(listen string) error {
 	ready := filepath.Join(filepath.Dir(n.log), "ready.json")
@@ -151,6 +159,7 @@ func (n *Node) start(listen string) error {
 			if err := json.Unmarshal(data, &r); err != nil {
 				return fmt.Errorf("the ready file: %w", err)
 			}
+			n.listeners = r.Listeners
 			n.Addr = fmt.Sprintf("%s:%d", r.Listeners[0].Host, r.Listeners[0].Port)
 			return nil
 		}

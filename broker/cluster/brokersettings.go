@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -31,7 +33,12 @@ type BrokerSettings struct {
 	MinFreeBytes             int64
 	SocketRequestMaxBytes    int
 	MaxConnections           int
+	MaxConnectionsPerIP      int
+	ConnectionsPerIP         map[netip.Addr]int // instead, for some addresses
 	ConnectionsMaxIdleMs     int64
+	QueuedMaxRequestBytes    int
+	LoginMaxBytes            int
+	FailedLoginDelayMs       int64
 	Rack                     string
 
 	GroupInitialRebalanceDelayMs int32
@@ -86,6 +93,12 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.Rack = v },
 	},
 	topicDefault("compression.type", "compression.type"),
+	{
+		// Kafka has no upper bound; an answer that comes late holds a connection.
+		Setting: integer("connection.failed.authentication.delay.ms", 100, 1, 5000,
+			"How long after a login that fails the client is told, and the connection closed, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.FailedLoginDelayMs = toInt64(v) },
+	},
 	{
 		Setting: long("connections.max.idle.ms", 10*minuteMs, 1, math.MaxInt64,
 			"A connection without a request for so long is closed, in ms."),
@@ -223,6 +236,23 @@ var brokerSettings = []brokerSetting{
 			"The most connections at once; one more is closed when it comes."),
 		bind: func(s *BrokerSettings, v string) { s.MaxConnections = toInt(v) },
 	},
+	{
+		Setting: integer("max.connections.per.ip", math.MaxInt32, 1, math.MaxInt32,
+			"The most connections from one address at once; one more is closed when it comes."),
+		bind: func(s *BrokerSettings, v string) { s.MaxConnectionsPerIP = toInt(v) },
+	},
+	{
+		Setting: Setting{
+			Name: "max.connections.per.ip.overrides", Default: new(""), Type: kmsg.ConfigTypeString,
+			Accepts: "a list, separated by commas, of address:number",
+			Doc:     "max.connections.per.ip for some addresses: 10.0.0.1:100,[::1]:200. Names are not looked up.",
+			parse: func(v string) (string, bool) {
+				_, ok := addressLimits(v)
+				return v, ok
+			},
+		},
+		bind: func(s *BrokerSettings, v string) { s.ConnectionsPerIP, _ = addressLimits(v) },
+	},
 	topicDefault(messageMaxBytes, "max.message.bytes"),
 	{
 		Setting: integer("num.partitions", 1, 1, MaxPartitionsPerTopic,
@@ -248,6 +278,18 @@ var brokerSettings = []brokerSetting{
 		Setting: integer("producer.id.expiration.ms", dayMs, 1, math.MaxInt32,
 			"How long a partition remembers a producer that sends nothing, in ms."),
 		bind: func(s *BrokerSettings, v string) { s.ProducerIDExpirationMs = toInt64(v) },
+	},
+	{
+		// Kafka has no bound by default.
+		Setting: integer("queued.max.request.bytes", 512<<20, 1<<20, math.MaxInt64,
+			"The memory of the requests of all connections together, in bytes. Where it is used up, requests of more than 64 KiB are read one at a time."),
+		bind: func(s *BrokerSettings, v string) { s.QueuedMaxRequestBytes = toInt(v) },
+	},
+	{
+		// Kafka's default is 524288, for Kerberos.
+		Setting: integer("sasl.server.max.receive.size", 64<<10, 1<<10, 1<<20,
+			"The largest request of a client that has not logged in yet, in bytes."),
+		bind: func(s *BrokerSettings, v string) { s.LoginMaxBytes = toInt(v) },
 	},
 	{
 		Setting: integer("socket.request.max.bytes", 100<<20, 1, math.MaxInt32,
@@ -289,7 +331,7 @@ func ParseBrokerSettings(set map[string]string) (*BrokerSettings, error) {
 	s := &BrokerSettings{set: make(map[string]string, len(set))}
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(set)) {
-		d, ok := brokerSettingNamed(name)
+		d, ok := anySettingNamed(name)
 		if !ok {
 			faults = append(faults, errors.New(unknown("broker setting", name, brokerSettingNames())))
 			continue
@@ -323,7 +365,7 @@ func DefaultBrokerSettings() *BrokerSettings {
 func (s *BrokerSettings) bind() {
 	for i := range brokerSettings {
 		d := &brokerSettings[i]
-		if v := s.value(d); v != nil && d.bind != nil {
+		if v := s.settingValue(&d.Setting); v != nil && d.bind != nil {
 			d.bind(s, *v)
 		}
 	}
@@ -348,8 +390,8 @@ func (s *BrokerSettings) check() error {
 	return nil
 }
 
-// value is what was set, else the default, else nil.
-func (s *BrokerSettings) value(d *brokerSetting) *string {
+// settingValue is what was set, else the default, else nil.
+func (s *BrokerSettings) settingValue(d *Setting) *string {
 	if v, ok := s.set[d.Name]; ok {
 		return &v
 	}
@@ -375,10 +417,24 @@ func brokerSettingNamed(name string) (*brokerSetting, bool) {
 	return nil, false
 }
 
+// anySettingNamed finds a setting of the broker, of all listeners or of one.
+func anySettingNamed(name string) (*Setting, bool) {
+	if d, ok := brokerSettingNamed(name); ok {
+		return &d.Setting, true
+	}
+	if d, ok := listenerSettingNamed(name); ok {
+		return &d.Setting, true
+	}
+	if _, d, ok := ofListener(name); ok {
+		return &d.Setting, true
+	}
+	return nil, false
+}
+
 func brokerSettingNames() []string {
-	names := make([]string, len(brokerSettings))
-	for i := range brokerSettings {
-		names[i] = brokerSettings[i].Name
+	var names []string
+	for _, s := range BrokerSettingDeclarations() {
+		names = append(names, s.Name)
 	}
 	return names
 }
@@ -386,11 +442,33 @@ func brokerSettingNames() []string {
 // BrokerSettingDeclarations lists all settings of the broker by name, for
 // documentation.
 func BrokerSettingDeclarations() []Setting {
-	out := make([]Setting, len(brokerSettings))
+	var out []Setting
 	for i := range brokerSettings {
-		out[i] = brokerSettings[i].Setting
+		out = append(out, brokerSettings[i].Setting)
 	}
+	for i := range listenerSettings {
+		out = append(out, listenerSettings[i].Setting)
+	}
+	slices.SortFunc(out, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// addressLimits reads address:number,...
+func addressLimits(v string) (map[netip.Addr]int, bool) {
+	limits := make(map[netip.Addr]int)
+	for _, pair := range splitList(v) {
+		at := strings.LastIndexByte(pair, ':')
+		if at < 0 {
+			return nil, false
+		}
+		ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(pair[:at], "["), "]"))
+		n, err2 := strconv.Atoi(pair[at+1:])
+		if err != nil || err2 != nil || n < 0 {
+			return nil, false
+		}
+		limits[ip.Unmap().WithZone("")] = n
+	}
+	return limits, true
 }
 
 // checkTopicConfigs checks settings that a topic is to have, each for itself and

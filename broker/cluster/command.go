@@ -30,6 +30,8 @@ const (
 	kindAddPartitions       uint8 = 6
 	kindSetConfigs          uint8 = 7
 	kindAllocateProducerIDs uint8 = 8
+	kindSetCredential       uint8 = 9
+	kindDeleteCredential    uint8 = 10
 
 	commandVersion uint8 = 1
 )
@@ -100,6 +102,10 @@ func newChange(kind uint8) change {
 		return &setConfigs{}
 	case kindAllocateProducerIDs:
 		return &allocateProducerIDs{}
+	case kindSetCredential:
+		return &setCredential{}
+	case kindDeleteCredential:
+		return &deleteCredential{}
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // Package cluster is the state of the metadata shard: the cluster's id, its
-// nodes, its data shards, the topics with their partitions and settings, and the
-// blocks of producer ids.
+// nodes, its data shards, the topics with their partitions and settings, the blocks of
+// producer ids, and the users with their credentials.
 //
 //	leading half                               applied half, the same on every node
 //

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -33,24 +35,38 @@ func (s *BrokerSettings) Effective(t *Topic) []Entry {
 	return out
 }
 
-// Entries lists every setting of the broker by name. None can be changed while it
-// runs.
+// Entries lists every setting of the broker by name, and of its listeners those that
+// are set. None can be changed while it runs.
 func (s *BrokerSettings) Entries() []Entry {
-	out := make([]Entry, len(brokerSettings))
-	for i := range brokerSettings {
-		d := &brokerSettings[i]
+	var out []Entry
+	add := func(d *Setting, name string, value *string) {
 		source := kmsg.ConfigSourceDefaultConfig
-		if _, ok := s.set[d.Name]; ok {
+		if _, ok := s.set[name]; ok {
 			source = kmsg.ConfigSourceStaticBrokerConfig
 		}
-		out[i] = entry(&d.Setting, s.value(d), source)
-		out[i].ReadOnly = true
+		e := entry(d, value, source)
+		e.Name, e.ReadOnly = name, true
+		out = append(out, e)
 	}
+	for i := range brokerSettings {
+		d := &brokerSettings[i].Setting
+		add(d, d.Name, s.settingValue(d))
+	}
+	for i := range listenerSettings {
+		d := &listenerSettings[i].Setting
+		add(d, d.Name, s.settingValue(d))
+	}
+	for name, value := range s.set {
+		if _, d, ok := ofListener(name); ok {
+			add(&d.Setting, name, &value)
+		}
+	}
+	slices.SortFunc(out, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
 func entry(d *Setting, value *string, source kmsg.ConfigSource) Entry {
-	return Entry{Name: d.Name, Value: value, Default: d.Default, Source: source, Type: d.Type, Doc: d.Doc}
+	return Entry{Name: d.Name, Value: value, Default: d.Default, Source: source, Type: d.Type, Sensitive: d.Sensitive, Doc: d.Doc}
 }
 
 // Topic is what the broker acts on for a topic. A value of the topic that this

@@ -25,21 +25,36 @@ type Setting struct {
 	// Doc says what the setting does, and what it does not.
 	Doc string
 
+	// Sensitive values are shown to nobody, errors included.
+	Sensitive bool
+
+	// most bounds a value as sent, in bytes; 0 is maxValue.
+	most int
 	// parse returns a value in canonical form. ok is false outside of the range.
 	parse func(string) (canonical string, ok bool)
 }
 
-// maxValue bounds a value as sent, in bytes.
-const maxValue = maxText
+// Bounds of a value as sent, in bytes. What is stored in the log has the first.
+const (
+	maxValue = maxText
+	maxPEM   = 256 << 10
+)
 
 // Canonical checks a value and returns the one form in which it is stored: without
 // spaces around it, numbers in decimal, switches in lower case. The error names
 // key, value and range.
 func (s *Setting) Canonical(value string) (string, error) {
-	if len(value) <= maxValue {
+	most := s.most
+	if most == 0 {
+		most = maxValue
+	}
+	if len(value) <= most {
 		if c, ok := s.parse(strings.TrimSpace(value)); ok {
 			return c, nil
 		}
+	}
+	if s.Sensitive {
+		return "", fmt.Errorf("%s: the value, which is not shown, is not %s", s.Name, s.Accepts)
 	}
 	return "", fmt.Errorf("%s: %q is not %s", s.Name, shortened(value), s.Accepts)
 }
@@ -137,6 +152,28 @@ func textUnset(name, doc string) Setting {
 		Accepts: fmt.Sprintf("a text of 1 to %d bytes", maxValue),
 		parse:   func(v string) (string, bool) { return v, v != "" },
 	}
+}
+
+// text declares a short text.
+func text(name, def, doc string) Setting {
+	s := textUnset(name, doc)
+	s.Default = &def
+	return s
+}
+
+// pem declares a text in PEM that is unset by default.
+func pem(name, doc string) Setting {
+	return Setting{
+		Name: name, Type: kmsg.ConfigTypeString, Doc: doc, most: maxPEM,
+		Accepts: fmt.Sprintf("a text of at most %d bytes that begins with -----BEGIN", maxPEM),
+		parse:   func(v string) (string, bool) { return v, strings.HasPrefix(v, "-----BEGIN ") },
+	}
+}
+
+// secret marks a setting as sensitive.
+func secret(s Setting) Setting {
+	s.Sensitive, s.Type = true, kmsg.ConfigTypePassword
+	return s
 }
 
 // splitList takes a list apart as Kafka does: by commas, without the spaces around

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -170,6 +171,7 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 		NumPartitions: 1, DefaultReplicationFactor: 1, AutoCreateTopics: true, DeleteTopics: true, FlushSync: true,
 		SegmentBytes: 1 << 30, RollMs: 604_800_000, RetentionCheckMs: 300_000, CleanerBackoffMs: 15_000,
 		CleanerKeyMapBytes: 128 << 20, CleanerBytesPerSecond: 100 << 20, MinFreeBytes: 16 << 20, ScrubBytesPerSecond: 16 << 20, SocketRequestMaxBytes: 100 << 20, MaxConnections: 10_000, ConnectionsMaxIdleMs: 600_000,
+		MaxConnectionsPerIP: 1<<31 - 1, ConnectionsPerIP: map[netip.Addr]int{}, QueuedMaxRequestBytes: 512 << 20, LoginMaxBytes: 64 << 10, FailedLoginDelayMs: 100,
 		GroupInitialRebalanceDelayMs: 3000, GroupMinSessionTimeoutMs: 6000, GroupMaxSessionTimeoutMs: 1_800_000,
 		GroupMaxSize: 10_000, OffsetsTopicPartitions: 50, OffsetsRetentionMinutes: 10080, OffsetMetadataMaxBytes: 4096,
 		HalfMessageImmunityMs: 6000, HalfMessageCheckIntervalMs: 30_000, HalfMessageCheckMax: 15,

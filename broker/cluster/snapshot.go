@@ -24,6 +24,8 @@ const stateVersion = 1
 //	list    nodes, by id: i32 id, string rack, list of (string listener, string host, i32 port)
 //	list    topics, by name: string name, uuid, i8 internal, i16 factor,
 //	        list of partitions (u32 id, u32 shard), list of settings (string, string), by name
+//	list    users, by name: string name, list of credentials, by mechanism: string
+//	        mechanism, i32 iterations, string salt, string stored key, string server key
 func (v *View) Encode() []byte {
 	dst := kbin.AppendInt8(nil, stateVersion)
 	dst = kbin.AppendInt64(dst, int64(v.version))
@@ -38,6 +40,10 @@ func (v *View) Encode() []byte {
 	dst = kbin.AppendInt32(dst, int32(len(v.byName)))
 	for _, t := range v.byName {
 		dst = appendTopic(dst, t)
+	}
+	dst = kbin.AppendInt32(dst, int32(len(v.users)))
+	for _, u := range v.users {
+		dst = appendUser(dst, u)
 	}
 	return dst
 }
@@ -76,6 +82,7 @@ func Restore(data []byte) (*View, error) {
 		shards:        r.shards(),
 		nodes:         list(r, minNode, r.node),
 		byName:        list(r, minTopic, r.topic),
+		users:         list(r, minUser, r.user),
 	}
 	if err := r.complete(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
@@ -115,6 +122,9 @@ func (v *View) index() error {
 		if err := checkNode(n); err != nil {
 			return err
 		}
+	}
+	if err := checkUsers(v.users); err != nil {
+		return err
 	}
 	return v.indexTopics()
 }

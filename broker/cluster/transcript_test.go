@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/auth"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -91,6 +92,14 @@ func (p *player) request(verb string, args []string) (cmd record.Command, err er
 			changes = append(changes, configChange(a))
 		}
 		cmd, _, err = p.ctl.AlterConfigs(args[0], changes, p.settings)
+	case "user":
+		credential, err := auth.NewCredential(args[1], "x", auth.MinIterations)
+		if err != nil {
+			return nil, err
+		}
+		return p.ctl.SetCredential(args[0], credential)
+	case "drop":
+		return p.ctl.DeleteCredential(args[0], args[1])
 	case "producers":
 		cmd, _, _, err = p.ctl.AllocateProducerIDs(int32(atoi(args[0])), atoi(args[1]))
 	default:
@@ -141,6 +150,13 @@ func picture(v *View) string {
 			fmt.Fprintf(&b, " %v/%d", p.ID, p.Shard)
 		}
 		fmt.Fprintf(&b, "%s\n", configWords(pairsOf(t.Configs), nil))
+	}
+	for _, u := range v.Users() {
+		fmt.Fprintf(&b, "    user %s", u.Name)
+		for _, c := range u.Credentials {
+			fmt.Fprintf(&b, " %s", c.Mechanism)
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

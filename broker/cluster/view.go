@@ -23,7 +23,8 @@ type View struct {
 	load      []int            // partitions of each of them
 	byName    []*Topic
 	byID      []*Topic
-	runs      []run // by first
+	runs      []run  // by first
+	users     []User // by name
 
 	nextPartition record.PartitionID
 	nextProducer  int64

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
 
+	"github.com/splashdam/splashdam/broker/auth"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/heap"
 )
@@ -32,6 +33,8 @@ func TestAnyHistoryKeepsTheInvariants(t *testing.T) {
 			"producerIDs":   m.producerIDs,
 			"addShard":      m.addShard,
 			"registerNode":  m.registerNode,
+			"setUser":       m.setCredential,
+			"deleteUser":    m.deleteCredential,
 			"dropProposal":  m.dropProposal,
 			"replay":        m.replay,
 		})
@@ -49,6 +52,7 @@ type model struct {
 	even    bool
 	used    map[record.PartitionID]bool // ever handed out
 	nextPID int64
+	users   map[string]bool // user and mechanism
 	newID   func() [16]byte
 	history []record.Command
 	old     []frozen // Views and what they were
@@ -70,7 +74,7 @@ func newModel() *model {
 	m := &model{
 		ctl: Lead(Empty()), applied: Empty(), topics: map[string]modelTopic{},
 		load: map[record.ShardID]int{1: 0, 2: 0, 5: 0}, even: true,
-		used: map[record.PartitionID]bool{}, newID: ids(), s: DefaultBrokerSettings(),
+		used: map[record.PartitionID]bool{}, users: map[string]bool{}, newID: ids(), s: DefaultBrokerSettings(),
 	}
 	cmd, _ := m.ctl.Bootstrap("abc", []record.ShardID{5, 1, 2})
 	m.commit(cmd)
@@ -250,6 +254,7 @@ func (m *model) replay(t *rapid.T) {
 }
 
 func (m *model) check(t *rapid.T) {
+	m.checkUsers(t)
 	v := m.applied
 	if !same(v, m.ctl.View()) {
 		t.Fatal("the applied View is not the leading one")
@@ -373,6 +378,7 @@ func TestOvertakenCommandsChangeNothing(t *testing.T) {
 		"settings of a topic that is gone":   &setConfigs{[16]byte{9}, []pair{{"retention.ms", "1"}}, nil},
 		"settings reset that are not set":    &setConfigs{topic.ID, nil, []string{"retention.ms"}},
 		"producer ids that were handed out":  &allocateProducerIDs{1, 9, 20},
+		"a credential that is gone":          &deleteCredential{"a", "SCRAM-SHA-256"},
 	} {
 		cmd := command(ch)
 		if got, err := v.Apply(cmd, 0); err != nil || got != v {
@@ -468,6 +474,11 @@ func TestRestoreRefusesWhatEncodeDoesNotWrite(t *testing.T) {
 	c, newID := lead(t, 2, 1, 2), ids()
 	mustCreate(t, c, plain("a", 2), newID)
 	mustCreate(t, c, plain("b", 2), newID)
+	for _, user := range []string{"a", "b"} {
+		if _, err := c.SetCredential(user, small); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, spoil := range map[string]func(*View){
 		"nodes unordered":       func(v *View) { v.nodes = []Node{v.nodes[1], v.nodes[0]} },
 		"topics unordered":      func(v *View) { v.byName = []*Topic{v.byName[1], v.byName[0]} },
@@ -483,7 +494,15 @@ func TestRestoreRefusesWhatEncodeDoesNotWrite(t *testing.T) {
 		"topic without partitions":    func(v *View) { v.byName[0] = edited(v.byName[0], func(t *Topic) { t.Partitions = nil }) },
 		"topic without replicas":      func(v *View) { v.byName[0] = edited(v.byName[0], func(t *Topic) { t.ReplicationFactor = 0 }) },
 		"bad name":                    func(v *View) { v.byName[0] = edited(v.byName[0], func(t *Topic) { t.Name = "a b" }) },
-		"negative producer id":        func(v *View) { v.nextProducer = -1 },
+		"users unordered":             func(v *View) { v.users = []User{v.users[1], v.users[0]} },
+		"user twice":                  func(v *View) { v.users = []User{v.users[0], v.users[0]} },
+		"user without a credential":   func(v *View) { v.users = []User{{Name: "a"}} },
+		"user without a name":         func(v *View) { v.users = []User{{Credentials: v.users[0].Credentials}} },
+		"two credentials of one kind": func(v *View) { v.users = []User{{"a", []auth.Credential{small, small}}} },
+		"credential without a salt": func(v *View) {
+			v.users = []User{{"a", []auth.Credential{{Mechanism: "SCRAM-SHA-256", Iterations: 4096}}}}
+		},
+		"negative producer id": func(v *View) { v.nextProducer = -1 },
 		"falling partition ids": func(v *View) {
 			v.byName[0] = edited(v.byName[0], func(t *Topic) { t.Partitions = []Partition{{1, 1}, {0, 1}} })
 		},
@@ -552,6 +571,8 @@ func FuzzApply(f *testing.F) {
 		&addPartitions{topic.ID, int32(len(topic.Partitions)), v.NextPartitionID(), []record.ShardID{2}},
 		&setConfigs{topic.ID, []pair{{"retention.ms", "5"}}, []string{"segment.ms"}},
 		&allocateProducerIDs{1, 1000, 2000},
+		&setCredential{"u", small},
+		&deleteCredential{"v", "SCRAM-SHA-512"},
 	} {
 		f.Add([]byte(command(ch)))
 	}
@@ -592,6 +613,11 @@ func busy(t testing.TB) *View {
 	}
 	if _, _, _, err := c.AllocateProducerIDs(1, 1000); err != nil {
 		t.Fatal(err)
+	}
+	for _, credential := range []auth.Credential{small, large} {
+		if _, err := c.SetCredential("v", credential); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return c.View()
 }

@@ -163,15 +163,6 @@ func (m segmentMeta) readOwnHeader(f vfs.File) (int64, error) {
 	return size, err
 }
 
-// readFull reads len(b) bytes at pos, or errors.
-func readFull(f vfs.File, b []byte, pos int64) error {
-	n, err := f.ReadAt(b, pos)
-	if n == len(b) {
-		return nil
-	}
-	return noEOF(err)
-}
-
 // segment is one file of the log. What may change is guarded by Log.mu; first,
 // generation and base never do.
 type segment struct {

@@ -21,7 +21,9 @@ import (
 // A version from the future is answered with UNSUPPORTED_VERSION in the form of
 // version 0, which lists what there is, so that the client can ask again.
 func apiVersionsAPI() *api {
-	return waiting(kmsg.ApiVersions, 0, 5, "s:3 s:3 S:5 4:5", (*call).apiVersions)
+	a := waiting(kmsg.ApiVersions, 0, 5, "s:3 s:3 S:5 4:5", (*call).apiVersions)
+	a.greets = true
+	return a
 }
 
 // features are Kafka's features that clients choose their ways by, each with the level

@@ -21,6 +21,7 @@ type Backend interface {
 	Groups
 	Producers
 	Transactions
+	Users
 }
 
 // Node is a broker as clients of one listener reach it.

@@ -37,6 +37,13 @@ func (b *budget) take(ctx context.Context, n int) error {
 	}
 }
 
+// alone reports whether n bytes are all that is taken.
+func (b *budget) alone(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used == n
+}
+
 func (b *budget) give(n int) {
 	b.mu.Lock()
 	b.used -= n

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/auth"
 )
 
 // conn is one connection. It ends in two steps: first it is leaving (the client
@@ -30,6 +32,10 @@ type conn struct {
 	cancel  context.CancelCauseFunc
 	leaving context.Context
 	leave   context.CancelCauseFunc
+
+	// login and loginBy, the deadline of the first one, are the reader's.
+	login   login
+	loginBy time.Time
 
 	queue  chan *call    // the requests in flight, in order
 	slots  chan struct{} // one for each of them, MaxInFlight in all
@@ -48,28 +54,40 @@ type call struct {
 	api    *api
 	frame  *frame
 	reply  reply
+	// raw is set where the answer goes out without a header (SaslHandshake 0).
+	raw bool
+	// last, if set, is why the connection ends behind this answer.
+	last error
 	// after, if set, is called once the answer is encoded, or given up.
-	after func()
+	after    func()
+	finished bool
 }
 
 func (c *call) request() Request {
 	return Request{Peer: c.conn.peer, ClientID: c.header.clientID, Key: kmsg.Key(c.header.key), Version: c.header.version}
 }
 
+// finish lets go of the request; only the first call counts.
 func (c *call) finish() {
+	if c.finished {
+		return
+	}
+	c.finished = true
 	if c.after != nil {
 		c.after()
 	}
 	c.frame.release()
 }
 
-func newConn(ctx context.Context, s *Server, nc net.Conn, p Peer) *conn {
+func newConn(ctx context.Context, s *Server, nc net.Conn, p Peer, l *ListenerConfig) *conn {
 	c := &conn{
 		server: s, nc: nc, peer: p,
-		client: Client{Host: "/" + p.Addr, Principal: "User:ANONYMOUS"},
-		queue:  make(chan *call, s.limits.MaxInFlight),
-		slots:  make(chan struct{}, s.limits.MaxInFlight),
-		budget: newBudget(s.limits.MaxInFlightBytes),
+		client:  Client{Host: "/" + p.Addr, Principal: auth.Anonymous},
+		login:   newLogin(l.SASL),
+		loginBy: time.Now().Add(s.limits.LoginTimeout),
+		queue:   make(chan *call, s.limits.MaxInFlight),
+		slots:   make(chan struct{}, s.limits.MaxInFlight),
+		budget:  newBudget(s.limits.MaxInFlightBytes),
 	}
 	if host, _, err := net.SplitHostPort(p.Addr); err == nil {
 		c.client.Host = "/" + host
@@ -119,7 +137,7 @@ func (c *conn) read() error {
 	for {
 		f, err := c.readFrame(r)
 		if err != nil {
-			return err
+			return c.login.left(err)
 		}
 		select {
 		case c.slots <- struct{}{}:
@@ -127,12 +145,20 @@ func (c *conn) read() error {
 			f.release()
 			return context.Cause(c.ctx)
 		}
-		call, err := c.server.start(c, f)
+		begin := c.server.start
+		if c.login.stage == proving && c.login.raw {
+			begin = c.server.startToken
+		}
+		call, err := begin(c, f)
 		if err != nil {
 			f.release()
 			return err
 		}
-		c.queue <- call // a slot is a place in it
+		last := call.last // the writer may be done with the call soon
+		c.queue <- call   // a slot is a place in it
+		if last != nil {
+			return last
+		}
 	}
 }
 
@@ -144,7 +170,7 @@ func (c *conn) readFrame(r *bufio.Reader) (*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := frameSize(head, c.server.limits.MaxRequestBytes)
+	n, err := c.frameSize(head)
 	if err != nil {
 		return nil, err
 	}
@@ -154,17 +180,59 @@ func (c *conn) readFrame(r *bufio.Reader) (*frame, error) {
 	if err := c.budget.take(c.ctx, n); err != nil {
 		return nil, err
 	}
-	buf, err := readBody(r, n, &c.server.buffers, c.armRead)
+	f := &frame{size: n, budget: c.budget, share: share{memory: c.server.memory}, pool: &c.server.buffers}
+	f.hold()
+	f.buf, err = readBody(r, n, &c.server.buffers, c.steps(f))
+	f.share.read()
 	if err != nil {
-		c.budget.give(n)
-		if errors.Is(err, os.ErrDeadlineExceeded) && c.leaving.Err() == nil {
-			err = fmt.Errorf("%w in the middle of a request: %w", ErrIdle, err)
-		}
+		f.release()
 		return nil, err
 	}
-	f := &frame{buf: buf, size: n, budget: c.budget, pool: &c.server.buffers}
-	f.hold()
 	return f, nil
+}
+
+// frameSize checks a length field. Who has not logged in yet has little to say.
+func (c *conn) frameSize(head []byte) (int, error) {
+	switch {
+	case c.login.stage == proving && c.login.raw:
+		return frameSize(head, 0, c.server.limits.MaxLoginBytes, "sasl.server.max.receive.size")
+	case c.login.fresh():
+		return frameSize(head, minHeader, c.server.limits.MaxLoginBytes, "sasl.server.max.receive.size")
+	}
+	return frameSize(head, minHeader, c.server.limits.MaxRequestBytes, "socket.request.max.bytes")
+}
+
+// steps lets the reader of a request go on, step by step. A pause is for as long as
+// the connection may be idle; where others wait for memory, for stallTimeout. The
+// first step of a connection that has nothing in flight waits for nobody: so small
+// requests are served whatever others have taken.
+func (c *conn) steps(f *frame) (more func(end int) error) {
+	at, since := 0, time.Now()
+	return func(end int) error {
+		late := time.Since(since)
+		again := end == at // a deadline has passed
+		switch {
+		case again && c.leaving.Err() != nil:
+			return context.Cause(c.leaving)
+		case again && c.login.fresh() && !time.Now().Before(c.loginBy):
+			return ErrLoginTimeout
+		case again && late >= c.server.limits.IdleTimeout:
+			return fmt.Errorf("%w in the middle of a request", ErrIdle)
+		case again && late >= stallTimeout && c.server.memory.short():
+			return ErrStalled
+		case !again && at == 0 && c.budget.alone(f.size):
+			f.share.force(end)
+		case !again:
+			if err := f.share.take(c.leaving, end-at); err != nil {
+				return err
+			}
+		}
+		if !again {
+			at, since = end, time.Now()
+		}
+		left := c.server.limits.IdleTimeout - time.Since(since)
+		return c.armReadFor(min(stallTimeout, left))
+	}
 }
 
 // awaitFrame waits for a length field, for as long as the connection is not idle.
@@ -179,6 +247,8 @@ func (c *conn) awaitFrame(r *bufio.Reader) error {
 			return nil
 		case c.leaving.Err() != nil:
 			return context.Cause(c.leaving)
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.login.fresh() && !time.Now().Before(c.loginBy):
+			return ErrLoginTimeout
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			quiet := time.Since(time.Unix(0, c.written.Load()))
 			if len(c.slots) > 0 || quiet < c.server.limits.IdleTimeout && len(head) == 0 {
@@ -195,8 +265,14 @@ func (c *conn) awaitFrame(r *bufio.Reader) error {
 
 // armRead sets the deadline for the next bytes. A connection that is leaving has
 // a deadline in the past already, which must not be undone.
-func (c *conn) armRead() error {
-	if err := c.nc.SetReadDeadline(time.Now().Add(c.server.limits.IdleTimeout)); err != nil {
+func (c *conn) armRead() error { return c.armReadFor(c.server.limits.IdleTimeout) }
+
+func (c *conn) armReadFor(d time.Duration) error {
+	at := time.Now().Add(d)
+	if c.login.fresh() && c.loginBy.Before(at) {
+		at = c.loginBy
+	}
+	if err := c.nc.SetReadDeadline(at); err != nil {
 		return err
 	}
 	if c.leaving.Err() != nil {
@@ -231,6 +307,7 @@ func (c *conn) answer(call *call) (err error) {
 		return context.Cause(c.ctx)
 	}
 	buf := call.encode(resp)
+	call.finish() // the client may send the next request as soon as it has the answer
 	defer func() { c.server.buffers.put(buf) }()
 	return c.send(buf)
 }
@@ -256,6 +333,10 @@ func (c *conn) send(b []byte) error {
 // tagged fields of the header, of which there are none. ApiVersions has the old
 // header in all versions, since the client reads it before it knows the server's.
 func (c *call) encode(resp kmsg.Response) []byte {
+	if c.raw {
+		token := resp.(*kmsg.SASLAuthenticateResponse).SASLAuthBytes
+		return append(binary.BigEndian.AppendUint32(c.buffers.get(4+len(token)), uint32(len(token))), token...)
+	}
 	buf := c.buffers.get(answerSize(resp))
 	buf = append(buf, 0, 0, 0, 0)
 	buf = binary.BigEndian.AppendUint32(buf, uint32(c.header.correlation))

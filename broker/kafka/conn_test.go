@@ -495,12 +495,3 @@ func TestAListenerThatIsClosedByOthersEndsTheServer(t *testing.T) {
 		<-b.closed
 	})
 }
-
-func TestASecurityProtocolThatIsNotOfferedIsRefused(t *testing.T) {
-	for _, protocol := range []string{"SSL", "SASL_PLAINTEXT", "", "plaintext"} {
-		_, err := New(Config{Listeners: []ListenerConfig{{Name: "L", Protocol: protocol}}}, newFake())
-		if err == nil || !strings.Contains(err.Error(), "listener L") {
-			t.Errorf("%q: %v", protocol, err)
-		}
-	}
-}

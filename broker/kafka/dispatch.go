@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -23,6 +24,8 @@ type api struct {
 	shape         shape
 	// keeps is set where the decoded request holds bytes that the Backend may keep.
 	keeps bool
+	// greets is set where the request may come before a login.
+	greets bool
 	// start runs in the connection's reader, in the order of arrival, and must not
 	// wait.
 	start func(c *call, req kmsg.Request) reply
@@ -35,6 +38,14 @@ func waiting[Q kmsg.Request](key kmsg.Key, min, max int16, shape string, h func(
 		return func(ctx context.Context) kmsg.Response { return h(c, ctx, req.(Q)) }
 	}
 	return a
+}
+
+// inOrder makes an api of a handler that has all to do in the reader.
+func inOrder[Q kmsg.Request](key kmsg.Key, min, max int16, shape string, h func(*call, Q) reply) *api {
+	return &api{
+		key: key, min: min, max: max, advertisedMin: min, shape: parseShape(shape, firstFlexible(key)),
+		start: func(c *call, req kmsg.Request) reply { return h(c, req.(Q)) },
+	}
 }
 
 // keeping marks an api whose requests hold bytes that the Backend may keep.
@@ -63,10 +74,11 @@ func newAPITable() apiTable {
 		produceAPI(), fetchAPI(), listOffsetsAPI(), metadataAPI(),
 		offsetCommitAPI(), offsetFetchAPI(), findCoordinatorAPI(),
 		joinGroupAPI(), heartbeatAPI(), leaveGroupAPI(), syncGroupAPI(),
-		describeGroupsAPI(), listGroupsAPI(), apiVersionsAPI(),
+		describeGroupsAPI(), listGroupsAPI(), saslHandshakeAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
-		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), createPartitionsAPI(),
-		deleteGroupsAPI(), incrementalAlterConfigsAPI(), describeClusterAPI(),
+		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
+		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
+		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
 		addPartitionsToTxnAPI(), addOffsetsToTxnAPI(), endTxnAPI(), txnOffsetCommitAPI(), writeTxnMarkersAPI(),
 		describeProducersAPI(), describeTransactionsAPI(), listTransactionsAPI(),
 	} {
@@ -107,6 +119,9 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 		return nil, fmt.Errorf("%w: API key %d (%s), version %d, client %q", ErrUnsupported, h.key, kmsg.NameForKey(h.key), h.version, h.clientID)
 	}
 	call.api = a
+	if err := c.login.admits(a, time.Now()); err != nil {
+		return nil, err
+	}
 	if h.version < a.min || h.version > a.max {
 		if a.key == kmsg.ApiVersions && h.version >= 0 {
 			call.reply = call.unknownApiVersions()

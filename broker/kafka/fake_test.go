@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/auth"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -25,6 +26,7 @@ type fake struct {
 	changes   []string  // of topics' settings
 	assigned  [][]int32 // to the partitions that were created last
 	producers int64
+	users     []User
 	// coordinator is the node that coordinates all groups.
 	coordinator int32
 	offsets     map[string]map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition
@@ -518,6 +520,42 @@ func (f *fake) DescribeGroups(_ context.Context, req *kmsg.DescribeGroupsRequest
 
 func (f *fake) DeleteGroups(_ context.Context, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse {
 	return kmsg.NewPtrDeleteGroupsResponse()
+}
+
+func (f *fake) Users() (all []User) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.users)
+}
+
+func (f *fake) User(name string) (User, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.users, func(u User) bool { return u.Name == name })
+	if i < 0 {
+		return User{}, false
+	}
+	return f.users[i], true
+}
+
+// SetCredential knows one credential for each user.
+func (f *fake) SetCredential(ctx context.Context, user string, c auth.Credential) error {
+	_ = f.DeleteCredential(ctx, user, "")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users = append(f.users, User{user, []auth.Credential{c}})
+	return nil
+}
+
+func (f *fake) DeleteCredential(_ context.Context, user, _ string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := len(f.users)
+	f.users = slices.DeleteFunc(f.users, func(u User) bool { return u.Name == user })
+	if len(f.users) == before {
+		return kerr.ResourceNotFound
+	}
+	return nil
 }
 
 func (f *fake) InitProducerID(context.Context) (int64, int16, error) {

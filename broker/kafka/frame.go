@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync/atomic"
 )
 
@@ -20,6 +21,7 @@ type frame struct {
 
 	users  atomic.Int32
 	budget *budget
+	share  share
 	pool   *buffers
 }
 
@@ -34,48 +36,57 @@ func (f *frame) release() {
 	}
 	f.buf = nil
 	f.budget.give(f.size)
+	f.share.give()
 }
 
 // ErrFrame is a length field that no request can have.
 var ErrFrame = errors.New("impossible request size")
 
-// frameSize reads a length field.
-func frameSize(head []byte, limit int) (int, error) {
+// frameSize reads a length field. The setting is where the limit comes from.
+func frameSize(head []byte, least, limit int, setting string) (int, error) {
 	n := int32(binary.BigEndian.Uint32(head))
 	switch {
 	case n < 0:
 		return 0, fmt.Errorf("%w: %d bytes; is the client speaking TLS or another protocol?", ErrFrame, n)
-	case n < minHeader:
-		return 0, fmt.Errorf("%w: %d bytes are fewer than a header of %d", ErrFrame, n, minHeader)
+	case int(n) < least:
+		return 0, fmt.Errorf("%w: %d bytes are fewer than a header of %d", ErrFrame, n, least)
 	case int64(n) > int64(limit):
-		return 0, fmt.Errorf("%w: %d bytes are more than socket.request.max.bytes=%d", ErrFrame, n, limit)
+		return 0, fmt.Errorf("%w: %d bytes are more than %s=%d", ErrFrame, n, setting, limit)
 	}
 	return int(n), nil
 }
 
 // readBody reads n bytes. It sets memory aside for what has arrived and as much
-// again, so a length field alone costs nothing. more is called before each step.
-func readBody(r *bufio.Reader, n int, pool *buffers, more func() error) ([]byte, error) {
+// again, so a length field alone costs nothing. more is called before each step with
+// where it ends, also before one that a deadline interrupted: nil is to go on.
+func readBody(r *bufio.Reader, n int, pool *buffers, more func(end int) error) ([]byte, error) {
 	buf := pool.get(min(n, readStep))
+	end := 0 // of the step
 	for len(buf) < n {
-		if err := more(); err != nil {
-			pool.put(buf)
-			return nil, err
-		}
 		if len(buf) == cap(buf) {
 			bigger := pool.get(min(n, 2*cap(buf)))
 			bigger = append(bigger, buf...)
 			pool.put(buf)
 			buf = bigger
 		}
-		have, step := len(buf), min(n-len(buf), cap(buf)-len(buf), readStep)
-		buf = buf[:have+step]
-		if _, err := io.ReadFull(r, buf[have:]); err != nil {
+		have := len(buf)
+		if have == end {
+			end += min(n-have, cap(buf)-have, readStep)
+		}
+		err := more(end)
+		if err == nil {
+			var got int
+			got, err = io.ReadFull(r, buf[have:end])
+			if buf = buf[:have+got]; errors.Is(err, os.ErrDeadlineExceeded) {
+				continue
+			}
+		}
+		if err != nil {
 			pool.put(buf)
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return nil, fmt.Errorf("reading a request of %d bytes, %d have come: %w", n, have, err)
+			return nil, fmt.Errorf("reading a request of %d bytes, %d have come: %w", n, len(buf), err)
 		}
 	}
 	return buf, nil

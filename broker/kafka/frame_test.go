@@ -94,7 +94,7 @@ func TestMemoryGrowsWithTheBytesThatArrive(t *testing.T) {
 		var err error
 		used := allocated(func() {
 			stream := io.MultiReader(bytes.NewReader(make([]byte, come)), iotest.ErrReader(io.ErrClosedPipe))
-			_, err = readBody(bufio.NewReaderSize(stream, 4<<10), 100<<20, new(buffers), func() error { return nil })
+			_, err = readBody(bufio.NewReaderSize(stream, 4<<10), 100<<20, new(buffers), func(int) error { return nil })
 		})
 		if !errors.Is(err, io.ErrClosedPipe) {
 			t.Fatalf("%d bytes: %v", come, err)

@@ -31,13 +31,13 @@ func (w *written) SetWriteDeadline(time.Time) error { return nil }
 // reader and writer do, and returns the answer with its length.
 func serve(s *Server, frameBytes []byte) (answer []byte, err error) {
 	nc := new(written)
-	c := newConn(context.Background(), s, nc, Peer{Listener: "PLAIN", Addr: "127.0.0.1:1"})
+	c := newConn(context.Background(), s, nc, Peer{Listener: "PLAIN", Addr: "127.0.0.1:1"}, &s.listeners[0])
 	defer c.cancel(nil)
 	size := len(frameBytes)
 	if err := c.budget.take(c.ctx, size); err != nil {
 		return nil, err
 	}
-	f := &frame{buf: slices.Clone(frameBytes), size: size, budget: c.budget, pool: &s.buffers}
+	f := &frame{buf: slices.Clone(frameBytes), size: size, budget: c.budget, share: share{memory: s.memory}, pool: &s.buffers}
 	f.hold()
 	call, err := s.start(c, f)
 	if err != nil {

@@ -1,13 +1,30 @@
 package kafka
 
-import "time"
+import (
+	"math"
+	"net/netip"
+	"time"
+)
 
 // Limits bounds what clients can make the server hold. A zero field takes the
 // default named beside it, which is Kafka's where Kafka has the setting.
 type Limits struct {
-	// MaxConnections is the number of open connections (10,000). One more is
-	// closed at once.
+	// MaxConnections is the number of open connections (10,000, max.connections). One
+	// more is closed at once.
 	MaxConnections int
+	// MaxConnectionsPerAddress bounds those of one client address (no bound of its
+	// own, max.connections.per.ip), but where AddressOverrides has the address.
+	MaxConnectionsPerAddress int
+	AddressOverrides         map[netip.Addr]int
+	// MaxLoginBytes bounds a request of a client that has to log in and never has
+	// (64 KiB, sasl.server.max.receive.size). A larger one closes the connection.
+	MaxLoginBytes int
+	// LoginTimeout bounds the time from the connection's beginning to the end of the
+	// TLS handshake, and of the first login where there must be one (30 seconds).
+	LoginTimeout time.Duration
+	// FailedLoginDelay is how long after a login that fails the client is told, and
+	// the connection closed (100 ms, connection.failed.authentication.delay.ms).
+	FailedLoginDelay time.Duration
 	// MaxRequestBytes bounds a request as its length field claims it (100 MiB,
 	// Kafka's socket.request.max.bytes). A larger one closes the connection before
 	// memory is set aside. Memory grows with the bytes that arrive, never ahead of
@@ -23,6 +40,11 @@ type Limits struct {
 	// server stops reading until some are answered; a single request that is
 	// larger gets in alone.
 	MaxInFlightBytes int
+	// MaxRequestMemory bounds the memory of the requests of all connections together
+	// (512 MiB, queued.max.request.bytes). At the limit requests of more than readStep
+	// are read one at a time, and a client is cut that takes longer than stallTimeout
+	// for a step of its own. Up to readStep for each connection is on top of it.
+	MaxRequestMemory int
 	// MaxFetchBytes bounds the records in one answer to a fetch (55 MiB, Kafka's
 	// fetch.max.bytes). A single batch that is larger still gets through (KIP-74).
 	MaxFetchBytes int
@@ -62,6 +84,8 @@ const (
 	readStep = 64 << 10
 	// writeStep is how many bytes must go out within WriteTimeout.
 	writeStep = 256 << 10
+	// stallTimeout is how long a step of a request may take while others wait for it.
+	stallTimeout = 10 * time.Second
 	// maxHeaderTags bounds the tagged fields of a request header; Kafka defines none.
 	maxHeaderTags = 64
 	// maxPooledBuffer is the largest buffer kept for reuse.
@@ -79,6 +103,11 @@ func orDefault[T int | time.Duration](v *T, d T) {
 
 func (l Limits) withDefaults() Limits {
 	orDefault(&l.MaxConnections, 10_000)
+	orDefault(&l.MaxConnectionsPerAddress, math.MaxInt32)
+	orDefault(&l.MaxLoginBytes, 64<<10)
+	orDefault(&l.LoginTimeout, 30*time.Second)
+	orDefault(&l.FailedLoginDelay, 100*time.Millisecond)
+	orDefault(&l.MaxRequestMemory, 512<<20)
 	orDefault(&l.MaxRequestBytes, 100<<20)
 	orDefault(&l.MaxRequestElements, 1<<18)
 	orDefault(&l.MaxInFlight, 100)

@@ -2,21 +2,14 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"sync"
-)
+	"slices"
 
-// ListenerConfig is one address the server accepts connections on.
-type ListenerConfig struct {
-	// Name chooses the addresses that clients of this listener are told (Cluster.Nodes).
-	Name string
-	// Protocol is the security protocol. PLAINTEXT is the only one yet.
-	Protocol string
-	// Listener is bound already. The server closes it.
-	Listener net.Listener
-}
+	"github.com/splashdam/splashdam/internal/invariant"
+)
 
 // Config is what a server is made of beside its Backend.
 type Config struct {
@@ -33,25 +26,26 @@ type Server struct {
 	events    Events
 	backend   Backend
 
-	apis     apiTable
-	buffers  buffers
-	sessions *fetchSessions
-
-	mu    sync.Mutex
-	conns int
+	apis      apiTable
+	buffers   buffers
+	sessions  *fetchSessions
+	admission *admission
+	memory    *memory
 }
 
 // Errors of connections, as Events.Disconnected and ServeConn give them.
 var (
-	ErrTooManyConnections = errors.New("too many connections")
-	ErrIdle               = errors.New("idle for connections.max.idle.ms")
-	ErrDrained            = errors.New("server is ending")
-	ErrOverdue            = errors.New("requests were still unanswered at the deadline for ending")
-	ErrPanic              = errors.New("a bug was met while serving a request")
+	ErrIdle    = errors.New("idle for connections.max.idle.ms")
+	ErrStalled = errors.New("in the middle of a request for too long while others waited for memory")
+	ErrDrained = errors.New("server is ending")
+	ErrOverdue = errors.New("requests were still unanswered at the deadline for ending")
+	ErrPanic   = errors.New("a bug was met while serving a request")
+	// ErrHandshake is a client that did not get through the TLS handshake.
+	ErrHandshake = errors.New("TLS handshake")
 )
 
 // New makes a server; nothing runs before Run or ServeConn. It errors where a
-// listener names a security protocol that is not offered.
+// listener lacks what its security protocol needs.
 func New(cfg Config, b Backend) (*Server, error) {
 	s := &Server{
 		listeners: cfg.Listeners,
@@ -61,9 +55,11 @@ func New(cfg Config, b Backend) (*Server, error) {
 		apis:      newAPITable(),
 	}
 	s.sessions = newFetchSessions(s.limits)
-	for _, l := range cfg.Listeners {
-		if l.Protocol != "PLAINTEXT" {
-			return nil, fmt.Errorf("listener %s: security protocol %q is not offered; use PLAINTEXT", l.Name, l.Protocol)
+	s.admission = newAdmission(s.limits)
+	s.memory = newMemory(s.limits.MaxRequestMemory)
+	for i := range cfg.Listeners {
+		if err := cfg.Listeners[i].check(); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
@@ -76,29 +72,52 @@ func New(cfg Config, b Backend) (*Server, error) {
 // it; tests and dialers inside the process call it with one end of a net.Pipe.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn, listener string) error {
 	peer := Peer{Listener: listener, Addr: nc.RemoteAddr().String()}
-	if err := s.admit(); err != nil {
+	i := slices.IndexFunc(s.listeners, func(l ListenerConfig) bool { return l.Name == listener })
+	invariant.That(i >= 0, "a connection of listener %q, which there is not", listener)
+	l := &s.listeners[i]
+	leave, err := s.admission.admit(l, peer.Addr)
+	if err != nil {
 		s.events.refused(peer, err)
 		return errors.Join(err, nc.Close())
 	}
-	defer s.dismiss()
+	defer leave()
 	s.events.connected(peer)
-	err := newConn(ctx, s, nc, peer).serve(ctx)
+	err = s.serve(ctx, nc, peer, l)
 	s.events.disconnected(peer, err)
 	return err
 }
 
-func (s *Server) admit() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conns >= s.limits.MaxConnections {
-		return fmt.Errorf("%w: %d are open", ErrTooManyConnections, s.conns)
+func (s *Server) serve(ctx context.Context, nc net.Conn, peer Peer, l *ListenerConfig) error {
+	c := newConn(ctx, s, nc, peer, l)
+	if l.TLS != nil {
+		if err := c.encrypt(ctx, l); err != nil {
+			c.end(err)
+			return err
+		}
 	}
-	s.conns++
-	return nil
+	return c.serve(ctx)
 }
 
-func (s *Server) dismiss() {
-	s.mu.Lock()
-	s.conns--
-	s.mu.Unlock()
+// encrypt does the TLS handshake and, on SSL listeners, finds out who the client is.
+func (c *conn) encrypt(ctx context.Context, l *ListenerConfig) error {
+	handshake, cancel := context.WithDeadlineCause(ctx, c.loginBy, ErrLoginTimeout)
+	defer cancel()
+	secured := tls.Server(c.nc, l.TLS)
+	if err := secured.HandshakeContext(handshake); err != nil {
+		if cause := context.Cause(handshake); cause != nil {
+			err = cause
+		}
+		return fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	c.nc = secured
+	shown := secured.ConnectionState().PeerCertificates
+	if l.Certified == nil || len(shown) == 0 {
+		return nil
+	}
+	principal, err := l.Certified(shown[0].RawSubject)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAuthentication, err)
+	}
+	c.client.Principal = principal
+	return nil
 }

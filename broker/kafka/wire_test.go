@@ -44,7 +44,13 @@ func (r *recorded) events() Events {
 
 func serverOf(t testing.TB, b Backend, l Limits, e Events) *Server {
 	t.Helper()
-	s, err := New(Config{Limits: l, Events: e}, b)
+	return serverOn(t, b, l, e, ListenerConfig{Name: "PLAIN", Protocol: Plaintext})
+}
+
+// serverOn is a server whose connections come by ServeConn.
+func serverOn(t testing.TB, b Backend, l Limits, e Events, listeners ...ListenerConfig) *Server {
+	t.Helper()
+	s, err := New(Config{Listeners: listeners, Limits: l, Events: e}, b)
 	if err != nil {
 		t.Fatal(err)
 	}

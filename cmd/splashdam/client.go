@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/splashdam/splashdam/sdk"
 )
 
 const defaultBrokers = "127.0.0.1:9092"
@@ -28,20 +34,34 @@ const (
 type cluster struct {
 	p       *program
 	brokers string
-	seeds   []string
+	login   clientProperties
+
+	// What resolve decides.
+	seeds    []string
+	security sdk.Security
 }
 
 func (p *program) clusterFlags(cmd *cobra.Command) *cluster {
 	c := &cluster{p: p}
 	cmd.Flags().StringVarP(&c.brokers, "brokers", "b", "", "`host:port`,... of any brokers of the cluster ("+variable("brokers")+", default "+defaultBrokers+")")
+	c.login.flags(cmd)
 	return c
 }
 
-// resolve decides the seeds: flag, environment, default.
+// resolve decides the seeds, by flag, environment, file of properties, default, and
+// how to log in.
 func (c *cluster) resolve() error {
+	security, brokers, err := c.login.read(c.p.env)
+	if err != nil {
+		return err
+	}
+	c.security = security
 	where, text := "--brokers", c.brokers
 	if text == "" {
 		where, text = variable("brokers"), c.p.env[variable("brokers")]
+	}
+	if text == "" {
+		where, text = "bootstrap.servers", brokers
 	}
 	if text == "" {
 		text = defaultBrokers
@@ -67,10 +87,14 @@ func (c *cluster) where() string { return strings.Join(c.seeds, ",") }
 
 // hint is the flag that a printed command needs to reach the same cluster.
 func (c *cluster) hint() string {
-	if c.brokers == "" {
-		return ""
+	hint := ""
+	if c.brokers != "" {
+		hint = " -b " + c.brokers
 	}
-	return " -b " + c.brokers
+	if c.login.file != "" {
+		hint += " --command-config " + c.login.file
+	}
+	return hint
 }
 
 // dial returns a client of a cluster of which at least one seed has answered.
@@ -86,7 +110,7 @@ func (c *cluster) dial(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error
 		kgo.DialTimeout(dialTimeout),
 		kgo.WithHooks(failures),
 	}
-	client, err := kgo.NewClient(append(base, opts...)...)
+	client, err := kgo.NewClient(slices.Concat(base, c.security.Options(), opts)...)
 	if err != nil {
 		return nil, err
 	}
@@ -111,10 +135,45 @@ func (c *cluster) unreachable(err error) error {
 			"name another:   -b host:port, or " + variable("brokers"),
 		},
 	}
+	if why := c.turnedAway(err); why != nil {
+		return why
+	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		e.cause = op.Err
 	} else {
 		e.cause = err
+	}
+	return e
+}
+
+// turnedAway explains that a broker is there and does not want this client, or the
+// client not it.
+func (c *cluster) turnedAway(err error) error {
+	e := &problem{cause: err, next: []string{"say how:  --command-config FILE, or -X NAME=VALUE; docs/security.md has the names"}}
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, misnamed := errors.AsType[x509.HostnameError](err)
+	op, remote := errors.AsType[*net.OpError](err)
+	alert := remote && op.Op == "remote error" // as crypto/tls calls what the other side says
+	_, unencrypted := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		e.what = c.where() + " does not know this user with this password"
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		e.what = c.where() + " does not offer this mechanism to log in"
+	case errors.Is(err, kerr.IllegalSaslState):
+		e.what = "nobody logs in on " + c.where()
+	case unknown, misnamed:
+		e.what = c.where() + " shows a certificate that is not trusted"
+	case alert:
+		e.what = c.where() + " refuses the encryption, or the certificate"
+	case unencrypted:
+		e.what = c.where() + " does not encrypt"
+	case errors.Is(err, io.EOF) && c.security.TLS == nil && c.security.SASL == nil:
+		e.what = c.where() + " hangs up: clients have to log in there, or to encrypt"
+	case errors.Is(err, io.EOF):
+		e.what = c.where() + " hangs up, and says in its own log why"
+	default:
+		return nil
 	}
 	return e
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/splashdam/splashdam/broker"
 )
 
 // ServeConfig is what a node is started with, checked and complete.
@@ -23,9 +25,10 @@ type ServeConfig struct {
 	// Settings are the broker's own, by Kafka's names. What they mean, and which
 	// there are, is the broker's to say; what is about listeners is used up here.
 	Settings  map[string]string
-	Connect   string // directory of the pipelines that run beside the broker, or empty
-	Config    string // the file that was read, or empty
-	ReadyFile string // written when the node answers, or empty
+	Users     []broker.NewUser // made at the start
+	Connect   string           // directory of the pipelines that run beside the broker, or empty
+	Config    string           // the file that was read, or empty
+	ReadyFile string           // written when the node answers, or empty
 
 	places map[string]place // where each setting was written
 }
@@ -45,10 +48,12 @@ type key struct {
 	name string // in the file and, with dashes before it, on the command line
 	flag string // where it differs from name
 	form form
-	def  string
-	hint string // what stands for the value in the help
-	help string
-	set  func(c *ServeConfig, given []value) error
+	// whole values of a list are not split at commas.
+	whole bool
+	def   string
+	hint  string // what stands for the value in the help
+	help  string
+	set   func(c *ServeConfig, given []value) error
 }
 
 // value is one value and the place where it was written.
@@ -93,7 +98,7 @@ var keys = []key{
 		set:  setListeners,
 	},
 	{
-		name: "advertise", form: list, hint: "NAME://HOST:PORT",
+		name: "advertised-listeners", form: list, hint: "NAME://HOST:PORT",
 		help: "where clients of a listener are sent, if not to where it is bound",
 		set:  setAdvertise,
 	},
@@ -107,6 +112,11 @@ var keys = []key{
 			}
 			return nil
 		},
+	},
+	{
+		name: "users", flag: "user", form: list, whole: true, hint: "NAME:PASSWORD[:MECHANISM]",
+		help: "a user who can log in, made at the start; other processes see the flag, so it is for tests, and \"splashdam user add\" for people",
+		set:  setUsers,
 	},
 	{
 		name: "connect", hint: "DIR",
@@ -304,7 +314,7 @@ func (k key) decide(flags, env, file []value) []value {
 
 func (k key) split(s string) []string {
 	switch {
-	case k.form == list:
+	case k.form == list && !k.whole:
 		return splitList(s)
 	case s == "":
 		return nil
@@ -335,7 +345,7 @@ func (k key) fromFlags(cmd *cobra.Command) ([]value, error) {
 			all = append(all, value{name: name, text: text, at: at})
 			continue
 		}
-		for _, part := range splitList(s) {
+		for _, part := range k.split(s) {
 			all = append(all, value{text: part, at: at})
 		}
 	}
@@ -380,7 +390,7 @@ func inPlace(where string) place {
 // likely misspelt. They are no error: Kubernetes sets some for every service in
 // the namespace, whatever it is called.
 func strangeVariables(env environment) []string {
-	known := map[string]bool{variable("config"): true, variable("brokers"): true, variable("test-broker"): true, variable("test-require"): true}
+	known := map[string]bool{variable("config"): true, variable("brokers"): true, variable("command-config"): true, variable("user-password"): true, variable("test-broker"): true, variable("test-require"): true}
 	for _, k := range keys {
 		known[k.variable()] = true
 	}
@@ -429,20 +439,15 @@ func (c *ServeConfig) validate() error {
 	if err != nil {
 		return c.places[allowInsecure](fmt.Errorf("%s: %w", allowInsecure, err))
 	}
-	for _, l := range c.Listeners {
-		if !l.loopback() && !allowed {
-			e := wrong("listener %s would serve everyone who can reach it: nothing is encrypted and nobody has to log in", l)
-			e.next = []string{
-				fmt.Sprintf("only this machine:          --listeners %s://127.0.0.1:%d", l.Name, l.Port),
-				fmt.Sprintf("a network that you trust:   --set %s=true", allowInsecure),
-			}
-			return e
+	if !allowed {
+		if err := c.checkExposure(); err != nil {
+			return err
 		}
 	}
 	for _, l := range c.Listeners {
 		if _, told := c.Advertise[l.Name]; l.wildcard() && !told {
 			e := wrong("listener %s is bound to every address, so clients have to be told one", l)
-			e.next = []string{fmt.Sprintf("for example:  --advertise %s://%s", l.Name, HostPort{"localhost", max(l.Port, 1)})}
+			e.next = []string{fmt.Sprintf("for example:  --advertised-listeners %s://%s", l.Name, HostPort{"localhost", max(l.Port, 1)})}
 			return e
 		}
 	}

@@ -53,7 +53,7 @@ func load(t *testing.T, file string, env []string, args ...string) (ServeConfig,
 
 // checkKnown stands for the broker, which knows its settings.
 func checkKnown(name, value string) error {
-	if !strings.HasPrefix(name, "log.") && name != "flush" {
+	if !strings.HasPrefix(name, "log.") && name != "flush" && !strings.HasSuffix(name, "ssl.client.auth") {
 		return fmt.Errorf("there is no setting %q", name)
 	}
 	return nil
@@ -95,7 +95,7 @@ func TestEveryKeyCanBeGivenInEachWay(t *testing.T) {
 	for _, k := range keys {
 		in := map[string]string{
 			"data": "d", "node-id": "7", "shards": "7", "connect": "p", "ready-file": "r",
-			"listeners": "PLAINTEXT://localhost:7", "advertise": "PLAINTEXT://h:7", "settings": "v",
+			"listeners": "PLAINTEXT://localhost:7", "advertised-listeners": "PLAINTEXT://h:7", "settings": "v", "users": "alice:a,b:c",
 		}[k.name]
 		if in == "" {
 			t.Errorf("key %s is not in this test", k.name)
@@ -133,8 +133,8 @@ func TestConfigurationErrorsPointIntoTheFile(t *testing.T) {
 		{"a listener without a name", "listeners: 127.0.0.1:9092\n"},
 		{"a name twice", "listeners:\n  - PLAINTEXT://127.0.0.1:9092\n  - plaintext://127.0.0.1:9093\n"},
 		{"a place twice", "listeners: [PLAINTEXT://127.0.0.1:9092, B://127.0.0.1:9092]\n"},
-		{"an address for no listener", "advertise: [EXTERNAL://example.org:9092]\n"},
-		{"a wildcard as an address", "advertise: [PLAINTEXT://0.0.0.0:9092]\n"},
+		{"an address for no listener", "advertised-listeners: [EXTERNAL://example.org:9092]\n"},
+		{"a wildcard as an address", "advertised-listeners: [PLAINTEXT://0.0.0.0:9092]\n"},
 		{"a list where a value belongs", "data: [a, b]\n"},
 		{"a mapping where a list belongs", "listeners:\n  PLAINTEXT: 127.0.0.1:9092\n"},
 		{"a value where a mapping belongs", "settings: log.retention.ms=5\n"},
@@ -216,18 +216,27 @@ func TestNothingIsServedBeyondLoopbackUnlessAllowed(t *testing.T) {
 		{"PLAINTEXT://0.0.0.0:1", allow, "have to be told"},
 		{"PLAINTEXT://[::]:1", allow, "have to be told"},
 		{"PLAINTEXT://:1", allow, "have to be told"},
-		{"PLAINTEXT://0.0.0.0:1", append(allow, "--advertise", "PLAINTEXT://example.org:1"), ""},
+		{"PLAINTEXT://0.0.0.0:1", append(allow, "--advertised-listeners", "PLAINTEXT://example.org:1"), ""},
 		{"INTERNAL://127.0.0.1:1", nil, "nothing says which protocol"},
 		{"INTERNAL://127.0.0.1:1", []string{"--set", "listener.security.protocol.map=INTERNAL:PLAINTEXT"}, ""},
-		{"INTERNAL://127.0.0.1:1", []string{"--set", "listener.security.protocol.map=INTERNAL:SASL_SSL"}, "SASL_SSL is not available yet"},
-		{"SSL://127.0.0.1:1", nil, "SSL is not available yet"},
-		{"SASL_PLAINTEXT://127.0.0.1:1", nil, "SASL_PLAINTEXT is not available yet"},
+		{"INTERNAL://127.0.0.1:1", []string{"--set", "listener.security.protocol.map=INTERNAL:SASL_SSL"}, ""},
+		{"SASL_PLAINTEXT://127.0.0.1:1", nil, ""},
+		{"SASL_SSL://10.0.0.1:1", nil, ""},
+		{"INTERNAL://10.0.0.1:1", []string{"--set", "listener.security.protocol.map=INTERNAL:SASL_SSL"}, ""},
+		{"SSL://10.0.0.1:1", nil, "nobody has to log in"},
+		{"SSL://10.0.0.1:1", []string{"--set", "ssl.client.auth=requested"}, "nobody has to log in"},
+		{"SSL://10.0.0.1:1", []string{"--set", "ssl.client.auth=required", "--set", "listener.name.ssl.ssl.client.auth=none"}, "nobody has to log in"},
+		{"SSL://10.0.0.1:1", []string{"--set", "listener.name.other.ssl.client.auth=required"}, "nobody has to log in"},
+		{"SSL://10.0.0.1:1", []string{"--set", "ssl.client.auth=required"}, ""},
+		{"SSL://10.0.0.1:1", []string{"--set", "listener.name.ssl.ssl.client.auth=required"}, ""},
+		{"SASL_PLAINTEXT://10.0.0.1:1", nil, "nothing is encrypted"},
+		{"SASL_PLAINTEXT://10.0.0.1:1", allow, ""},
 	} {
 		got, err := load(t, "", nil, append([]string{"--listeners", c.listener}, c.more...)...)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s %v: %v", c.listener, c.more, err)
-		case c.want == "" && (got.Listeners[0].Protocol != "PLAINTEXT" || len(got.Settings) != 0):
+		case c.want == "" && (got.Listeners[0].Protocol == "" || got.Settings[protocolMap]+got.Settings[allowInsecure] != ""):
 			t.Errorf("%s %v: got %+v: what is about listeners is used up", c.listener, c.more, got)
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s %v: got %v, want ...%s...", c.listener, c.more, err, c.want)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/connect/runtime"
 )
 
@@ -66,7 +67,7 @@ that somebody has to cure.`,
 			return err
 		}
 		client.Close()
-		r, err := p.newRuntime([]kgo.Opt{kgo.SeedBrokers(c.seeds...)}, pipelines)
+		r, err := p.newRuntime(append(c.security.Options(), kgo.SeedBrokers(c.seeds...)), pipelines)
 		if err != nil {
 			return err
 		}
@@ -103,7 +104,10 @@ func (p *program) runBeside(ctx context.Context, on []BoundListener, pipelines [
 // other nodes where they say.
 func ownCluster(on []BoundListener) []kgo.Opt {
 	own := on[0]
-	if i := slices.IndexFunc(on, func(l BoundListener) bool { return l.loopback() || l.wildcard() }); i >= 0 {
+	near := func(l BoundListener) bool { return l.loopback() || l.wildcard() }
+	if i := slices.IndexFunc(on, func(l BoundListener) bool { return l.Protocol == kafka.Plaintext && near(l) }); i >= 0 {
+		own = on[i]
+	} else if i := slices.IndexFunc(on, near); i >= 0 {
 		own = on[i]
 	}
 	advertised, bound := own.Advertised.String(), dialable(own.HostPort).String()

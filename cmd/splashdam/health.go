@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"time"
 
@@ -11,6 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/kafka"
+	"github.com/splashdam/splashdam/sdk"
 )
 
 // healthTimeout bounds the check of one listener.
@@ -22,6 +28,8 @@ type checked struct {
 	Address  string `json:"address"`
 	Healthy  bool   `json:"healthy"`
 	Error    string `json:"error,omitempty"`
+
+	protocol string // security protocol, "" if it is not known
 }
 
 func (p *program) healthCommand() *cobra.Command {
@@ -33,7 +41,10 @@ func (p *program) healthCommand() *cobra.Command {
 		Long: `Check each listener: it answers ApiVersions and Metadata, knows at least one
 broker, and knows who leads the cluster.
 
-The listeners are those of the ready file, if one is given, else the brokers.`,
+The listeners are those of the ready file, if one is given, else the brokers. One
+where clients have to log in, or to encrypt, is asked that if --command-config says
+how, for its security protocol. If not it only has to answer: a handshake of TLS, or
+ApiVersions.`,
 		Args: cobra.NoArgs,
 	}
 	c := p.clusterFlags(cmd)
@@ -51,7 +62,7 @@ The listeners are those of the ready file, if one is given, else the brokers.`,
 		results := []checked{}
 		for _, t := range targets {
 			ctx, cancel := context.WithTimeout(cmd.Context(), healthTimeout)
-			if err := askListener(ctx, t.Address); err != nil {
+			if err := askListener(ctx, t, c.security); err != nil {
 				t.Error, unwell = describe(err), true
 			} else {
 				t.Healthy = true
@@ -74,10 +85,10 @@ func (p *program) healthTargets(c *cluster, readyFile string) ([]checked, error)
 	if readyFile == "" && c.brokers == "" {
 		readyFile = p.env[variable("ready-file")]
 	}
+	if err := c.resolve(); err != nil {
+		return nil, err
+	}
 	if readyFile == "" {
-		if err := c.resolve(); err != nil {
-			return nil, err
-		}
 		var all []checked
 		for _, seed := range c.seeds {
 			all = append(all, checked{Address: seed})
@@ -93,7 +104,7 @@ func (p *program) healthTargets(c *cluster, readyFile string) ([]checked, error)
 	}
 	var all []checked
 	for _, l := range r.Listeners {
-		all = append(all, checked{Listener: l.Name, Address: dialable(HostPort{l.Host, l.Port}).String()})
+		all = append(all, checked{Listener: l.Name, Address: dialable(HostPort{l.Host, l.Port}).String(), protocol: l.Protocol})
 	}
 	return all, nil
 }
@@ -123,13 +134,20 @@ func (p *program) printHealth(out listing, results []checked) error {
 
 // askListener asks the broker at an address, and nobody it refers to, whether it
 // serves.
-func askListener(ctx context.Context, at string) error {
-	client, err := kgo.NewClient(
-		kgo.SeedBrokers(at),
+func askListener(ctx context.Context, t checked, security sdk.Security) error {
+	opts := security.Options()
+	if t.protocol != "" && t.protocol != protocolOf(security) {
+		if t.protocol != kafka.Plaintext {
+			return greetListener(ctx, t)
+		}
+		opts = nil
+	}
+	client, err := kgo.NewClient(append(opts,
+		kgo.SeedBrokers(t.Address),
 		kgo.ClientID("splashdam-health"),
 		kgo.DialTimeout(healthTimeout),
 		kgo.RequestRetries(0),
-	)
+	)...)
 	if err != nil {
 		return err
 	}
@@ -150,6 +168,51 @@ func askListener(ctx context.Context, at string) error {
 		return errors.New("it knows no broker yet")
 	case m.ControllerID < 0:
 		return errors.New("nobody leads the cluster")
+	}
+	return nil
+}
+
+func protocolOf(s sdk.Security) string {
+	switch {
+	case s.TLS != nil && s.SASL != nil:
+		return kafka.SASLSSL
+	case s.TLS != nil:
+		return kafka.SSL
+	case s.SASL != nil:
+		return kafka.SASLPlaintext
+	}
+	return kafka.Plaintext
+}
+
+// greetListener asks what a listener tells everyone.
+func greetListener(ctx context.Context, t checked) error {
+	dialer := net.Dialer{Timeout: healthTimeout}
+	nc, err := dialer.DialContext(ctx, "tcp", t.Address)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if err := nc.SetDeadline(time.Now().Add(healthTimeout)); err != nil {
+		return err
+	}
+	if t.protocol != kafka.SASLPlaintext {
+		// Whether it is there is the question, not who it is: nothing is sent to it.
+		secured := tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		nc = secured
+	}
+	if t.protocol == kafka.SSL {
+		return nil // it may want a certificate
+	}
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.SetVersion(0)
+	if _, err := nc.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("splashdam-health")).AppendRequest(nil, req, 1)); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(nc, make([]byte, 10)); err != nil {
+		return fmt.Errorf("ApiVersions is not answered: %w", err)
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 // name is not a protocol's.
 const protocolMap = "listener.security.protocol.map"
 
-// allowInsecure is the setting without which nothing unauthenticated is served
-// beyond this machine.
+// allowInsecure is the setting without which nothing is served beyond this machine to
+// clients that need not prove who they are, or that anyone can read along.
 const allowInsecure = "insecure.listeners.allow"
 
 // HostPort is a place to bind or to connect to. An empty host, where it is to
@@ -48,10 +48,10 @@ func (h HostPort) loopback() bool {
 }
 
 // Listener is a place where clients connect. Its name is how settings and
-// --advertise refer to it.
+// --advertised-listeners refer to it.
 type Listener struct {
 	Name     string
-	Protocol string // PLAINTEXT, the only one yet
+	Protocol string // one of protocols
 	HostPort
 }
 
@@ -97,9 +97,6 @@ func parseHostPort(s string) (HostPort, error) {
 	return HostPort{Host: host, Port: int(n)}, nil
 }
 
-// protocols are Kafka's; of them only PLAINTEXT can be had yet.
-var protocols = []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}
-
 // parseProtocolMap reads NAME:PROTOCOL,NAME:PROTOCOL.
 func parseProtocolMap(s string) (map[string]string, error) {
 	m := make(map[string]string)
@@ -135,13 +132,6 @@ func assignProtocols(listeners []Listener, byName map[string]string) error {
 			return &problem{
 				what: fmt.Sprintf("listener %s: nothing says which protocol it speaks", l),
 				next: []string{fmt.Sprintf("say so:  --set %s=%s", protocolMap, mapFor(listeners, byName))},
-				kind: errUsage,
-			}
-		}
-		if l.Protocol != "PLAINTEXT" {
-			return &problem{
-				what: fmt.Sprintf("listener %s: %s is not available yet, only PLAINTEXT is", l, l.Protocol),
-				next: []string{"keep the listener on loopback, or put it behind a tunnel that encrypts and authenticates"},
 				kind: errUsage,
 			}
 		}

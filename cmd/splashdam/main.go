@@ -66,6 +66,7 @@ func (p *program) commands() []*cobra.Command {
 		p.produceCommand(),
 		p.consumeCommand(),
 		p.groupCommand(),
+		p.userCommand(),
 		p.connectCommand(),
 		p.healthCommand(),
 		p.arrowCommand(),

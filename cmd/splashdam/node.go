@@ -16,7 +16,7 @@ func (p *program) openBroker(_ context.Context, cfg ServeConfig, on []BoundListe
 		return nil, err
 	}
 	c := broker.Config{
-		FS: vfs.OS(), Dir: cfg.Data, NodeID: cfg.NodeID, Shards: cfg.Shards, Settings: set,
+		FS: vfs.OS(), Dir: cfg.Data, NodeID: cfg.NodeID, Shards: cfg.Shards, Users: cfg.Users, Settings: set,
 		Logger: p.logger(),
 	}
 	for _, l := range on {

@@ -23,6 +23,7 @@ type readiness struct {
 
 type readyListener struct {
 	Name       string     `json:"name"`
+	Protocol   string     `json:"protocol"`
 	Host       string     `json:"host"`
 	Port       int        `json:"port"`
 	Advertised advertised `json:"advertised"`
@@ -48,7 +49,7 @@ func writeReadyFile(cfg ServeConfig, clusterID string, on []BoundListener) (remo
 	r := readiness{PID: os.Getpid(), Version: thisBuild().Version, NodeID: cfg.NodeID, ClusterID: clusterID, Data: data}
 	for _, l := range on {
 		r.Listeners = append(r.Listeners, readyListener{
-			Name: l.Name, Host: l.Host, Port: l.Port,
+			Name: l.Name, Protocol: l.Protocol, Host: l.Host, Port: l.Port,
 			Advertised: advertised{l.Advertised.Host, l.Advertised.Port},
 		})
 	}

@@ -64,7 +64,7 @@ file, the file over the default; settings are decided one by one.
     listeners:
       - INTERNAL://10.0.0.5:29092
       - EXTERNAL://0.0.0.0:9092
-    advertise:
+    advertised-listeners:
       - EXTERNAL://kafka.example.org:9092
     settings:
       listener.security.protocol.map: INTERNAL:PLAINTEXT,EXTERNAL:PLAINTEXT
@@ -76,10 +76,14 @@ run" would have them run beside it. All files are checked before anything starts
 pipeline that stops with an error is reported on standard error, and stops nothing
 else.
 
-A node serves this machine only, unless insecure.listeners.allow=true is set: there
-is no authentication yet.`,
+A node serves this machine only, unless its listeners are SASL_SSL, or SSL with
+ssl.client.auth=required, or insecure.listeners.allow=true is set. Certificates and
+keys are PEM files, which may be replaced while the node runs. docs/security.md has
+all there is to set.`,
 		Example: `  splashdam serve --data ./data
   splashdam serve --listeners PLAINTEXT://127.0.0.1:0 --ready-file ./ready.json
+  splashdam serve --listeners SASL_SSL://10.0.0.5:9093,PLAINTEXT://127.0.0.1:9092 \
+      --set ssl.keystore.location=node.pem
   SPLASHDAM_SET_LOG_RETENTION_HOURS=72 splashdam serve --config splashdam.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -270,7 +274,7 @@ func explainBind(err error, l Listener) error {
 	case errors.Is(err, syscall.EADDRNOTAVAIL), lookup:
 		e.next = []string{
 			fmt.Sprintf("%s is no address of this machine; bind to one that is, and tell clients the other:", l.Host),
-			fmt.Sprintf("  --listeners %s://0.0.0.0:%d --advertise %s --set %s=true", l.Name, l.Port, l, allowInsecure),
+			fmt.Sprintf("  --listeners %s://0.0.0.0:%d --advertised-listeners %s --set %s=true", l.Name, l.Port, l, allowInsecure),
 		}
 	}
 	return e

@@ -75,7 +75,7 @@ func TestServeSaysWhereItIsAndTidiesUp(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ready.json")
 	s := startServing(t, "--data", dir, "--ready-file", file, "--node-id", "3",
-		"--listeners", "PLAINTEXT://127.0.0.1:0,OUTSIDE://127.0.0.1:0", "--advertise", "OUTSIDE://kafka.example.org:9092",
+		"--listeners", "PLAINTEXT://127.0.0.1:0,OUTSIDE://127.0.0.1:0", "--advertised-listeners", "OUTSIDE://kafka.example.org:9092",
 		"--set", "listener.security.protocol.map=OUTSIDE:PLAINTEXT", "--set", "flush=async")
 	banner := s.banner(t)
 

@@ -9,7 +9,8 @@ import org.apache.kafka.common.serialization.*;
 
 /**
  * Creates a topic, produces n messages with the default (idempotent) producer, reads them back with two members of
- * a group, commits, lists offsets, deletes the topic. Prints "ok n" or fails.
+ * a group, commits, lists offsets, deletes the topic. Prints "ok n" or fails. A file of properties, as a third argument,
+ * says how to log in.
  */
 public class RoundTrip {
   static final String TOPIC = "java";
@@ -17,7 +18,15 @@ public class RoundTrip {
   public static void main(String[] args) throws Exception {
     String brokers = args[0];
     int n = Integer.parseInt(args[1]);
-    Map<String, Object> base = Map.of("bootstrap.servers", brokers);
+    Map<String, Object> base = new HashMap<>();
+    if (args.length > 2) {
+      Properties login = new Properties();
+      try (var in = new java.io.FileInputStream(args[2])) {
+        login.load(in);
+      }
+      for (String name : login.stringPropertyNames()) base.put(name, login.getProperty(name));
+    }
+    base.put("bootstrap.servers", brokers);
 
     try (Admin admin = Admin.create(base)) {
       admin.createTopics(List.of(new NewTopic(TOPIC, 6, (short) 1))).all().get();

@@ -44,3 +44,25 @@ func createOver(fsys vfs.FS, name string) (vfs.File, error) {
 	}
 	return f, err
 }
+
+// readFull reads len(b) bytes at pos, or errors.
+func readFull(f vfs.File, b []byte, pos int64) error {
+	n, err := f.ReadAt(b, pos)
+	if n == len(b) {
+		return nil
+	}
+	return noEOF(err)
+}
+
+// readAll reads a whole file of at most limit bytes.
+func readAll(f vfs.File, limit int64) ([]byte, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, damagef("%d bytes, more than the limit of %d", size, limit)
+	}
+	b := make([]byte, size)
+	return b, readFull(f, b, 0)
+}
