@@ -17,6 +17,7 @@ import (
 
 	"github.com/splashdam/splashdam/broker/auth"
 	"github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/broker/group"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/broker/replica"
@@ -116,13 +117,15 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 		return nil, err
 	}
 	settings := b.cfg.Settings
+	groups := groupConfig(settings)
+	groups.Topics = func() group.Topics { return groupTopics{b.view()} }
 	s, err := openShard(id, shardConfig{
 		FS: b.cfg.FS, Dir: dir,
 		Replica:      uint64(b.cfg.NodeID),
 		Voters:       []uint64{uint64(b.cfg.NodeID)},
 		Settings:     settings,
 		Flush:        flushPolicy(settings),
-		Groups:       groupConfig(settings),
+		Groups:       groups,
 		Halves:       halfPolicy(settings),
 		Transactions: transactionConfig(settings),
 		RetentionOf:  b.retentionOf,

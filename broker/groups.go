@@ -30,6 +30,14 @@ func groupConfig(s *cluster.BrokerSettings) group.Config {
 	c.MaxSize = s.GroupMaxSize
 	c.OffsetsRetention = time.Duration(s.OffsetsRetentionMinutes) * time.Minute
 	c.OffsetMetadataMaxBytes = s.OffsetMetadataMaxBytes
+	c.ConsumerSessionTimeout = time.Duration(s.GroupConsumerSessionTimeoutMs) * time.Millisecond
+	c.ConsumerHeartbeatInterval = time.Duration(s.GroupConsumerHeartbeatIntervalMs) * time.Millisecond
+	c.ConsumerMaxSize = s.GroupConsumerMaxSize
+	c.Assignors = nil
+	for _, name := range s.GroupConsumerAssignors {
+		c.Assignors = append(c.Assignors, group.Assignor(name))
+	}
+	c.MigrationPolicy = group.MigrationPolicy(s.GroupConsumerMigrationPolicy)
 	c.NewID = func() string {
 		id := newUUID()
 		return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
@@ -387,4 +395,17 @@ func (b *Broker) DeleteGroups(ctx context.Context, req *kmsg.DeleteGroupsRequest
 		r.Groups = append(r.Groups, resp.(*kmsg.DeleteGroupsResponse).Groups...)
 	}
 	return r
+}
+
+// OffsetDelete deletes a group's offsets where it is coordinated.
+func (b *Broker) OffsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDeleteResponse {
+	resp, err := b.request(ctx, req.Group, func(co *group.Coordinator, now int64, t group.Token) []group.Effect {
+		return co.DeleteOffsets(now, t, req)
+	})
+	if err != nil {
+		r := req.ResponseKind().(*kmsg.OffsetDeleteResponse)
+		r.ErrorCode = codeOf(err)
+		return r
+	}
+	return resp.(*kmsg.OffsetDeleteResponse)
 }

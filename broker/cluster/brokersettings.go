@@ -41,13 +41,22 @@ type BrokerSettings struct {
 	FailedLoginDelayMs       int64
 	Rack                     string
 
-	GroupInitialRebalanceDelayMs int32
-	GroupMinSessionTimeoutMs     int32
-	GroupMaxSessionTimeoutMs     int32
-	GroupMaxSize                 int
-	OffsetsTopicPartitions       int32
-	OffsetsRetentionMinutes      int32
-	OffsetMetadataMaxBytes       int
+	GroupInitialRebalanceDelayMs     int32
+	GroupMinSessionTimeoutMs         int32
+	GroupMaxSessionTimeoutMs         int32
+	GroupMaxSize                     int
+	GroupConsumerSessionTimeoutMs    int32
+	GroupConsumerHeartbeatIntervalMs int32
+	GroupConsumerMinSessionMs        int32
+	GroupConsumerMaxSessionMs        int32
+	GroupConsumerMinHeartbeatMs      int32
+	GroupConsumerMaxHeartbeatMs      int32
+	GroupConsumerMaxSize             int
+	GroupConsumerAssignors           []string
+	GroupConsumerMigrationPolicy     string
+	OffsetsTopicPartitions           int32
+	OffsetsRetentionMinutes          int32
+	OffsetMetadataMaxBytes           int
 
 	HalfMessageImmunityMs      int32
 	HalfMessageCheckIntervalMs int32
@@ -125,6 +134,51 @@ var brokerSettings = []brokerSetting{
 		Setting: choice("flush", "sync", []string{"sync", "async"},
 			"When a write is acknowledged. sync: once it is on the disk; all that waits shares one flush. async: once it is written; the disk follows in the background, and a power loss may take the last moments."),
 		bind: func(s *BrokerSettings, v string) { s.FlushSync = v == "sync" },
+	},
+	{
+		Setting: some("group.consumer.assignors", "uniform,range", []string{"uniform", "range"},
+			"The server-side assignors that members of consumer groups may ask for. The first is taken where none is asked for."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerAssignors = splitList(v) },
+	},
+	{
+		Setting: integer(consumerHeartbeatMs, 5000, 1, math.MaxInt32,
+			"How often a member of a consumer group is asked for a heartbeat, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerHeartbeatIntervalMs = toInt32(v) },
+	},
+	{
+		Setting: integer("group.consumer.max.heartbeat.interval.ms", 15000, 1, math.MaxInt32,
+			"The longest that group.consumer.heartbeat.interval.ms may be, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMaxHeartbeatMs = toInt32(v) },
+	},
+	{
+		Setting: integer("group.consumer.max.session.timeout.ms", 60000, 1, math.MaxInt32,
+			"The longest that group.consumer.session.timeout.ms may be, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMaxSessionMs = toInt32(v) },
+	},
+	{
+		Setting: integer("group.consumer.max.size", 10_000, 1, math.MaxInt32,
+			"The most members that a consumer group may have. Kafka has no bound by default."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMaxSize = toInt(v) },
+	},
+	{
+		Setting: choice("group.consumer.migration.policy", "bidirectional", []string{"bidirectional", "upgrade", "downgrade", "disabled"},
+			"In which directions a group with members may change between the classic and the consumer protocol."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMigrationPolicy = v },
+	},
+	{
+		Setting: integer("group.consumer.min.heartbeat.interval.ms", 5000, 1, math.MaxInt32,
+			"The shortest that group.consumer.heartbeat.interval.ms may be, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMinHeartbeatMs = toInt32(v) },
+	},
+	{
+		Setting: integer("group.consumer.min.session.timeout.ms", 45000, 1, math.MaxInt32,
+			"The shortest that group.consumer.session.timeout.ms may be, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMinSessionMs = toInt32(v) },
+	},
+	{
+		Setting: integer(consumerSessionMs, 45000, 1, math.MaxInt32,
+			"After how much silence a member of a consumer group is lost, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerSessionTimeoutMs = toInt32(v) },
 	},
 	{
 		Setting: integer("group.initial.rebalance.delay.ms", 3000, 0, math.MaxInt32,
@@ -382,6 +436,21 @@ func (s *BrokerSettings) check() error {
 	if s.GroupMinSessionTimeoutMs > s.GroupMaxSessionTimeoutMs {
 		return fmt.Errorf("broker setting %s: %d is more than %s, %d",
 			groupMinSessionMs, s.GroupMinSessionTimeoutMs, groupMaxSessionMs, s.GroupMaxSessionTimeoutMs)
+	}
+	for _, b := range []struct {
+		name           string
+		least, v, most int32
+	}{
+		{consumerHeartbeatMs, s.GroupConsumerMinHeartbeatMs, s.GroupConsumerHeartbeatIntervalMs, s.GroupConsumerMaxHeartbeatMs},
+		{consumerSessionMs, s.GroupConsumerMinSessionMs, s.GroupConsumerSessionTimeoutMs, s.GroupConsumerMaxSessionMs},
+	} {
+		if b.v < b.least || b.v > b.most {
+			return fmt.Errorf("broker setting %s: %d is not between its group.consumer.min and max settings, %d and %d",
+				b.name, b.v, b.least, b.most)
+		}
+	}
+	if len(s.GroupConsumerAssignors) == 0 {
+		return errors.New("broker setting group.consumer.assignors: it names none")
 	}
 	if s.topics.MinCompactionLagMs > s.topics.MaxCompactionLagMs {
 		return fmt.Errorf("broker setting %s: %d is more than %s, %d",

@@ -154,8 +154,11 @@ func TestBrokerSettingsTellAllThatIsWrong(t *testing.T) {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 	for name, set := range map[string]map[string]string{
-		groupMinSessionMs: {groupMinSessionMs: "9000", groupMaxSessionMs: "8000"},
-		cleanerMinLagMs:   {cleanerMinLagMs: "9", cleanerMaxLagMs: "8"},
+		consumerHeartbeatMs:        {consumerHeartbeatMs: "1000"},
+		consumerSessionMs:          {consumerSessionMs: "61000"},
+		"group.consumer.assignors": {"group.consumer.assignors": ""},
+		groupMinSessionMs:          {groupMinSessionMs: "9000", groupMaxSessionMs: "8000"},
+		cleanerMinLagMs:            {cleanerMinLagMs: "9", cleanerMaxLagMs: "8"},
 	} {
 		if _, err := ParseBrokerSettings(set); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%v: got %v", set, err)
@@ -173,6 +176,9 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 		CleanerKeyMapBytes: 128 << 20, CleanerBytesPerSecond: 100 << 20, MinFreeBytes: 16 << 20, ScrubBytesPerSecond: 16 << 20, SocketRequestMaxBytes: 100 << 20, MaxConnections: 10_000, ConnectionsMaxIdleMs: 600_000,
 		MaxConnectionsPerIP: 1<<31 - 1, ConnectionsPerIP: map[netip.Addr]int{}, QueuedMaxRequestBytes: 512 << 20, LoginMaxBytes: 64 << 10, FailedLoginDelayMs: 100,
 		GroupInitialRebalanceDelayMs: 3000, GroupMinSessionTimeoutMs: 6000, GroupMaxSessionTimeoutMs: 1_800_000,
+		GroupConsumerSessionTimeoutMs: 45_000, GroupConsumerMinSessionMs: 45_000, GroupConsumerMaxSessionMs: 60_000,
+		GroupConsumerHeartbeatIntervalMs: 5000, GroupConsumerMinHeartbeatMs: 5000, GroupConsumerMaxHeartbeatMs: 15_000,
+		GroupConsumerMaxSize: 10_000, GroupConsumerAssignors: []string{"uniform", "range"}, GroupConsumerMigrationPolicy: "bidirectional",
 		GroupMaxSize: 10_000, OffsetsTopicPartitions: 50, OffsetsRetentionMinutes: 10080, OffsetMetadataMaxBytes: 4096,
 		HalfMessageImmunityMs: 6000, HalfMessageCheckIntervalMs: 30_000, HalfMessageCheckMax: 15,
 		ProducerIDExpirationMs: 86_400_000, TransactionalIDExpirationMs: 604_800_000, TransactionMaxTimeoutMs: 900_000,

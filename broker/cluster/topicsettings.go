@@ -31,6 +31,8 @@ const (
 	cleanerMaxLagMs     = "log.cleaner.max.compaction.lag.ms"
 	cleanerMinLagMs     = "log.cleaner.min.compaction.lag.ms"
 	groupMinSessionMs   = "group.min.session.timeout.ms"
+	consumerHeartbeatMs = "group.consumer.heartbeat.interval.ms"
+	consumerSessionMs   = "group.consumer.session.timeout.ms"
 	groupMaxSessionMs   = "group.max.session.timeout.ms"
 	maxBatchBytes       = record.MaxEntrySize / 2
 	defaultMessageBytes = 4 << 20

@@ -9,8 +9,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// groupType is what ListGroups calls the groups of this protocol (KIP-848).
-const groupType = "classic"
+// kind is what ListGroups calls the groups of a protocol (KIP-848).
+func (g *group) kind() string {
+	if g.consumer != nil {
+		return "consumer"
+	}
+	return "classic"
+}
 
 // List names the groups of this shard, sorted, that match the filters of the
 // request; the caller joins the lists of the shards. Filters ignore case, and one
@@ -20,11 +25,11 @@ func (c *Coordinator) List(req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse
 	r.Version = req.Version
 	for _, id := range slices.Sorted(maps.Keys(c.groups)) {
 		g := c.groups[id]
-		if g.phase == dead || !matchesFilter(req.StatesFilter, g.phase.String()) || !matchesFilter(req.TypesFilter, groupType) {
+		if g.phase == dead || !matchesFilter(req.StatesFilter, g.phase.String()) || !matchesFilter(req.TypesFilter, g.kind()) {
 			continue
 		}
 		x := kmsg.NewListGroupsResponseGroup()
-		x.Group, x.ProtocolType, x.GroupState, x.GroupType = id, g.protocolType, g.phase.String(), groupType
+		x.Group, x.ProtocolType, x.GroupState, x.GroupType = id, g.protocolType, g.phase.String(), g.kind()
 		r.Groups = append(r.Groups, x)
 	}
 	return r
@@ -40,7 +45,7 @@ func (c *Coordinator) Describe(group string, version int16) kmsg.DescribeGroupsR
 	r := kmsg.NewDescribeGroupsResponseGroup()
 	r.Group = group
 	g := c.groups[group]
-	if g == nil || g.phase == dead {
+	if g == nil || g.phase == dead || g.consumer != nil {
 		r.State = dead.String()
 		if version >= 6 {
 			r.ErrorCode = kerr.GroupIDNotFound.Code
@@ -93,7 +98,7 @@ func (c *Coordinator) Delete(now int64, t Token, groups []string) []Effect {
 		switch {
 		case g == nil || g.phase == dead:
 			r.Groups[i].ErrorCode = kerr.GroupIDNotFound.Code
-		case g.phase != empty:
+		case g.phase != empty || g.consumer != nil && g.consumer.storing:
 			r.Groups[i].ErrorCode = kerr.NonEmptyGroup.Code
 		default:
 			missing++

@@ -26,6 +26,12 @@ import (
 //	transactionEnded  (the group's id is empty) producer id i64, producer epoch i16,
 //	                  committed u8: the producer's pending offsets of all groups are
 //	                  committed or dropped
+//	consumerChanged   group epoch i32, assignment epoch i32, hash of topics u64,
+//	                    assignor, members x (see appendMember), gone x id
+//
+// groupChanged makes a group one of the classic protocol, consumerChanged one of
+// the consumer protocol, whatever it was before: so a change of the protocol is one
+// command.
 //
 // Times are not carried: they are the time of the log's entry.
 const (
@@ -35,6 +41,7 @@ const (
 	offsetsDeleted   uint8 = 4
 	offsetsPending   uint8 = 5
 	transactionEnded uint8 = 6
+	consumerChanged  uint8 = 8
 
 	commandVersion uint8 = 1
 )
@@ -186,7 +193,12 @@ func (s *State) Apply(c record.Command, now int64) error {
 		change = s.readCommit(&r, group, now)
 	case groupChanged:
 		m := readMetadata(&r, now)
-		change = func() { s.group(group).meta = m }
+		change = func() {
+			g := s.group(group)
+			g.meta, g.consumer = m, nil
+		}
+	case consumerChanged:
+		change = s.readConsumerChange(&r, group, now)
 	case groupDeleted:
 		change = func() {
 			s.dropPending(group)

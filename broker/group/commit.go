@@ -83,6 +83,8 @@ func (c *Coordinator) mayCommit(req *kmsg.OffsetCommitRequest) (*group, *kerr.Er
 		return nil, kerr.IllegalGeneration
 	case g.phase == dead:
 		return nil, kerr.CoordinatorNotAvailable
+	case g.consumer != nil:
+		return g, g.consumer.mayCommit(req, generation)
 	case generation < 0 && g.phase == empty:
 		return g, nil
 	case generation < 0 && req.MemberID == "" && req.InstanceID == nil:

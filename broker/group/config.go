@@ -3,6 +3,7 @@ package group
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -48,6 +49,23 @@ type Config struct {
 	// OffsetsRetentionCheckInterval is the pause between two looks for what may
 	// expire (offsets.retention.check.interval.ms).
 	OffsetsRetentionCheckInterval time.Duration
+	// ConsumerSessionTimeout is after how much silence a member of a consumer group
+	// is lost, ConsumerHeartbeatInterval how often it is asked to speak
+	// (group.consumer.session.timeout.ms, group.consumer.heartbeat.interval.ms).
+	ConsumerSessionTimeout    time.Duration
+	ConsumerHeartbeatInterval time.Duration
+	// ConsumerMaxSize is the most members of a consumer group
+	// (group.consumer.max.size). Further ones get GROUP_MAX_SIZE_REACHED.
+	ConsumerMaxSize int
+	// Assignors are those that members may ask for; the first is taken where none
+	// does (group.consumer.assignors).
+	Assignors []Assignor
+	// MigrationPolicy says which groups with members may change their protocol
+	// (group.consumer.migration.policy).
+	MigrationPolicy MigrationPolicy
+	// Topics gives what the cluster has now. It is called by whoever calls the
+	// Coordinator. By default there is nothing.
+	Topics func() Topics
 	// NewID makes the random part of a member id, such as a UUID. It must never
 	// return the same string twice.
 	NewID func() string
@@ -69,6 +87,12 @@ func DefaultConfig() Config {
 		OffsetMetadataMaxBytes:        4096,
 		OffsetsRetention:              7 * 24 * time.Hour,
 		OffsetsRetentionCheckInterval: 10 * time.Minute,
+		ConsumerSessionTimeout:        45 * time.Second,
+		ConsumerHeartbeatInterval:     5 * time.Second,
+		ConsumerMaxSize:               10_000,
+		Assignors:                     []Assignor{Uniform, Range},
+		MigrationPolicy:               MigrateBothWays,
+		Topics:                        func() Topics { return noTopics{} },
 	}
 }
 
@@ -83,6 +107,8 @@ func (c Config) Validate() error {
 		{"maximum session timeout", c.MaxSessionTimeout, c.MinSessionTimeout},
 		{"initial rebalance delay", c.InitialRebalanceDelay, 0},
 		{"new member join timeout", c.NewMemberJoinTimeout, time.Millisecond},
+		{"consumer session timeout", c.ConsumerSessionTimeout, time.Millisecond},
+		{"consumer heartbeat interval", c.ConsumerHeartbeatInterval, time.Millisecond},
 		{"offsets retention", c.OffsetsRetention, time.Millisecond},
 		{"offsets retention check interval", c.OffsetsRetentionCheckInterval, time.Millisecond},
 	} {
@@ -95,6 +121,7 @@ func (c Config) Validate() error {
 		v    int
 	}{
 		{"maximum group size", c.MaxSize},
+		{"maximum consumer group size", c.ConsumerMaxSize},
 		{"maximum number of groups", c.MaxGroups},
 		{"maximum size of a member", c.MaxMemberBytes},
 		{"maximum size of a group", c.MaxGroupBytes},
@@ -104,6 +131,20 @@ func (c Config) Validate() error {
 		if n.v < 1 {
 			return fmt.Errorf("%s of %d: must be at least 1", n.name, n.v)
 		}
+	}
+	if len(c.Assignors) == 0 {
+		return fmt.Errorf("no assignor")
+	}
+	for _, a := range c.Assignors {
+		if assignors[a] == nil {
+			return fmt.Errorf("unknown assignor %q", a)
+		}
+	}
+	if !slices.Contains(MigrationPolicies(), string(c.MigrationPolicy)) {
+		return fmt.Errorf("unknown migration policy %q", c.MigrationPolicy)
+	}
+	if c.Topics == nil {
+		return fmt.Errorf("no source of topics")
 	}
 	if c.NewID == nil {
 		return fmt.Errorf("no source of member ids")

@@ -66,7 +66,7 @@ func Lead(s *State, cfg Config, now int64) *Coordinator {
 	}
 	c.begin(now)
 	for id, gs := range s.groups {
-		g := restored(id, gs, now)
+		g := restored(id, gs, &c.cfg, now)
 		c.groups[id] = g
 		c.timers.by(g, g.earliest())
 		if len(g.members) > cfg.MaxSize {
@@ -188,7 +188,11 @@ func (c *Coordinator) Tick(now int64) []Effect {
 	}
 	slices.SortFunc(due, func(a, b *group) int { return strings.Compare(a.id, b.id) })
 	for _, g := range due {
-		c.expireMembers(g)
+		if g.consumer != nil {
+			c.expireConsumers(g)
+		} else {
+			c.expireMembers(g)
+		}
 		c.timers.by(g, g.earliest())
 	}
 	c.expireOffsets()

@@ -58,6 +58,12 @@ func (c *Coordinator) FetchGroup(q *kmsg.OffsetFetchRequestGroup, stable bool) k
 		r.ErrorCode = kerr.GroupIDNotFound.Code
 		return r
 	}
+	if g := c.groups[q.Group]; g != nil && g.consumer != nil {
+		if err := g.consumer.mayFetch(q); err != nil {
+			r.ErrorCode = err.Code
+			return r
+		}
+	}
 	if q.Topics == nil {
 		r.Topics = c.fetchAll(q.Group, stable)
 		return r

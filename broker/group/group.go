@@ -18,11 +18,15 @@ const (
 	completing
 	stable
 	dead
+	// Of a consumer group alone: there is no assignment of its epoch yet; there is
+	// one, and not all members have theirs.
+	assigning
+	reconciling
 )
 
 // String is the name by which Kafka's tools know the phase.
 func (p phase) String() string {
-	return [...]string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"}[p]
+	return [...]string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Assigning", "Reconciling"}[p]
 }
 
 // consumerType is the protocol type of consumers, whose metadata we can read.
@@ -69,6 +73,14 @@ type group struct {
 	emptying *outcome
 	// inFlight counts what is being persisted for the group.
 	inFlight int
+
+	// consumer is set in a group of the consumer protocol. Such a group has its
+	// members there, and of the fields above only phase, since, protocolType and
+	// inFlight mean anything.
+	consumer *consumerGroup
+	// inTurn is set while requests that have waited are taken up again: they are one
+	// turn.
+	inTurn bool
 
 	wake  int64 // not later than the group's earliest deadline
 	place int   // in the schedule, -1 if it is not there
@@ -263,6 +275,9 @@ func (g *group) readTopics() {
 // subscribes reports whether the group may still be reading the topic. Of
 // consumers whose metadata is unknown it must be assumed.
 func (g *group) subscribes(topic string) bool {
+	if g.consumer != nil {
+		return g.consumer.subscribes(topic)
+	}
 	if g.topicsKnown {
 		return g.topics[topic]
 	}
@@ -281,6 +296,9 @@ func (g *group) rebalanceTimeout() int64 {
 
 // earliest is the next time at which something happens by itself.
 func (g *group) earliest() int64 {
+	if g.consumer != nil {
+		return g.consumer.earliest()
+	}
 	at := min(g.joinBy, g.syncBy)
 	for _, m := range g.order {
 		at = min(at, m.deadline)
@@ -318,8 +336,13 @@ func (g *group) persisted(assignments map[string][]byte) *metadata {
 
 // restored is the inverse of persisted. Members get a fresh session each: that
 // the coordinator moved is not their fault.
-func restored(id string, s *groupState, now int64) *group {
+func restored(id string, s *groupState, cfg *Config, now int64) *group {
 	g := newGroup(id, now)
+	if s.consumer != nil {
+		g.consumer, g.protocolType = restoredConsumers(s.consumer, cfg, now), consumerType
+		g.phase, g.since = g.consumer.phase(), s.consumer.since
+		return g
+	}
 	if s.meta == nil {
 		return g
 	}

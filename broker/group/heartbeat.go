@@ -8,14 +8,26 @@ import (
 // Heartbeat keeps a member's session and tells it of a rebalance.
 func (c *Coordinator) Heartbeat(now int64, t Token, req *kmsg.HeartbeatRequest) []Effect {
 	c.begin(now)
-	answer := func(err *kerr.Error) kmsg.Response {
-		r := kmsg.NewPtrHeartbeatResponse()
-		r.Version, r.ErrorCode = req.Version, code(err)
-		return r
-	}
-	c.expect(t, answer)
-	c.answer(t, answer(c.heartbeat(req)))
+	version := req.Version
+	c.expect(t, func(err *kerr.Error) kmsg.Response { return beatAnswer(version, err) })
+	c.beat(t, req)
 	return c.end()
+}
+
+func beatAnswer(version int16, err *kerr.Error) *kmsg.HeartbeatResponse {
+	r := kmsg.NewPtrHeartbeatResponse()
+	r.Version, r.ErrorCode = version, code(err)
+	return r
+}
+
+func (c *Coordinator) beat(t Token, req *kmsg.HeartbeatRequest) {
+	if g := c.groups[req.Group]; g != nil && g.consumer != nil && g.phase != dead {
+		if !c.await(g, t, func() { c.beat(t, req) }) {
+			c.beatConsumers(g, t, req)
+		}
+		return
+	}
+	c.answer(t, beatAnswer(req.Version, c.heartbeat(req)))
 }
 
 func (c *Coordinator) heartbeat(req *kmsg.HeartbeatRequest) *kerr.Error {

@@ -18,10 +18,14 @@ func (c *Coordinator) Join(now int64, t Token, cl Client, req *kmsg.JoinGroupReq
 	c.begin(now)
 	version, id := req.Version, req.MemberID
 	c.expect(t, func(err *kerr.Error) kmsg.Response { return joinRefused(version, id, err) })
+	c.joinOrRefuse(t, cl, req)
+	return c.end()
+}
+
+func (c *Coordinator) joinOrRefuse(t Token, cl Client, req *kmsg.JoinGroupRequest) {
 	if err := c.join(t, cl, req); err != nil {
 		c.refuse(t, err)
 	}
-	return c.end()
 }
 
 func joinRefused(version int16, id string, err *kerr.Error) *kmsg.JoinGroupResponse {
@@ -57,6 +61,17 @@ func (c *Coordinator) join(t Token, cl Client, req *kmsg.JoinGroupRequest) *kerr
 	}
 	if g.phase == dead {
 		return kerr.CoordinatorNotAvailable
+	}
+	if c.await(g, t, func() { c.joinOrRefuse(t, cl, req) }) {
+		return nil
+	}
+	if g.consumer != nil {
+		if done, err := c.joinConsumers(g, t, cl, req); done {
+			return err
+		}
+		if req.MemberID != "" {
+			return kerr.UnknownMemberID // as where the group does not exist
+		}
 	}
 	if !c.hasRoom(g, req) {
 		c.turnAway(g, req.MemberID)

@@ -17,20 +17,36 @@ func (c *Coordinator) Leave(now int64, t Token, req *kmsg.LeaveGroupRequest) []E
 		return r
 	}
 	c.expect(t, refuse)
+	c.leaveMembers(t, req)
+	return c.end()
+}
+
+// leaving is whom a request names.
+func leaving(req *kmsg.LeaveGroupRequest) []kmsg.LeaveGroupRequestMember {
+	if req.Version >= 3 {
+		return req.Members
+	}
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID = req.MemberID
+	return []kmsg.LeaveGroupRequestMember{m}
+}
+
+func (c *Coordinator) leaveMembers(t Token, req *kmsg.LeaveGroupRequest) {
+	version := req.Version
 	if req.Group == "" {
 		c.refuse(t, kerr.InvalidGroupID)
-		return c.end()
+		return
 	}
 	g := c.groups[req.Group]
 	if g != nil && g.phase == dead {
 		c.refuse(t, kerr.CoordinatorNotAvailable)
-		return c.end()
+		return
 	}
-	members := req.Members
-	if version < 3 {
-		m := kmsg.NewLeaveGroupRequestMember()
-		m.MemberID = req.MemberID
-		members = []kmsg.LeaveGroupRequestMember{m}
+	if g != nil && g.consumer != nil {
+		if !c.await(g, t, func() { c.leaveMembers(t, req) }) {
+			c.leaveConsumers(g, t, req)
+		}
+		return
 	}
 	r := kmsg.NewPtrLeaveGroupResponse()
 	r.Version = version
@@ -38,7 +54,7 @@ func (c *Coordinator) Leave(now int64, t Token, req *kmsg.LeaveGroupRequest) []E
 	if g != nil {
 		before = len(g.members)
 	}
-	for _, m := range members {
+	for _, m := range leaving(req) {
 		err := kerr.UnknownMemberID
 		if g != nil {
 			err = c.leave(g, m.MemberID, m.InstanceID)
@@ -59,7 +75,7 @@ func (c *Coordinator) Leave(now int64, t Token, req *kmsg.LeaveGroupRequest) []E
 	}
 	if g == nil || g.emptying == nil {
 		c.answer(t, r)
-		return c.end()
+		return
 	}
 	g.emptying.waiters = append(g.emptying.waiters, func(err *kerr.Error) {
 		if err != nil {
@@ -68,7 +84,6 @@ func (c *Coordinator) Leave(now int64, t Token, req *kmsg.LeaveGroupRequest) []E
 		}
 		c.answer(t, r)
 	})
-	return c.end()
 }
 
 // leave takes one member out and does not look at what follows for the others.

@@ -43,7 +43,7 @@ func (c *Coordinator) expireOffsetsOf(g *group) {
 		// Kafka counts from here alone, and so drops what an administrator commits
 		// to a group that has been empty for long at its next look.
 		since = g.since
-	case g.phase == empty, g.phase == stable && g.topicsKnown:
+	case g.phase == empty, g.consumer != nil && g.consumer.subs.known, g.phase == stable && g.topicsKnown:
 	default:
 		return
 	}

@@ -16,7 +16,10 @@ import (
 //	u8 version, 1
 //	groups x {
 //	  id
-//	  u8 1 if there is metadata {since i64, the fields of groupChanged}
+//	  u8 0, or
+//	     1 of the classic protocol {since i64, the fields of groupChanged}, or
+//	     2 of the consumer protocol {since i64, group epoch i32, assignment epoch i32,
+//	       hash of topics i64, assignor, members x (see appendMember)}
 //	  topics x {name, partitions x {
 //	    i32, offset i64, leader epoch i32, metadata, committed i64, expires i64}}
 //	  pending x {producer id i64, producer epoch i16, offsets x {topic, the fields of a partition}}}
@@ -48,10 +51,14 @@ func (v *View) Encode() []byte {
 	for _, id := range slices.Sorted(maps.Keys(v.groups)) {
 		g := v.groups[id]
 		b = kbin.AppendCompactString(b, id)
-		b = kbin.AppendBool(b, g.meta != nil)
-		if g.meta != nil {
-			b = kbin.AppendInt64(b, g.meta.since)
+		switch {
+		case g.meta != nil:
+			b = kbin.AppendInt64(append(b, 1), g.meta.since)
 			b = appendMetadata(b, g.meta)
+		case g.consumer != nil:
+			b = appendConsumers(append(b, 2), g.consumer)
+		default:
+			b = append(b, 0)
 		}
 		b = kbin.AppendCompactArrayLen(b, len(g.topics))
 		for _, topic := range slices.Sorted(maps.Keys(g.topics)) {
@@ -124,9 +131,15 @@ func Restore(data []byte) (*State, error) {
 func readGroup(r *kbin.Reader) (string, *groupState) {
 	id := r.CompactString()
 	g := &groupState{topics: map[string]*topicState{}}
-	if r.Bool() {
+	switch r.Int8() {
+	case 0:
+	case 1:
 		since := r.Int64()
 		g.meta = readMetadata(r, since)
+	case 2:
+		g.consumer = readConsumers(r)
+	default:
+		r.Span(-1)
 	}
 	for range count(r) {
 		name := r.CompactString()

@@ -19,12 +19,14 @@ type State struct {
 	epoch uint64
 }
 
-// groupState is what is known of a group. Meta and offsets are independent: a
-// simple consumer only ever commits, so its group has no meta.
+// groupState is what is known of a group. Members and offsets are independent: a
+// simple consumer only ever commits, so its group has neither meta nor consumer. A
+// group of the classic protocol has meta, one of the consumer protocol consumer.
 type groupState struct {
-	epoch  uint64
-	meta   *metadata // nil or immutable
-	topics map[string]*topicState
+	epoch    uint64
+	meta     *metadata // nil or immutable
+	consumer *consumerState
+	topics   map[string]*topicState
 	// offsets is the number of partitions in all topics.
 	offsets int
 	// pending are the offsets that open transactions commit, by producer id; the values
@@ -98,7 +100,7 @@ func (s *State) group(id string) *groupState {
 	case g == nil:
 		g = &groupState{epoch: s.epoch, topics: map[string]*topicState{}}
 	case g.epoch != s.epoch:
-		g = &groupState{epoch: s.epoch, meta: g.meta, topics: maps.Clone(g.topics), offsets: g.offsets, pending: maps.Clone(g.pending)}
+		g = &groupState{epoch: s.epoch, meta: g.meta, consumer: g.consumer, topics: maps.Clone(g.topics), offsets: g.offsets, pending: maps.Clone(g.pending)}
 	default:
 		return g
 	}

@@ -13,10 +13,14 @@ func (c *Coordinator) Sync(now int64, t Token, req *kmsg.SyncGroupRequest) []Eff
 	c.begin(now)
 	version := req.Version
 	c.expect(t, func(err *kerr.Error) kmsg.Response { return syncRefused(version, err) })
+	c.syncOrRefuse(t, req)
+	return c.end()
+}
+
+func (c *Coordinator) syncOrRefuse(t Token, req *kmsg.SyncGroupRequest) {
 	if err := c.sync(t, req); err != nil {
 		c.refuse(t, err)
 	}
-	return c.end()
 }
 
 func syncRefused(version int16, err *kerr.Error) *kmsg.SyncGroupResponse {
@@ -31,6 +35,12 @@ func (c *Coordinator) sync(t Token, req *kmsg.SyncGroupRequest) *kerr.Error {
 	}
 	if req.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil) {
 		return kerr.InconsistentGroupProtocol
+	}
+	if g := c.groups[req.Group]; g != nil && g.consumer != nil && g.phase != dead {
+		if !c.await(g, t, func() { c.syncOrRefuse(t, req) }) {
+			c.syncConsumers(g, t, req)
+		}
+		return nil
 	}
 	g, err := c.groupOf(req.Group, req.MemberID, req.InstanceID)
 	if err != nil {

@@ -37,11 +37,13 @@ type stage struct {
 	token   Token
 	ids     int
 	waiting []Persist
+	topics  *fakeTopics
 	out     *strings.Builder
 }
 
 func newStage() *stage {
-	s := &stage{cfg: DefaultConfig(), state: NewState(), now: start}
+	s := &stage{cfg: DefaultConfig(), state: NewState(), now: start, topics: newFakeTopics()}
+	s.cfg.Topics = func() Topics { return s.topics }
 	s.cfg.NewID = func() string { s.ids++; return strconv.Itoa(s.ids) }
 	s.c = Lead(s.state, s.cfg, s.now)
 	return s
@@ -99,7 +101,29 @@ func (s *stage) do(a args) error {
 		if v, ok := a.Values["max-metadata"]; ok {
 			s.cfg.OffsetMetadataMaxBytes, _ = strconv.Atoi(v)
 		}
+		if v, ok := a.Values["consumer-max-size"]; ok {
+			s.cfg.ConsumerMaxSize, _ = strconv.Atoi(v)
+		}
+		if v, ok := a.Values["migration"]; ok {
+			s.cfg.MigrationPolicy = MigrationPolicy(v)
+		}
 		s.c = Lead(s.state, s.cfg, s.now)
+	case "topic":
+		s.topics.set(a.object(), int32(a.Int("partitions", 0)))
+	case "beat":
+		s.effects(s.c.ConsumerHeartbeat(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1"}, s.beatRequest(a)))
+	case "consumers":
+		s.consumers(a.Text("group", "g"))
+	case "delete-offsets":
+		r := kmsg.NewPtrOffsetDeleteRequest()
+		r.Group = a.Text("group", "g")
+		for _, p := range a.list("offsets") {
+			x := kmsg.NewOffsetDeleteRequestTopic()
+			n, _ := strconv.Atoi(p[1])
+			x.Topic, x.Partitions = p[0], []kmsg.OffsetDeleteRequestTopicPartition{{Partition: int32(n)}}
+			r.Topics = append(r.Topics, x)
+		}
+		s.effects(s.c.DeleteOffsets(s.now, s.next(), r))
 	case "at":
 		d, err := time.ParseDuration(a.object())
 		if err != nil {
@@ -124,7 +148,7 @@ func (s *stage) do(a args) error {
 		s.effects(s.c.Commit(s.now, s.next(), s.commitRequest(a)))
 	case "fetch":
 		q := kmsg.NewOffsetFetchRequestGroup()
-		q.Group, q.MemberEpoch = a.Text("group", "g"), int32(a.Int("epoch", -1))
+		q.Group, q.MemberEpoch, q.MemberID = a.Text("group", "g"), int32(a.Int("epoch", -1)), a.pointer("member")
 		for _, p := range a.list("offsets") {
 			x := kmsg.NewOffsetFetchRequestGroupTopic()
 			n, _ := strconv.Atoi(p[1])
@@ -199,6 +223,41 @@ func (s *stage) do(a args) error {
 				return err
 			}
 		}
+	case "keep-beating":
+		// The same of a member of the consumer protocol.
+		d, err := time.ParseDuration(a.Text("until", ""))
+		if err != nil {
+			return err
+		}
+		epoch := a.Int("epoch", 1)
+		for end := start + d.Milliseconds(); s.now < end; {
+			s.now = min(s.now+40_000, end)
+			s.effects(s.c.Tick(s.now))
+			b := s.beatRequest(a)
+			b.MemberEpoch = int32(epoch)
+			e := s.c.ConsumerHeartbeat(s.now, s.next(), Client{"c", "/127.0.0.1"}, b)
+			for len(e) == 1 {
+				p, ok := e[0].(Persist)
+				if !ok {
+					break
+				}
+				if err := s.state.Apply(p.Command, s.now); err != nil {
+					return err
+				}
+				e = s.c.Done(s.now, p.ID, nil)
+			}
+			if len(e) == 0 {
+				return fmt.Errorf("no answer at %s", time.Duration(s.now-start)*time.Millisecond)
+			}
+			r := e[0].(Answer).Response.(*kmsg.ConsumerGroupHeartbeatResponse)
+			if r.ErrorCode != 0 {
+				return fmt.Errorf("heartbeat: %s", errorName(r.ErrorCode))
+			}
+			epoch = int(r.MemberEpoch)
+			if err := s.do(args{transcript.Args{Verb: "apply"}}); err != nil {
+				return err
+			}
+		}
 	case "fail":
 		p := s.waiting[0]
 		s.waiting = s.waiting[1:]
@@ -242,12 +301,27 @@ func (s *stage) joinRequest(a args) *kmsg.JoinGroupRequest {
 	for _, p := range ps {
 		x := kmsg.NewJoinGroupRequestProtocol()
 		x.Name, x.Metadata = p[0], []byte(p[1])
-		if a.Text("type", "consumer") == "consumer" {
+		if v, ok := a.Values["owns"]; ok {
+			x.Metadata = consumesAndOwns(strings.Split(p[1], "+"), v)
+		} else if a.Text("type", "consumer") == "consumer" {
 			x.Metadata = consumes(strings.Split(p[1], "+")...)
 		}
 		r.Protocols = append(r.Protocols, x)
 	}
 	return r
+}
+
+// consumesAndOwns is the metadata of a cooperative consumer that still owns
+// partitions, "t:0,t:1".
+func consumesAndOwns(topics []string, owns string) []byte {
+	m := kmsg.NewConsumerMemberMetadata()
+	m.Version, m.Topics = 1, topics
+	for _, o := range strings.FieldsFunc(owns, func(c rune) bool { return c == ',' }) {
+		topic, n, _ := strings.Cut(o, ":")
+		number, _ := strconv.Atoi(n)
+		m.OwnedPartitions = append(m.OwnedPartitions, kmsg.ConsumerMemberMetadataOwnedPartition{Topic: topic, Partitions: []int32{int32(number)}})
+	}
+	return m.AppendTo(nil)
 }
 
 // consumes is the metadata of a consumer of the topics.
@@ -267,7 +341,86 @@ func (s *stage) syncRequest(a args) *kmsg.SyncGroupRequest {
 		x.MemberID, x.MemberAssignment = p[0], []byte(p[1])
 		r.GroupAssignment = append(r.GroupAssignment, x)
 	}
+	for _, p := range a.list("assign-topics") { // member:topic/partition+...
+		m := kmsg.NewConsumerMemberAssignment()
+		for _, o := range strings.FieldsFunc(p[1], func(c rune) bool { return c == '+' }) {
+			topic, n, _ := strings.Cut(o, "/")
+			number, _ := strconv.Atoi(n)
+			m.Topics = append(m.Topics, kmsg.ConsumerMemberAssignmentTopic{Topic: topic, Partitions: []int32{int32(number)}})
+		}
+		x := kmsg.NewSyncGroupRequestGroupAssignment()
+		x.MemberID, x.MemberAssignment = p[0], m.AppendTo(nil)
+		r.GroupAssignment = append(r.GroupAssignment, x)
+	}
 	return r
+}
+
+// beatRequest is a first request with epoch 0, else a short one.
+func (s *stage) beatRequest(a args) *kmsg.ConsumerGroupHeartbeatRequest {
+	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	r.Version, r.Group, r.MemberID, r.MemberEpoch = int16(a.Int("v", 1)), a.Text("group", "g"), a.object(), int32(a.Int("epoch", 0))
+	r.InstanceID, r.RackID, r.ServerAssignor, r.SubscribedTopicRegex = a.pointer("instance"), a.pointer("rack"), a.pointer("assignor"), a.pointer("regex")
+	if r.MemberEpoch == 0 {
+		r.RebalanceTimeoutMillis, r.Topics = 60_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	}
+	if _, ok := a.Values["rebalance"]; ok {
+		r.RebalanceTimeoutMillis = a.millis("rebalance", 0)
+	}
+	if v, ok := a.Values["topics"]; ok {
+		r.SubscribedTopicNames = strings.FieldsFunc(v, func(c rune) bool { return c == ',' })
+	} else if r.MemberEpoch == 0 && r.SubscribedTopicRegex == nil {
+		r.SubscribedTopicNames = []string{"t"}
+	}
+	if _, ok := a.Values["owns"]; ok {
+		r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		for _, p := range a.list("owns") { // topic:partition
+			x := kmsg.NewConsumerGroupHeartbeatRequestTopic()
+			n, _ := strconv.Atoi(p[1])
+			x.TopicID, x.Partitions = s.topics.id(p[0]), []int32{int32(n)}
+			r.Topics = append(r.Topics, x)
+		}
+	}
+	return r
+}
+
+// consumers prints what ConsumerGroupDescribe says.
+func (s *stage) consumers(group string) {
+	d := s.c.ConsumerDescribe(group)
+	if d.ErrorCode != 0 {
+		s.printf("%s: %s", errorName(d.ErrorCode), *d.ErrorMessage)
+		return
+	}
+	s.printf("%s epoch %d assignment epoch %d by %q", d.State, d.Epoch, d.AssignmentEpoch, d.AssignorName)
+	for _, m := range d.Members {
+		line := fmt.Sprintf("  %s%s epoch %d subscribes %v", m.MemberID, instance(m.InstanceID), m.MemberEpoch, m.SubscribedTopics)
+		if m.SubscribedTopicRegex != nil {
+			line += fmt.Sprintf(" ~%q", *m.SubscribedTopicRegex)
+		}
+		if m.MemberType == 0 {
+			line += " classic"
+		}
+		s.printf("%s has %s target %s", line, printPartitions(described(m.Assignment)), printPartitions(described(m.TargetAssignment)))
+	}
+}
+
+func described(a kmsg.Assignment) partitions {
+	var list []partition
+	for _, t := range a.TopicPartitions {
+		for _, n := range t.Partitions {
+			list = append(list, partition{t.TopicID, n})
+		}
+	}
+	return newPartitions(list)
+}
+
+func told(a *kmsg.ConsumerGroupHeartbeatResponseAssignment) partitions {
+	var list []partition
+	for _, t := range a.Topics {
+		for _, n := range t.Partitions {
+			list = append(list, partition{t.TopicID, n})
+		}
+	}
+	return newPartitions(list)
 }
 
 func (s *stage) leaveRequest(a args) *kmsg.LeaveGroupRequest {
@@ -355,9 +508,33 @@ func printResponse(r kmsg.Response) string {
 		if r.ErrorCode != 0 {
 			return "sync " + errorName(r.ErrorCode)
 		}
+		if a := kmsg.NewConsumerMemberAssignment(); len(r.MemberAssignment) > 1 && a.ReadFrom(r.MemberAssignment) == nil {
+			s := "sync ok " + *r.Protocol
+			for _, t := range a.Topics {
+				s += fmt.Sprintf(" %s/%v", t.Topic, t.Partitions)
+			}
+			return s
+		}
 		return fmt.Sprintf("sync ok %s %q", *r.Protocol, r.MemberAssignment)
 	case *kmsg.HeartbeatResponse:
 		return "heartbeat " + errorName(r.ErrorCode)
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		if r.ErrorCode != 0 {
+			return fmt.Sprintf("beat %s: %s", errorName(r.ErrorCode), *r.ErrorMessage)
+		}
+		s := fmt.Sprintf("beat ok %s epoch %d", *r.MemberID, r.MemberEpoch)
+		if r.Assignment != nil {
+			s += " has " + printPartitions(told(r.Assignment))
+		}
+		return s
+	case *kmsg.OffsetDeleteResponse:
+		s := "delete offsets " + errorName(r.ErrorCode)
+		for _, t := range r.Topics {
+			for _, p := range t.Partitions {
+				s += fmt.Sprintf(" [%s/%d %s]", t.Topic, p.Partition, errorName(p.ErrorCode))
+			}
+		}
+		return s
 	case *kmsg.LeaveGroupResponse:
 		s := "leave " + errorName(r.ErrorCode)
 		for _, m := range r.Members {
@@ -382,6 +559,24 @@ func printResponse(r kmsg.Response) string {
 	return fmt.Sprintf("%T", r)
 }
 
+// printChange prints the members that are other, and those that are gone (-).
+func printChange(r *kbin.Reader) string {
+	e := readEpochs(r)
+	line := fmt.Sprintf(" epoch %d assignment %d", e.group, e.assignment)
+	for range count(r) {
+		m := readMember(r)
+		line += fmt.Sprintf(" [%s%s epoch %d has %s", m.id, instance(m.instance), m.epoch, printPartitions(m.assigned))
+		if len(m.revoking) > 0 {
+			line += " revoking " + printPartitions(m.revoking)
+		}
+		line += " of " + printPartitions(m.target) + "]"
+	}
+	for range count(r) {
+		line += fmt.Sprintf(" [-%s]", r.CompactString())
+	}
+	return line
+}
+
 // printCommand applies the command to an empty state and prints what it did.
 func printCommand(c record.Command) string {
 	s := NewState()
@@ -391,6 +586,7 @@ func printCommand(c record.Command) string {
 	r := kbin.Reader{Src: c.Payload()}
 	line := map[uint8]string{
 		offsetsCommitted: "commit", groupChanged: "group", groupDeleted: "deletion of group", offsetsDeleted: "deletion of offsets",
+		consumerChanged: "consumers",
 	}[c.Kind()] + " " + r.CompactString()
 	if c.Kind() == offsetsDeleted {
 		for range count(&r) {
@@ -399,6 +595,9 @@ func printCommand(c record.Command) string {
 				line += fmt.Sprintf(" %s/%d", topic, r.Int32())
 			}
 		}
+	}
+	if c.Kind() == consumerChanged {
+		return line + printChange(&r)
 	}
 	for _, g := range s.groups {
 		if m := g.meta; m != nil {

@@ -84,6 +84,8 @@ func (c *Coordinator) mayTxnCommit(req *kmsg.TxnOffsetCommitRequest) (*group, *k
 		return nil, kerr.CoordinatorNotAvailable
 	case !member, req.Generation < 0 && g.phase == empty:
 		return g, nil
+	case g.consumer != nil:
+		return g, g.consumer.mayTxnCommit(req)
 	}
 	if err := g.check(req.MemberID, req.InstanceID); err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ var features = []struct {
 	name  string
 	level int16
 }{
+	{"group.version", 1},       // KIP-848: groups of the consumer protocol
 	{"transaction.version", 2}, // KIP-890: an epoch per transaction, which Produce begins
 }
 
@@ -82,12 +83,9 @@ func (c *call) advertised() *kmsg.ApiVersionsResponse {
 	for _, f := range features {
 		supported := kmsg.NewApiVersionsResponseSupportedFeature()
 		supported.Name, supported.MinVersion, supported.MaxVersion = f.name, 0, f.level
-		if h := c.header; h.version < 4 {
-			continue // such clients take a lowest version of 0 for an error (KIP-584)
+		if c.header.version >= 4 { // older clients take a lowest version of 0 for an error (KIP-584)
+			resp.SupportedFeatures = append(resp.SupportedFeatures, supported)
 		}
-		resp.SupportedFeatures = append(resp.SupportedFeatures, supported)
-	}
-	for _, f := range features {
 		finalised := kmsg.NewApiVersionsResponseFinalizedFeature()
 		finalised.Name, finalised.MinVersionLevel, finalised.MaxVersionLevel = f.name, f.level, f.level
 		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalised)

@@ -77,10 +77,11 @@ func newAPITable() apiTable {
 		describeGroupsAPI(), listGroupsAPI(), saslHandshakeAPI(), apiVersionsAPI(),
 		createTopicsAPI(), deleteTopicsAPI(), deleteRecordsAPI(), initProducerIDAPI(),
 		offsetForLeaderEpochAPI(), describeConfigsAPI(), alterConfigsAPI(), saslAuthenticateAPI(), createPartitionsAPI(),
-		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
+		deleteGroupsAPI(), incrementalAlterConfigsAPI(), offsetDeleteAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
 		addPartitionsToTxnAPI(), addOffsetsToTxnAPI(), endTxnAPI(), txnOffsetCommitAPI(), writeTxnMarkersAPI(),
 		describeProducersAPI(), describeTransactionsAPI(), listTransactionsAPI(),
+		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
 		t[int16(a.key)] = a
 	}

@@ -49,13 +49,16 @@ func TestApiVersionsAdvertisesTheTable(t *testing.T) {
 		}
 	}
 	if len(resp.SupportedFeatures) != 0 {
-		t.Errorf("a client of version 3 is told of features from level 0 on: %v", resp.SupportedFeatures)
+		t.Errorf("version 3 takes a lowest level of 0 for an error, and gets %v", resp.SupportedFeatures)
 	}
 	resp = ask[*kmsg.ApiVersionsResponse](w, at(req, 4))
+	if len(resp.FinalizedFeatures) != len(features) || len(resp.SupportedFeatures) != len(features) || resp.FinalizedFeaturesEpoch != 0 {
+		t.Fatalf("features: %+v", resp)
+	}
 	for i, f := range features {
-		if s, x := resp.SupportedFeatures[i], resp.FinalizedFeatures[i]; s.Name != f.name || s.MinVersion != 0 || s.MaxVersion != f.level ||
-			x.Name != f.name || x.MinVersionLevel != f.level || x.MaxVersionLevel != f.level || resp.FinalizedFeaturesEpoch < 0 {
-			t.Errorf("%+v, %+v, want level %d of %s", s, x, f.level, f.name)
+		s, l := resp.SupportedFeatures[i], resp.FinalizedFeatures[i]
+		if s.Name != f.name || s.MinVersion != 0 || s.MaxVersion != f.level || l.Name != f.name || l.MinVersionLevel != f.level || l.MaxVersionLevel != f.level {
+			t.Errorf("%s: %+v %+v", f.name, s, l)
 		}
 	}
 }

@@ -1,0 +1,69 @@
+package broker
+
+import (
+	"context"
+	"iter"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/broker/group"
+	"github.com/splashdam/splashdam/broker/kafka"
+)
+
+// ConsumerGroupHeartbeat is what a member of a group of the consumer protocol says.
+func (b *Broker) ConsumerGroupHeartbeat(ctx context.Context, c kafka.Client, req *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse {
+	resp, err := b.request(ctx, req.Group, func(co *group.Coordinator, now int64, t group.Token) []group.Effect {
+		return co.ConsumerHeartbeat(now, t, group.Client{ID: c.ID, Host: c.Host}, req)
+	})
+	if err != nil {
+		r := req.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
+		r.ErrorCode = codeOf(err)
+		return r
+	}
+	return resp.(*kmsg.ConsumerGroupHeartbeatResponse)
+}
+
+// ConsumerGroupDescribe asks, for each group, the shard that coordinates it.
+func (b *Broker) ConsumerGroupDescribe(ctx context.Context, req *kmsg.ConsumerGroupDescribeRequest) *kmsg.ConsumerGroupDescribeResponse {
+	r := req.ResponseKind().(*kmsg.ConsumerGroupDescribeResponse)
+	for _, id := range req.Groups {
+		g := kmsg.NewConsumerGroupDescribeResponseGroup()
+		if err := b.reading(ctx, id, func(co *group.Coordinator) { g = co.ConsumerDescribe(id) }); err != nil {
+			g.Group, g.ErrorCode = id, codeOf(err)
+		}
+		r.Groups = append(r.Groups, g)
+	}
+	return r
+}
+
+// groupTopics is the cluster's topics as a group's coordinator asks for them.
+type groupTopics struct{ view *cluster.View }
+
+func (t groupTopics) Version() uint64 { return t.view.Version() }
+
+func (t groupTopics) Topic(name string) (id [16]byte, partitions int32, ok bool) {
+	topic, ok := t.view.Topic(name)
+	if !ok {
+		return id, 0, false
+	}
+	return topic.ID, int32(len(topic.Partitions)), true
+}
+
+func (t groupTopics) TopicName(id [16]byte) (string, bool) {
+	topic, ok := t.view.TopicByID(id)
+	if !ok {
+		return "", false
+	}
+	return topic.Name, true
+}
+
+func (t groupTopics) TopicNames() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, topic := range t.view.Topics() {
+			if !yield(topic.Name) {
+				return
+			}
+		}
+	}
+}
