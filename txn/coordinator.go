@@ -23,8 +23,12 @@ type CoordinatorConfig struct {
 	MaxIDs int
 }
 
-// DefaultMaxIDs is how many transactional ids a shard remembers at most.
-const DefaultMaxIDs = 1_000_000
+const (
+	// DefaultMaxIDs is how many transactional ids a shard remembers at most.
+	DefaultMaxIDs = 1_000_000
+	// maxIDBytes bounds the length of all of them together.
+	maxIDBytes = 256 << 20
+)
 
 const (
 	// maxTransactionalID bounds an id, in bytes, as Kafka's older versions do.
@@ -232,8 +236,8 @@ func (c *Coordinator) Init(id string, r InitRequest, fresh, now int64, at record
 }
 
 func (c *Coordinator) initNew(id string, r InitRequest, fresh, now int64, at record.Index) (record.Command, Identity, error) {
-	if c.table.Len()+len(c.flights) >= c.cfg.MaxIDs {
-		return nil, Identity{}, fmt.Errorf("transactional id %q: the shard remembers %d already: %w", id, c.cfg.MaxIDs, kerr.PolicyViolation)
+	if c.table.Len()+len(c.flights) >= c.cfg.MaxIDs || c.table.idBytes+len(id) > maxIDBytes {
+		return nil, Identity{}, fmt.Errorf("transactional id %q: the shard remembers %d of %d bytes already: %w", clip(id), c.table.Len(), c.table.idBytes, kerr.PolicyViolation)
 	}
 	if fresh < 0 {
 		return nil, Identity{}, ErrNeedsProducer

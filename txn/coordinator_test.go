@@ -304,6 +304,11 @@ func (w *txnWorld) settle() {
 		w.orders = nil
 	}
 	w.predicted()
+	bytes := 0
+	w.ts.Each(func(id string, t *Transaction) { bytes += len(id) })
+	if bytes != w.ts.idBytes {
+		w.t.Fatalf("ids of %d bytes are counted as %d", bytes, w.ts.idBytes)
+	}
 	w.ts.Each(func(id string, t *Transaction) {
 		if !t.Phase.idle() {
 			w.t.Fatalf("%s hangs: %+v", id, t)

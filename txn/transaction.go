@@ -64,7 +64,11 @@ type Transaction struct {
 
 // Transactions is the applied half: all transactional ids that a shard coordinates. It
 // is changed by Apply, by one goroutine at a time; what it gives out never changes.
-type Transactions struct{ byID map[string]*Transaction }
+type Transactions struct {
+	byID map[string]*Transaction
+	// idBytes is how long all ids are together.
+	idBytes int
+}
 
 // NewTransactions is the state before the first command.
 func NewTransactions() *Transactions {
@@ -73,6 +77,18 @@ func NewTransactions() *Transactions {
 
 // Get returns what is known of an id, nil for nothing.
 func (ts *Transactions) Get(id string) *Transaction { return ts.byID[id] }
+
+// set makes an id known, or with nil forgets it.
+func (ts *Transactions) set(id string, t *Transaction) {
+	if ts.byID[id] != nil {
+		ts.idBytes -= len(id)
+		delete(ts.byID, id)
+	}
+	if t != nil {
+		ts.idBytes += len(id)
+		ts.byID[id] = t
+	}
+}
 
 // Len is how many ids there are.
 func (ts *Transactions) Len() int { return len(ts.byID) }

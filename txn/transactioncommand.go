@@ -119,10 +119,8 @@ func (ts *Transactions) Apply(c record.Command, now int64) error {
 	if r.Complete() != nil || len(r.Src) != 0 || !ok {
 		return fmt.Errorf("%w: kind %d with payload %x", ErrTransactionCommand, c.Kind(), c.Payload()[:min(64, len(c.Payload()))])
 	}
-	if next == nil {
-		delete(ts.byID, id)
-	} else {
-		ts.byID[id] = next
+	if next != nil || c.Kind() == kindForgotten {
+		ts.set(id, next)
 	}
 	return nil
 }

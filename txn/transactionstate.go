@@ -59,7 +59,8 @@ func RestoreTransactions(data []byte) (*Transactions, error) {
 		case !ok || !rising || t.Phase.idle() != (len(t.Partitions) == 0) || t.Phase.idle() != (t.Started < 0):
 			return nil, fmt.Errorf("%w: id %q: %+v", ErrTransactionState, clip(id), t)
 		}
-		ts.byID[id], last = &t, id
+		ts.set(id, &t)
+		last = id
 	}
 	return ts, nil
 }
