@@ -70,14 +70,16 @@ func NewCredential(mechanism, password string, iterations int) (Credential, erro
 }
 
 // CredentialFromSalted makes a credential of a salted password, as
-// AlterUserScramCredentials sends it (KIP-554). It errors where Check would.
+// AlterUserScramCredentials sends it (KIP-554). It errors where Check would. A salted
+// password of another length than the hash's, which no client could log in with, is
+// accepted as Kafka accepts it.
 func CredentialFromSalted(mechanism string, salt, saltedPassword []byte, iterations int) (Credential, error) {
 	c := Credential{Mechanism: mechanism, Iterations: iterations, Salt: salt}
 	if err := c.checkParameters(); err != nil {
 		return Credential{}, err
 	}
-	if len(saltedPassword) != hashOf(mechanism)().Size() {
-		return Credential{}, fmt.Errorf("a salted password for %s has %d bytes", mechanism, hashOf(mechanism)().Size())
+	if len(saltedPassword) == 0 || len(saltedPassword) > MaxPasswordBytes {
+		return Credential{}, fmt.Errorf("a salted password has 1 to %d bytes", MaxPasswordBytes)
 	}
 	return fromSalted(c, saltedPassword), nil
 }

@@ -51,6 +51,7 @@ func (i issuer) jwks(t testing.TB) []byte {
 	set := map[string]any{"keys": []any{
 		jose.JSONWebKey{KeyID: "ec", Key: &i.ec.PublicKey, Algorithm: "ES256", Use: "sig"},
 		jose.JSONWebKey{KeyID: "rsa", Key: &i.rsa.PublicKey},
+		jose.JSONWebKey{KeyID: "rsa512", Key: &i.rsa.PublicKey, Algorithm: "RS512"},
 		jose.JSONWebKey{KeyID: "enc", Key: &i.rsa.PublicKey, Use: "enc"},
 		jose.JSONWebKey{KeyID: "secret", Key: []byte("0123456789abcdef0123456789abcdef")},
 		map[string]string{"kty": "of the future", "kid": "new"},
@@ -119,7 +120,7 @@ func verifierOf(t testing.TB, i issuer) *TokenVerifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules := TokenRules{Issuer: "https://issuer", Audiences: []string{"kafka"}, Algorithms: []string{"ES256", "RS256"}, Claim: "sub", Skew: 30 * time.Second}
+	rules := TokenRules{Issuer: "https://issuer", Audiences: []string{"kafka"}, Algorithms: []string{"ES256", "RS256", "RS512"}, Claim: "sub", Skew: 30 * time.Second}
 	v, err := NewTokenVerifier(rules, keys)
 	if err != nil {
 		t.Fatal(err)
@@ -168,6 +169,8 @@ func TestATokenIsAcceptedOnlyIfEverythingAboutItIsRight(t *testing.T) {
 		"a number for a name":             {sign(t, "ES256", i.ec, "ec", with("sub", 7)), ""},
 		"an algorithm that is not pinned": {sign(t, "PS256", i.rsa, "rsa", goodClaims()), ""},
 		"a key of another algorithm":      {sign(t, "RS256", i.rsa, "ec", goodClaims()), ""},
+		"a key that says its algorithm":   {sign(t, "RS512", i.rsa, "rsa512", goodClaims()), "User:alice"},
+		"and is used for another one":     {sign(t, "RS256", i.rsa, "rsa512", goodClaims()), ""},
 		"an unknown key":                  {sign(t, "ES256", i.ec, "who", goodClaims()), ""},
 		"no key id, several keys":         {sign(t, "ES256", i.ec, "", goodClaims()), ""},
 		"a key for encryption":            {sign(t, "RS256", i.rsa, "enc", goodClaims()), ""},

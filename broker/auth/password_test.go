@@ -217,8 +217,11 @@ func TestACredentialIsHeldToItsBounds(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := CredentialFromSalted(ScramSHA256, []byte("salt"), make([]byte, 31), MinIterations); err == nil {
-		t.Error("a short salted password is accepted")
+	for n, ok := range map[int]bool{0: false, 1: true, 31: true, MaxPasswordBytes: true, MaxPasswordBytes + 1: false} {
+		c, err := CredentialFromSalted(ScramSHA256, []byte("salt"), make([]byte, n), MinIterations)
+		if (err == nil) != ok || ok && c.Check() != nil {
+			t.Errorf("a salted password of %d bytes: %v", n, err)
+		}
 	}
 }
 

@@ -136,8 +136,9 @@ func TestRequestsInFlightAreLimitedInBytes(t *testing.T) {
 			if len(held) != want {
 				t.Errorf("%d answered, %d in flight, want %d", i, len(held), want)
 			}
-			held[0]()
-			held = held[1:]
+			complete := held[0]
+			held = held[1:] // before it makes room for the next
+			complete()
 			w.receive(order[i], int32(i)+1)
 		}
 		w.leave()

@@ -18,6 +18,9 @@
 // same order, and which may wait: for a commit, for data, for a rebalance. So the
 // batches of one connection are pipelined, and its answers are never reordered.
 //
+// Where clients have to log in, login.go says which request may come when: before the
+// first login all but three end the connection, whatever the table of APIs holds.
+//
 // Nothing a client sends is trusted: each limit and what happens at it is in
 // limits.go, each error and its code in errors.go. One file per API says which
 // versions are served and what each changed; docs/protocol.md has the table.

@@ -9,6 +9,7 @@ import (
 	"github.com/splashdam/splashdam/broker"
 	"github.com/splashdam/splashdam/broker/auth"
 	"github.com/splashdam/splashdam/broker/kafka"
+	"github.com/splashdam/splashdam/connect/runtime"
 )
 
 // protocols are Kafka's security protocols.
@@ -61,6 +62,23 @@ func (c *ServeConfig) checkExposure() error {
 		}
 	}
 	return nil
+}
+
+// checkPipelinesReach makes sure that the pipelines in the node have a way to it:
+// they have no login of their own.
+func (c *ServeConfig) checkPipelinesReach(pipelines []runtime.Pipeline) error {
+	near := func(l Listener) bool { return l.Protocol == kafka.Plaintext && (l.loopback() || l.wildcard()) }
+	if len(pipelines) == 0 || slices.ContainsFunc(c.Listeners, near) {
+		return nil
+	}
+	return &problem{
+		what: "the pipelines of " + c.Connect + " cannot reach the node: none of its listeners is PLAINTEXT on this machine",
+		next: []string{
+			fmt.Sprintf("give them one:     --listeners PLAINTEXT://127.0.0.1:9092,%s", c.Listeners[0]),
+			"or run them apart:  splashdam connect run --command-config FILE PIPELINE.yaml",
+		},
+		kind: errUsage,
+	}
 }
 
 // setUsers reads name:password[:mechanism]. Errors show nothing of what was given.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/splashdam/splashdam/broker"
+	"github.com/splashdam/splashdam/connect/runtime"
 )
 
 func TestUsersAreReadOrRefusedAndNeverShown(t *testing.T) {
@@ -35,6 +36,25 @@ func TestUsersAreReadOrRefusedAndNeverShown(t *testing.T) {
 	c, err := load(t, "users:\n  - a:x,y\n  - b:z:SCRAM-SHA-256\n", nil)
 	if err != nil || len(c.Users) != 2 || c.Users[0].Password != "x,y" {
 		t.Errorf("%v, %v", c.Users, err)
+	}
+}
+
+func TestPipelinesInANodeNeedAListenerWithoutALogin(t *testing.T) {
+	one := make([]runtime.Pipeline, 1)
+	for listeners, ok := range map[string]bool{
+		"PLAINTEXT://127.0.0.1:1": true, "SASL_SSL://10.0.0.1:1,PLAINTEXT://[::1]:2": true,
+		"SASL_SSL://127.0.0.1:1": false, "SASL_PLAINTEXT://127.0.0.1:1,PLAINTEXT://10.0.0.1:2": false,
+	} {
+		c, err := load(t, "", nil, "--listeners", listeners, "--set", "insecure.listeners.allow=true")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.checkPipelinesReach(one); (err == nil) != ok {
+			t.Errorf("%s: %v", listeners, err)
+		}
+		if err := c.checkPipelinesReach(nil); err != nil {
+			t.Errorf("%s without pipelines: %v", listeners, err)
+		}
 	}
 }
 

@@ -107,6 +107,9 @@ all there is to set.`,
 				if pipelines, err = p.readPipelines(files); err != nil {
 					return err
 				}
+				if err := cfg.checkPipelinesReach(pipelines); err != nil {
+					return err
+				}
 			}
 			return p.serve(cmd.Context(), cfg, pipelines, started)
 		},
