@@ -219,7 +219,10 @@ func (f *fetching) answerFor(i int, code int16, hints *leaderHints) kmsg.FetchRe
 		a.RecordBatches = []byte{} // Kafka never sends null
 	}
 	if f.req.IsolationLevel == 1 {
-		a.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+		a.AbortedTransactions = make([]kmsg.FetchResponseTopicPartitionAbortedTransaction, len(r.Aborted))
+		for i, t := range r.Aborted {
+			a.AbortedTransactions[i].ProducerID, a.AbortedTransactions[i].FirstOffset = t.Producer, t.First
+		}
 	}
 	if r.DivergingEpoch >= 0 {
 		a.DivergingEpoch.Epoch, a.DivergingEpoch.EndOffset = r.DivergingEpoch, r.DivergingEnd

@@ -85,6 +85,8 @@ func newAPITable() apiTable {
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
 		offsetDeleteAPI(), describeClientQuotasAPI(), alterClientQuotasAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
+		addPartitionsToTxnAPI(), addOffsetsToTxnAPI(), endTxnAPI(), txnOffsetCommitAPI(), writeTxnMarkersAPI(),
+		describeProducersAPI(), describeTransactionsAPI(), listTransactionsAPI(),
 		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
 		a.declare()
