@@ -97,6 +97,7 @@ func (p *production) topic(t *kmsg.ProduceRequestTopic) (Topic, error) {
 		}
 	}
 	topic, err := p.topicFor(kmsg.ACLOperationWrite, t.Topic, t.TopicID, p.req.Version >= 13)
+	err = nameless(err)
 	if err == nil && topic.Internal {
 		err = fmt.Errorf("topic %q is internal, the broker alone writes to it: %w", topic.Name, kerr.InvalidTopicException)
 	}

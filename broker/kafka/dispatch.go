@@ -85,6 +85,8 @@ func newAPITable() apiTable {
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
 		offsetDeleteAPI(), describeClientQuotasAPI(), alterClientQuotasAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
+		describeLogDirsAPI(), electLeadersAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
+		getTelemetrySubscriptionsAPI(), pushTelemetryAPI(), listConfigResourcesAPI(), describeTopicPartitionsAPI(),
 		addPartitionsToTxnAPI(), addOffsetsToTxnAPI(), endTxnAPI(), txnOffsetCommitAPI(), writeTxnMarkersAPI(),
 		describeProducersAPI(), describeTransactionsAPI(), listTransactionsAPI(),
 		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
