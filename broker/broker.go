@@ -122,21 +122,23 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 	groups.Topics = func() group.Topics { return groupTopics{b.view()} }
 	s, err := openShard(id, shardConfig{
 		FS: b.cfg.FS, Dir: dir,
-		Replica:     uint64(b.cfg.NodeID),
-		Voters:      []uint64{uint64(b.cfg.NodeID)},
-		Settings:    settings,
-		Flush:       flushPolicy(settings),
-		Groups:      groups,
-		Halves:      halfPolicy(settings),
-		RetentionOf: b.retentionOf,
-		Now:         time.Now,
-		Logger:      b.cfg.Logger,
+		Replica:      uint64(b.cfg.NodeID),
+		Voters:       []uint64{uint64(b.cfg.NodeID)},
+		Settings:     settings,
+		Flush:        flushPolicy(settings),
+		Groups:       groups,
+		Halves:       halfPolicy(settings),
+		Transactions: transactionConfig(settings),
+		RetentionOf:  b.retentionOf,
+		Now:          time.Now,
+		Logger:       b.cfg.Logger,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.changed = func() { signal(b.viewChanged) }
 	s.hurry = func() { signal(b.hurry) }
+	s.peers = b
 	s.act = func(ctx context.Context, actions []txn.Action) { b.actOnHalves(ctx, s, actions) }
 	return s, nil
 }

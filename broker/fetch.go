@@ -94,11 +94,36 @@ func (s *Shard) fetch(p record.PartitionID, req kafka.FetchRequest, f *kafka.Fet
 	if req.Offset >= end || req.MaxBytes <= 0 && !req.AtLeastOne {
 		return nil
 	}
+	had := len(f.Records)
 	f.Records, err = s.log.Read(f.Records, p, req.Offset, end, req.MaxBytes, req.AtLeastOne)
 	if err != nil {
 		return fmt.Errorf("%w: %w", readError(err), err)
 	}
+	if req.ReadCommitted {
+		f.Aborted = s.aborted(p, req.Offset, f.Records[had:])
+	}
 	return nil
+}
+
+// aborted lists the aborted transactions of which there may be batches among records
+// that were read from an offset on.
+func (s *Shard) aborted(p record.PartitionID, from int64, records []byte) []kafka.AbortedTransaction {
+	to := from
+	for len(records) > 0 {
+		b, rest, err := record.SplitBatch(records)
+		if err != nil {
+			break // what is stored is whole batches
+		}
+		to, records = b.NextOffset(), rest
+	}
+	s.mu.RLock()
+	list := s.partitions.Aborted(p, from, to)
+	s.mu.RUnlock()
+	all := make([]kafka.AbortedTransaction, len(list))
+	for i, a := range list {
+		all[i] = kafka.AbortedTransaction{Producer: a.Producer, First: a.First}
+	}
+	return all
 }
 
 // readError is what Kafka calls an error of reading the log. On CORRUPT_MESSAGE

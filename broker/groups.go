@@ -58,22 +58,8 @@ func groupPartition(group string, partitions int) int {
 // coordinating finds the shard that coordinates a group. On first use of groups it
 // begins to create __consumer_offsets, and the client asks again.
 func (b *Broker) coordinating(groupID string) (*Shard, error) {
-	t, ok := b.view().Topic(offsetsTopic)
-	if !ok {
-		if err := b.AutoCreate(offsetsTopic); err != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%s is being created: %w", offsetsTopic, kerr.CoordinatorNotAvailable)
-	}
-	p := t.Partitions[groupPartition(groupID, len(t.Partitions))]
-	s, ok := b.shards[p.Shard]
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("group %q: %w", groupID, kerr.NotCoordinator)
-	case !s.status.Load().leading:
-		return nil, fmt.Errorf("group %q: shard %d has no leader: %w", groupID, s.id, kerr.CoordinatorNotAvailable)
-	}
-	return s, nil
+	s, _, err := b.hashed(offsetsTopic, groupID)
+	return s, err
 }
 
 // Coordinator implements kafka.Groups.
@@ -152,7 +138,7 @@ func (s *Shard) carryOut(effects []group.Effect) {
 
 // persist makes a coordinator's command part of the log and tells it when it is.
 func (s *Shard) persist(p group.Persist) {
-	it := &groupItem{shard: s, id: p.ID, command: p.Command}
+	it := &groupItem{shard: s, id: p.ID, command: p.Command, in: p.Transaction}
 	if err := s.queue.pushNow(it); err != nil {
 		it.end(err)
 	}
@@ -163,13 +149,19 @@ type groupItem struct {
 	shard   *Shard
 	id      group.ProposalID
 	command record.Command
+	in      *group.Transaction // that it is part of, or nil
 }
 
 func (it *groupItem) size() int       { return len(it.command) + record.PartHeaderSize }
 func (it *groupItem) early() bool     { return false }
 func (it *groupItem) refusable() bool { return false }
 
-func (it *groupItem) decide(_ *leading, e *pending) (verdict, error) {
+func (it *groupItem) decide(l *leading, e *pending) (verdict, error) {
+	if in := it.in; in != nil {
+		if err := l.partitions.Verify(in.Partition, in.Producer, in.Epoch, in.Verified); err != nil {
+			return verdict{}, err
+		}
+	}
 	e.addCommand(0, it.command)
 	return verdict{added: true}, nil
 }
@@ -275,7 +267,7 @@ func (b *Broker) OffsetFetch(ctx context.Context, _ kafka.Client, req *kmsg.Offs
 	}
 	for i := range req.Groups {
 		g := kmsg.NewOffsetFetchResponseGroup()
-		err := b.reading(ctx, req.Groups[i].Group, func(co *group.Coordinator) { g = co.FetchGroup(&req.Groups[i]) })
+		err := b.reading(ctx, req.Groups[i].Group, func(co *group.Coordinator) { g = co.FetchGroup(&req.Groups[i], req.RequireStable) })
 		if err != nil {
 			g.Group, g.ErrorCode = req.Groups[i].Group, codeOf(err)
 		}

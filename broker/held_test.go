@@ -24,6 +24,8 @@ func ledShard(t *testing.T) (*Shard, *leading) {
 	return s, &leading{
 		partitions: partition.Lead(s.partitions, 1),
 		halves:     txn.Lead(s.halves, txn.DefaultPolicy(), forEver),
+
+		transactions: txn.Coordinate(txn.NewTransactions(), txn.CoordinatorConfig{}, 1, 0),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/kafka"
+	"github.com/splashdam/splashdam/broker/partition"
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -18,6 +19,11 @@ type appendItem struct {
 	acks      int16
 	stamp     bool // the topic keeps the broker's time
 	done      func(kafka.Appended)
+	// Of a batch of a transaction: where the partition's end was when the coordinator
+	// was asked about it, how often it was, and what asks it again.
+	verified      int64
+	verifications int
+	verify        func()
 
 	base      int64
 	stampedAt int64
@@ -32,7 +38,7 @@ func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 	if it.stamp {
 		it.batch.StampLogAppendTime(e.now)
 	}
-	d, err := l.partitions.Append(it.partition, it.batch, e.at)
+	d, err := l.partitions.AppendVerified(it.partition, it.batch, it.verified, e.at)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -48,6 +54,10 @@ func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 }
 
 func (it *appendItem) end(err error) {
+	if errors.Is(err, partition.ErrUnverified) && it.verify != nil && it.verifications < maxVerifications {
+		it.verify()
+		return
+	}
 	if err != nil {
 		failed(it.done, err)
 		return
@@ -77,6 +87,10 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 	}
 	settings := b.cfg.Settings.Topic(at.topic)
 	if settings.MessageType == cluster.Transaction {
+		if req.Batch.IsTransactional() {
+			failed(done, fmt.Errorf("topic %q has message.type=transaction, which takes half messages and no Kafka transactions: %w", req.Topic, kerr.InvalidRecord))
+			return
+		}
 		b.appendHeld(at, req, done)
 		return
 	}
@@ -86,7 +100,11 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 	}
 	it := &appendItem{
 		partition: at.id, batch: req.Batch, acks: req.Acks, stamp: settings.LogAppendTime, done: done,
-		logStart: at.shard.bounds(at.id).LogStart,
+		logStart: at.shard.bounds(at.id).LogStart, verified: partition.Unverified,
+	}
+	if req.Batch.IsTransactional() {
+		b.appendTransactional(at, it, req)
+		return
 	}
 	if err := at.shard.submit(it); err != nil {
 		failed(done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))

@@ -35,6 +35,10 @@ func (s *Shard) Tick(time.Time) {
 	s.rollByAge(now)
 	s.carryOut(l.groups.Tick(now))
 	s.dueHalves(l, now)
+	s.sendMarkers()
+	if s.ticks%ticksPerSecond == 0 {
+		s.dueTransactions(l, now)
+	}
 	if s.ticks%ticksPerMinute == 0 {
 		s.expireProducers(l, now)
 	}

@@ -43,9 +43,11 @@ type Shard struct {
 	partitions *partition.Table
 	groups     *group.State
 	halves     *txn.Halves
-	time       int64 // the leader's clock in the last entry applied, ms
-	applied    record.Index
-	appliedIn  record.Term
+	// transactions are those that the shard coordinates.
+	transactions *txn.Transactions
+	time         int64 // the leader's clock in the last entry applied, ms
+	applied      record.Index
+	appliedIn    record.Term
 
 	// cluster is the metadata: of shard 0 only. Readers take the pointer.
 	cluster atomic.Pointer[cluster.View]
@@ -71,6 +73,8 @@ type Shard struct {
 	captured chan capture
 	halfWork chan []txn.Action
 	roomDue  chan struct{}
+	// peers are the shards that take part in transactions: nil of a Machine.
+	peers transactionPeers
 	// act carries out what is due about half messages.
 	act   func(context.Context, []txn.Action)
 	ticks int
@@ -104,6 +108,8 @@ type shardConfig struct {
 	Flush    replica.FlushPolicy
 	Groups   group.Config
 	Halves   txn.Policy
+	// Transactions bounds what the shard coordinates.
+	Transactions txn.CoordinatorConfig
 	// RetentionOf gives a topic partition's retention.ms, for parked half messages.
 	RetentionOf func(record.PartitionID) int64
 	// Now is the node's clock.
@@ -131,12 +137,15 @@ type leading struct {
 	partitions *partition.Leading
 	groups     *group.Coordinator
 	halves     *txn.Leading
-	cluster    *cluster.Controller // shard 0 only
+	// transactions are those that the shard coordinates, wherever their partitions are.
+	transactions *txn.Coordinator
+	cluster      *cluster.Controller // shard 0 only
 }
 
 func (l *leading) applied(at record.Index) {
 	l.partitions.Applied(at)
 	l.halves.Applied(at)
+	l.transactions.Applied(at)
 }
 
 // mark is a moment to which undo takes all decisions back.
@@ -155,6 +164,7 @@ func (l *leading) undo(m mark) {
 func (l *leading) dropped(at record.Index) {
 	l.partitions.Dropped(at)
 	l.halves.Dropped(at)
+	l.transactions.Dropped(at)
 }
 
 // openShard recovers the shard in cfg.Dir, or makes it. A Host will run it.
@@ -255,6 +265,8 @@ func (s *Shard) Lead(term record.Term) {
 		partitions: partition.Lead(s.partitions, term),
 		groups:     group.Lead(s.groups, s.cfg.Groups, now),
 		halves:     txn.Lead(s.halves, s.cfg.Halves, s.cfg.RetentionOf),
+
+		transactions: txn.Coordinate(s.transactions, s.cfg.Transactions, term, now),
 	}
 	if s.id == record.MetadataShard {
 		s.leading.cluster = cluster.Lead(s.cluster.Load())
@@ -317,6 +329,7 @@ func (s *Shard) Apply(e record.Entry) error {
 		s.leading.applied(e.Index())
 	}
 	s.answer(e.Index())
+	s.sendMarkers()
 	s.watch.wake(s.touched)
 	if s.cluster.Load() != before {
 		s.changed()
@@ -383,6 +396,8 @@ func (s *Shard) applyCommand(p record.Part) error {
 			s.deaths.Add(1)
 		}
 		return err
+	case record.OwnerTransaction:
+		return s.transactions.Apply(c, s.time)
 	case record.OwnerCluster:
 		v, err := s.cluster.Load().Apply(c, s.time)
 		if err == nil {

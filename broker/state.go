@@ -22,6 +22,8 @@ const (
 	sectionGroup     = "group"
 	sectionTxn       = "txn"
 	sectionCluster   = "cluster"
+	// sectionTransaction has Kafka's transactions, where sectionTxn has half messages.
+	sectionTransaction = "transaction"
 )
 
 const (
@@ -42,12 +44,13 @@ type growth struct {
 
 // capture is the state at one moment: views that no longer change.
 type capture struct {
-	snapshot   commitlog.Snapshot // but for its sections
-	time       int64
-	partitions *partition.View
-	groups     *group.View
-	halves     *txn.View
-	cluster    *cluster.View
+	snapshot     commitlog.Snapshot // but for its sections
+	time         int64
+	partitions   *partition.View
+	groups       *group.View
+	halves       *txn.View
+	transactions *txn.TransactionsView
+	cluster      *cluster.View
 }
 
 // grown counts an applied entry and, when it is time, captures the state for the
@@ -72,11 +75,12 @@ func (s *Shard) takeSnapshot() {
 
 func (s *Shard) capture() capture {
 	return capture{
-		snapshot:   commitlog.Snapshot{Index: s.applied, Term: s.appliedIn, Level: level, ConfState: s.host.ConfState(), Time: s.time},
-		partitions: s.partitions.View(),
-		groups:     s.groups.View(),
-		halves:     s.halves.View(),
-		cluster:    s.cluster.Load(),
+		snapshot:     commitlog.Snapshot{Index: s.applied, Term: s.appliedIn, Level: level, ConfState: s.host.ConfState(), Time: s.time},
+		partitions:   s.partitions.View(),
+		groups:       s.groups.View(),
+		halves:       s.halves.View(),
+		transactions: s.transactions.View(),
+		cluster:      s.cluster.Load(),
 	}
 }
 
@@ -88,6 +92,7 @@ func (c capture) encode() *commitlog.Snapshot {
 		{Name: sectionPartition, Data: c.partitions.Encode()},
 		{Name: sectionGroup, Data: c.groups.Encode()},
 		{Name: sectionTxn, Data: c.halves.Encode()},
+		{Name: sectionTransaction, Data: c.transactions.Encode()},
 		{Name: sectionCluster, Data: c.cluster.Encode()},
 	}
 	return &snap
@@ -148,6 +153,7 @@ func (s *Shard) restore(snap *commitlog.Snapshot) error {
 		return fmt.Errorf("%w: start that version: the state is of level %d, this one understands %d", ErrNewerVersion, snap.Level, level)
 	}
 	s.partitions, s.groups, s.halves = partition.NewTable(), group.NewState(), txn.NewHalves()
+	s.transactions = txn.NewTransactions()
 	s.cluster.Store(cluster.Empty())
 	s.applied, s.appliedIn = snap.Index, snap.Term
 	s.since.bytes, s.since.entries, s.since.last = 0, 0, 0
@@ -164,6 +170,8 @@ func (s *Shard) restore(snap *commitlog.Snapshot) error {
 			s.groups, err = group.Restore(sec.Data)
 		case sectionTxn:
 			s.halves, err = txn.RestoreHalves(sec.Data)
+		case sectionTransaction:
+			s.transactions, err = txn.RestoreTransactions(sec.Data)
 		case sectionCluster:
 			var v *cluster.View
 			v, err = cluster.Restore(sec.Data)

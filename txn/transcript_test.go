@@ -20,7 +20,13 @@ func TestTranscripts(t *testing.T) {
 	transcript.Run(t, func(out *strings.Builder) func(transcript.Args) error {
 		s := &stage{policy: DefaultPolicy(), retention: (7 * 24 * time.Hour).Milliseconds(), halves: NewHalves(), now: start, next: 1, out: out}
 		s.lead()
-		return func(a transcript.Args) error { return s.do(args{a}) }
+		o := newOffice(out)
+		return func(a transcript.Args) error {
+			if strings.HasPrefix(a.Verb, "tx-") { // of Kafka transactions
+				return o.do(args{a})
+			}
+			return s.do(args{a})
+		}
 	})
 }
 

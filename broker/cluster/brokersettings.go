@@ -414,17 +414,17 @@ var brokerSettings = []brokerSetting{
 	},
 	{
 		Setting: integer("transaction.max.timeout.ms", 15*minuteMs, 1, math.MaxInt32,
-			"The longest timeout that a transactional producer may ask for, in ms."+notYetTransaction),
+			"The longest timeout that a transactional producer may ask for, in ms."),
 		bind: func(s *BrokerSettings, v string) { s.TransactionMaxTimeoutMs = toInt32(v) },
 	},
 	{
 		Setting: integer("transaction.state.log.num.partitions", 50, 1, MaxInternalPartitions,
-			"The number of partitions of "+TransactionState+". Counts when the topic is created."+notYetTransaction),
+			"The number of partitions of "+TransactionState+". Counts when the topic is created."),
 		bind: func(s *BrokerSettings, v string) { s.TransactionStatePartitions = toInt32(v) },
 	},
 	{
 		Setting: integer("transactional.id.expiration.ms", 7*dayMs, 1, math.MaxInt32,
-			"How long a transactional id without a transaction is remembered, in ms."+notYetTransaction),
+			"How long a transactional id without a transaction is remembered, in ms."),
 		bind: func(s *BrokerSettings, v string) { s.TransactionalIDExpirationMs = toInt64(v) },
 	},
 }

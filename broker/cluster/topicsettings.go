@@ -50,7 +50,6 @@ const (
 	noEffectSharedLog = " Accepted for compatibility; changes nothing: all partitions of a shard share one log, whose files have no settings per topic."
 	noEffectRaft      = " Accepted for compatibility; changes nothing: replication is by Raft, which acknowledges a write once a majority has it and elects only who has it all."
 	noEffectFlush     = " Accepted for compatibility; changes nothing: the broker setting flush decides, for all topics alike."
-	notYetTransaction = " Stored and shown; Kafka transactions are not carried out yet."
 )
 
 // topicSetting is a Setting of topics: which broker settings give its default,

@@ -41,15 +41,15 @@ func (t *transactions) add(b record.Batch) bool {
 		}
 		return true
 	}
-	commit, ok := b.Marker()
+	m, ok := b.Marker()
 	if !ok {
 		return true
 	}
 	delete(t.open, id)
 	switch {
-	case !commit && open:
+	case !m.Commit && open:
 		t.spans[id] = append(t.spans[id], span{first, b.BaseOffset()})
-	case commit && !open:
+	case m.Commit && !open:
 		t.empty[b.BaseOffset()] = true
 		t.known++
 	case open:

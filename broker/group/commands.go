@@ -21,6 +21,11 @@ import (
 //	                    session timeout i32, subscription, assignment}
 //	groupDeleted      (nothing more: the group and its offsets are gone)
 //	offsetsDeleted    topics x {name, partitions x i32}
+//	offsetsPending    producer id i64, producer epoch i16, topics as in offsetsCommitted:
+//	                  committed when the producer's transaction is
+//	transactionEnded  (the group's id is empty) producer id i64, producer epoch i16,
+//	                  committed u8: the producer's pending offsets of all groups are
+//	                  committed or dropped
 //	consumerChanged   group epoch i32, assignment epoch i32, hash of topics u64,
 //	                    assignor, members x (see appendMember), gone x id
 //
@@ -34,6 +39,8 @@ const (
 	groupChanged     uint8 = 2
 	groupDeleted     uint8 = 3
 	offsetsDeleted   uint8 = 4
+	offsetsPending   uint8 = 5
+	transactionEnded uint8 = 6
 	consumerChanged  uint8 = 8
 
 	commandVersion uint8 = 1
@@ -68,7 +75,10 @@ func begin(kind uint8, group string) []byte {
 }
 
 func commitCommand(group string, retention int64, topics []topicOffsets) record.Command {
-	b := kbin.AppendInt64(begin(offsetsCommitted, group), retention)
+	return appendOffsets(kbin.AppendInt64(begin(offsetsCommitted, group), retention), topics)
+}
+
+func appendOffsets(b []byte, topics []topicOffsets) []byte {
 	b = kbin.AppendCompactArrayLen(b, len(topics))
 	for _, t := range topics {
 		b = kbin.AppendCompactString(b, t.topic)
@@ -190,9 +200,16 @@ func (s *State) Apply(c record.Command, now int64) error {
 	case consumerChanged:
 		change = s.readConsumerChange(&r, group, now)
 	case groupDeleted:
-		change = func() { delete(s.groups, group) }
+		change = func() {
+			s.dropPending(group)
+			delete(s.groups, group)
+		}
 	case offsetsDeleted:
 		change = s.readDelete(&r, group)
+	case offsetsPending:
+		change = s.readPending(&r, group, now)
+	case transactionEnded:
+		change = s.readEnded(&r)
 	default:
 		return fmt.Errorf("%w: unknown kind %d", ErrCommand, c.Kind())
 	}
@@ -212,7 +229,21 @@ func (s *State) readCommit(r *kbin.Reader, group string, now int64) (change func
 	if retention >= 0 {
 		expires = now + retention
 	}
-	var topics []topicOffsets
+	topics := readOffsets(r)
+	return func() {
+		s.group(group)
+		for _, t := range topics {
+			for _, p := range t.partitions {
+				s.commit(group, t.topic, p.partition, &Offset{
+					Offset: p.offset, LeaderEpoch: p.leaderEpoch, Metadata: p.metadata,
+					Committed: now, Expires: expires,
+				})
+			}
+		}
+	}
+}
+
+func readOffsets(r *kbin.Reader) (topics []topicOffsets) {
 	for range count(r) {
 		t := topicOffsets{topic: r.CompactString()}
 		for range count(r) {
@@ -229,17 +260,7 @@ func (s *State) readCommit(r *kbin.Reader, group string, now int64) (change func
 		}
 		topics = append(topics, t)
 	}
-	return func() {
-		s.group(group)
-		for _, t := range topics {
-			for _, p := range t.partitions {
-				s.commit(group, t.topic, p.partition, &Offset{
-					Offset: p.offset, LeaderEpoch: p.leaderEpoch, Metadata: p.metadata,
-					Committed: now, Expires: expires,
-				})
-			}
-		}
-	}
+	return topics
 }
 
 func (s *State) readDelete(r *kbin.Reader, group string) (change func()) {
@@ -262,6 +283,7 @@ func (s *State) readDelete(r *kbin.Reader, group string) (change func()) {
 		for _, t := range topics {
 			for _, p := range t.partitions {
 				s.forget(group, t.topic, p)
+				s.forgetPending(group, topicPartition{t.topic, p})
 			}
 		}
 	}

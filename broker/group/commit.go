@@ -29,7 +29,7 @@ func (c *Coordinator) Commit(now int64, t Token, req *kmsg.OffsetCommitRequest) 
 	if m := g.members[req.MemberID]; m != nil && (g.phase == stable || g.phase == preparing) {
 		c.heard(g, m)
 	}
-	topics := c.acceptable(req, r)
+	topics := c.acceptable(req.Group, offsetsOf(req), func(i, j int, err *kerr.Error) { r.Topics[i].Partitions[j].ErrorCode = err.Code })
 	if len(topics) == 0 {
 		c.answer(t, r)
 		return c.end()
@@ -103,36 +103,52 @@ func (c *Coordinator) mayCommit(req *kmsg.OffsetCommitRequest) (*group, *kerr.Er
 	return g, nil
 }
 
-// acceptable picks what can be stored and marks the rest in the answer.
-func (c *Coordinator) acceptable(req *kmsg.OffsetCommitRequest, r *kmsg.OffsetCommitResponse) []topicOffsets {
-	var topics []topicOffsets
-	offsets := 0
-	if gs := c.state.groups[req.Group]; gs != nil {
-		offsets = gs.offsets
-	}
+// offsetsOf is what a request wants to be stored.
+func offsetsOf(req *kmsg.OffsetCommitRequest) []topicOffsets {
+	topics := make([]topicOffsets, len(req.Topics))
 	for i, t := range req.Topics {
-		x := topicOffsets{topic: t.Topic}
-		for j, p := range t.Partitions {
-			var metadata string
-			if p.Metadata != nil {
-				metadata = *p.Metadata
-			}
-			_, known := c.state.Offset(req.Group, t.Topic, p.Partition)
-			switch {
-			case utf16Len(metadata) > c.cfg.OffsetMetadataMaxBytes:
-				r.Topics[i].Partitions[j].ErrorCode = kerr.OffsetMetadataTooLarge.Code
-				continue
-			case !known && offsets >= c.cfg.MaxOffsets:
-				r.Topics[i].Partitions[j].ErrorCode = kerr.PolicyViolation.Code
-				continue
-			case !known:
-				offsets++
-			}
+		topics[i].topic = t.Topic
+		for _, p := range t.Partitions {
 			epoch := p.LeaderEpoch
 			if req.Version < 6 {
 				epoch = -1
 			}
-			x.partitions = append(x.partitions, partitionOffset{p.Partition, p.Offset, epoch, metadata})
+			topics[i].partitions = append(topics[i].partitions, partitionOffset{p.Partition, p.Offset, epoch, orEmpty(p.Metadata)})
+		}
+	}
+	return topics
+}
+
+func orEmpty(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// acceptable picks what can be stored, and calls refuse for the rest, with the places of
+// topic and partition.
+func (c *Coordinator) acceptable(group string, asked []topicOffsets, refuse func(i, j int, err *kerr.Error)) []topicOffsets {
+	var topics []topicOffsets
+	offsets := 0
+	if gs := c.state.groups[group]; gs != nil {
+		offsets = gs.offsets + gs.pendingPartitions()
+	}
+	for i, t := range asked {
+		x := topicOffsets{topic: t.topic}
+		for j, p := range t.partitions {
+			_, known := c.state.Offset(group, t.topic, p.partition)
+			switch {
+			case utf16Len(p.metadata) > c.cfg.OffsetMetadataMaxBytes:
+				refuse(i, j, kerr.OffsetMetadataTooLarge)
+				continue
+			case !known && offsets >= c.cfg.MaxOffsets:
+				refuse(i, j, kerr.PolicyViolation)
+				continue
+			case !known:
+				offsets++
+			}
+			x.partitions = append(x.partitions, p)
 		}
 		if len(x.partitions) > 0 {
 			topics = append(topics, x)

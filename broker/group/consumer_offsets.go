@@ -47,3 +47,16 @@ func (m *consumerMember) knows(epoch int32) *kerr.Error {
 	}
 	return kerr.StaleMemberEpoch
 }
+
+// mayTxnCommit is mayCommit for a member that commits in a transaction, whose API has no
+// error of its own for an epoch that has passed.
+func (k *consumerGroup) mayTxnCommit(req *kmsg.TxnOffsetCommitRequest) *kerr.Error {
+	m := k.members[req.MemberID]
+	if m == nil {
+		return kerr.UnknownMemberID
+	}
+	if m.knows(req.Generation) != nil {
+		return kerr.IllegalGeneration
+	}
+	return nil
+}

@@ -114,10 +114,15 @@ func (c *Coordinator) refuse(t Token, err *kerr.Error) {
 // persist asks for a command to be applied; done is called, inside of a call of
 // Done, when it is or cannot be.
 func (c *Coordinator) persist(g *group, cmd record.Command, done func(*kerr.Error)) {
+	c.persistIn(nil, g, cmd, done)
+}
+
+// persistIn is persist for what is part of a transaction.
+func (c *Coordinator) persistIn(t *Transaction, g *group, cmd record.Command, done func(*kerr.Error)) {
 	c.proposed++
 	g.inFlight++
 	c.proposals[c.proposed] = proposal{g, done}
-	c.out = append(c.out, Persist{c.proposed, cmd})
+	c.out = append(c.out, Persist{c.proposed, cmd, t})
 }
 
 // Done tells that a proposal of this Coordinator was applied (nil), or that it

@@ -39,6 +39,19 @@ type Answer struct {
 type Persist struct {
 	ID      ProposalID
 	Command record.Command
+	// Transaction, if not nil, is the transaction that the command is part of. The shell
+	// takes the command only while that is open for sure, and calls Done with why not.
+	Transaction *Transaction
+}
+
+// Transaction is a producer's transaction as a group meets it. Its coordinator has said
+// that it is open when the high watermark of Partition, which is the group's of
+// __consumer_offsets, was at Verified.
+type Transaction struct {
+	Partition record.PartitionID
+	Producer  int64
+	Epoch     int16
+	Verified  int64
 }
 
 func (Answer) effect()  {}

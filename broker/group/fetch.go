@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -15,7 +16,7 @@ func (c *Coordinator) Fetch(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRespo
 	r.Version = req.Version
 	if req.Version >= 8 {
 		for i := range req.Groups {
-			r.Groups = append(r.Groups, c.FetchGroup(&req.Groups[i]))
+			r.Groups = append(r.Groups, c.FetchGroup(&req.Groups[i], req.RequireStable))
 		}
 		return r
 	}
@@ -29,7 +30,7 @@ func (c *Coordinator) Fetch(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRespo
 	if req.Topics != nil && q.Topics == nil {
 		q.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
 	}
-	a := c.FetchGroup(&q)
+	a := c.FetchGroup(&q, req.RequireStable)
 	r.ErrorCode = a.ErrorCode
 	for _, t := range a.Topics {
 		x := kmsg.NewOffsetFetchResponseTopic()
@@ -48,8 +49,9 @@ func (c *Coordinator) Fetch(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRespo
 // all that the group has committed. A partition without an offset has -1, and so
 // have all partitions of a group that does not exist: that is no error, not even where
 // the caller claims to be a member of it. Topics go by their name; an id
-// comes back as it was.
-func (c *Coordinator) FetchGroup(q *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+// comes back as it was. With stable, a partition that an open transaction commits an
+// offset for is UNSTABLE_OFFSET_COMMIT: ask again (KIP-447).
+func (c *Coordinator) FetchGroup(q *kmsg.OffsetFetchRequestGroup, stable bool) kmsg.OffsetFetchResponseGroup {
 	r := kmsg.NewOffsetFetchResponseGroup()
 	r.Group = q.Group
 	if g := c.groups[q.Group]; g != nil && g.consumer != nil {
@@ -59,7 +61,7 @@ func (c *Coordinator) FetchGroup(q *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFet
 		}
 	}
 	if q.Topics == nil {
-		r.Topics = c.fetchAll(q.Group)
+		r.Topics = c.fetchAll(q.Group, stable)
 		return r
 	}
 	for _, t := range q.Topics {
@@ -70,14 +72,14 @@ func (c *Coordinator) FetchGroup(q *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFet
 			if !ok {
 				o = Offset{Offset: -1, LeaderEpoch: -1}
 			}
-			x.Partitions = append(x.Partitions, fetched(p, &o))
+			x.Partitions = append(x.Partitions, c.fetched(q.Group, t.Topic, p, &o, stable))
 		}
 		r.Topics = append(r.Topics, x)
 	}
 	return r
 }
 
-func (c *Coordinator) fetchAll(id string) []kmsg.OffsetFetchResponseGroupTopic {
+func (c *Coordinator) fetchAll(id string, stable bool) []kmsg.OffsetFetchResponseGroupTopic {
 	gs := c.state.groups[id]
 	if gs == nil {
 		return nil
@@ -88,15 +90,20 @@ func (c *Coordinator) fetchAll(id string) []kmsg.OffsetFetchResponseGroupTopic {
 		x.Topic = topic
 		offsets := gs.topics[topic].partitions
 		for _, p := range slices.Sorted(maps.Keys(offsets)) {
-			x.Partitions = append(x.Partitions, fetched(p, offsets[p]))
+			x.Partitions = append(x.Partitions, c.fetched(id, topic, p, offsets[p], stable))
 		}
 		topics = append(topics, x)
 	}
 	return topics
 }
 
-func fetched(partition int32, o *Offset) kmsg.OffsetFetchResponseGroupTopicPartition {
+func (c *Coordinator) fetched(group, topic string, partition int32, o *Offset, stable bool) kmsg.OffsetFetchResponseGroupTopicPartition {
 	r := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+	if stable && c.state.Pending(group, topic, partition) {
+		r.Partition, r.Offset, r.LeaderEpoch, r.Metadata = partition, -1, -1, new(string)
+		r.ErrorCode = kerr.UnstableOffsetCommit.Code
+		return r
+	}
 	r.Partition, r.Offset, r.LeaderEpoch, r.Metadata = partition, o.Offset, o.LeaderEpoch, kmsg.StringPtr(o.Metadata)
 	return r
 }

@@ -47,6 +47,9 @@ func (c *Coordinator) expireOffsetsOf(g *group) {
 	default:
 		return
 	}
+	if gs := c.state.groups[g.id]; gs != nil && len(gs.pending) > 0 {
+		return // a transaction is about to commit
+	}
 	var expired []topicPartitions
 	kept := false
 	if gs := c.state.groups[g.id]; gs != nil {
@@ -90,11 +93,30 @@ func (c *Coordinator) TopicsDeleted(now int64, gone func(topic string) bool) []E
 		if gs == nil {
 			continue
 		}
-		var offsets []topicPartitions
-		for _, topic := range slices.Sorted(maps.Keys(gs.topics)) {
-			if gone(topic) {
-				offsets = append(offsets, topicPartitions{topic, slices.Sorted(maps.Keys(gs.topics[topic].partitions))})
+		partitions := map[string]map[int32]bool{}
+		add := func(topic string, p int32) {
+			if partitions[topic] == nil {
+				partitions[topic] = map[int32]bool{}
 			}
+			partitions[topic][p] = true
+		}
+		for topic, t := range gs.topics {
+			if gone(topic) {
+				for p := range t.partitions {
+					add(topic, p)
+				}
+			}
+		}
+		for _, pending := range gs.pending {
+			for at := range pending.offsets {
+				if gone(at.topic) {
+					add(at.topic, at.partition)
+				}
+			}
+		}
+		var offsets []topicPartitions
+		for _, topic := range slices.Sorted(maps.Keys(partitions)) {
+			offsets = append(offsets, topicPartitions{topic, slices.Sorted(maps.Keys(partitions[topic]))})
 		}
 		if len(offsets) > 0 {
 			c.persist(c.groups[id], deleteOffsetsCommand(id, offsets), func(*kerr.Error) {})

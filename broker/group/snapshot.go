@@ -21,7 +21,8 @@ import (
 //	     2 of the consumer protocol {since i64, group epoch i32, assignment epoch i32,
 //	       hash of topics i64, assignor, members x (see appendMember)}
 //	  topics x {name, partitions x {
-//	    i32, offset i64, leader epoch i32, metadata, committed i64, expires i64}}}
+//	    i32, offset i64, leader epoch i32, metadata, committed i64, expires i64}}
+//	  pending x {producer id i64, producer epoch i16, offsets x {topic, the fields of a partition}}}
 const snapshotVersion = 1
 
 // Errors of Restore.
@@ -63,6 +64,7 @@ func (v *View) Encode() []byte {
 		for _, topic := range slices.Sorted(maps.Keys(g.topics)) {
 			b = appendTopic(b, topic, g.topics[topic])
 		}
+		b = g.appendPending(b)
 	}
 	return b
 }
@@ -72,14 +74,24 @@ func appendTopic(b []byte, name string, t *topicState) []byte {
 	b = kbin.AppendCompactArrayLen(b, len(t.partitions))
 	for _, p := range slices.Sorted(maps.Keys(t.partitions)) {
 		o := t.partitions[p]
-		b = kbin.AppendInt32(b, p)
-		b = kbin.AppendInt64(b, o.Offset)
-		b = kbin.AppendInt32(b, o.LeaderEpoch)
-		b = kbin.AppendCompactString(b, o.Metadata)
-		b = kbin.AppendInt64(b, o.Committed)
-		b = kbin.AppendInt64(b, o.Expires)
+		b = appendOffset(kbin.AppendInt32(b, p), o)
 	}
 	return b
+}
+
+func appendOffset(b []byte, o *Offset) []byte {
+	b = kbin.AppendInt64(b, o.Offset)
+	b = kbin.AppendInt32(b, o.LeaderEpoch)
+	b = kbin.AppendCompactString(b, o.Metadata)
+	b = kbin.AppendInt64(b, o.Committed)
+	return kbin.AppendInt64(b, o.Expires)
+}
+
+func readOffset(r *kbin.Reader) *Offset {
+	return &Offset{
+		Offset: r.Int64(), LeaderEpoch: r.Int32(), Metadata: r.CompactString(),
+		Committed: r.Int64(), Expires: r.Int64(),
+	}
 }
 
 // Restore is the inverse of Encode. It keeps nothing of data. It errors with
@@ -96,6 +108,9 @@ func Restore(data []byte) (*State, error) {
 	s := NewState()
 	for i := range count(&r) {
 		id, g := readGroup(&r)
+		if r.Ok() {
+			s.readPendings(&r, id, g)
+		}
 		if !r.Ok() {
 			return nil, fmt.Errorf("%w: group %d, %q: %w", ErrSnapshot, i, id, kbin.ErrNotEnoughData)
 		}
@@ -131,10 +146,7 @@ func readGroup(r *kbin.Reader) (string, *groupState) {
 		t := &topicState{partitions: map[int32]*Offset{}}
 		for range count(r) {
 			p := r.Int32()
-			o := &Offset{
-				Offset: r.Int64(), LeaderEpoch: r.Int32(), Metadata: r.CompactString(),
-				Committed: r.Int64(), Expires: r.Int64(),
-			}
+			o := readOffset(r)
 			if !r.Ok() {
 				return id, nil
 			}

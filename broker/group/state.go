@@ -12,6 +12,8 @@ import (
 // but copied first.
 type State struct {
 	groups map[string]*groupState
+	// pending has the groups to which open transactions commit offsets, by producer id.
+	pending map[int64]map[string]bool
 	// epoch counts the views. What carries a smaller one may be in a view and is
 	// copied before it is changed.
 	epoch uint64
@@ -27,6 +29,9 @@ type groupState struct {
 	topics   map[string]*topicState
 	// offsets is the number of partitions in all topics.
 	offsets int
+	// pending are the offsets that open transactions commit, by producer id; the values
+	// are immutable. nil if there are none.
+	pending map[int64]*pendingOffsets
 }
 
 type topicState struct {
@@ -68,7 +73,9 @@ type memberMetadata struct {
 }
 
 // NewState returns the state before the first command.
-func NewState() *State { return &State{groups: map[string]*groupState{}} }
+func NewState() *State {
+	return &State{groups: map[string]*groupState{}, pending: map[int64]map[string]bool{}}
+}
 
 // Offset returns what a group has committed for a partition.
 func (s *State) Offset(group, topic string, partition int32) (Offset, bool) {
@@ -93,7 +100,7 @@ func (s *State) group(id string) *groupState {
 	case g == nil:
 		g = &groupState{epoch: s.epoch, topics: map[string]*topicState{}}
 	case g.epoch != s.epoch:
-		g = &groupState{epoch: s.epoch, meta: g.meta, consumer: g.consumer, topics: maps.Clone(g.topics), offsets: g.offsets}
+		g = &groupState{epoch: s.epoch, meta: g.meta, consumer: g.consumer, topics: maps.Clone(g.topics), offsets: g.offsets, pending: maps.Clone(g.pending)}
 	default:
 		return g
 	}

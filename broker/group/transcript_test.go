@@ -155,7 +155,7 @@ func (s *stage) do(a args) error {
 			x.Topic, x.Partitions = p[0], []int32{int32(n)}
 			q.Topics = append(q.Topics, x)
 		}
-		r := s.c.FetchGroup(&q)
+		r := s.c.FetchGroup(&q, a.Text("stable", "") != "")
 		s.printf("fetched %s", errorName(r.ErrorCode))
 		for _, x := range r.Topics {
 			for _, p := range x.Partitions {

@@ -53,6 +53,11 @@ var access = map[kmsg.Key][]need{
 	kmsg.DeleteRecords:                {{kmsg.ACLOperationDelete, onTopic}},
 	kmsg.InitProducerID:               {{kmsg.ACLOperationWrite, onTxnID}, {kmsg.ACLOperationIdempotentWrite, onCluster}, {kmsg.ACLOperationWrite, onTopic}},
 	kmsg.OffsetForLeaderEpoch:         {{kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.AddPartitionsToTxn:           {{kmsg.ACLOperationWrite, onTxnID}, {kmsg.ACLOperationWrite, onTopic}, {kmsg.ACLOperationClusterAction, onCluster}},
+	kmsg.AddOffsetsToTxn:              {{kmsg.ACLOperationWrite, onTxnID}, {kmsg.ACLOperationRead, onGroup}},
+	kmsg.EndTxn:                       {{kmsg.ACLOperationWrite, onTxnID}},
+	kmsg.WriteTxnMarkers:              {{kmsg.ACLOperationAlter, onCluster}, {kmsg.ACLOperationClusterAction, onCluster}},
+	kmsg.TxnOffsetCommit:              {{kmsg.ACLOperationWrite, onTxnID}, {kmsg.ACLOperationRead, onGroup}, {kmsg.ACLOperationRead, onTopic}},
 	kmsg.DescribeACLs:                 {{kmsg.ACLOperationDescribe, onCluster}},
 	kmsg.CreateACLs:                   {{kmsg.ACLOperationAlter, onCluster}},
 	kmsg.DeleteACLs:                   {{kmsg.ACLOperationAlter, onCluster}},
@@ -74,6 +79,9 @@ var access = map[kmsg.Key][]need{
 	kmsg.PushTelemetry:                anybody,
 	kmsg.ListConfigResources:          {{kmsg.ACLOperationDescribeConfigs, onCluster}},
 	kmsg.DescribeTopicPartitions:      {{kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.DescribeProducers:            {{kmsg.ACLOperationRead, onTopic}},
+	kmsg.DescribeTransactions:         {{kmsg.ACLOperationDescribe, onTxnID}, {kmsg.ACLOperationDescribe, onTopic}},
+	kmsg.ListTransactions:             {{kmsg.ACLOperationDescribe, onTxnID}},
 	kmsg.ConsumerGroupHeartbeat:       {{kmsg.ACLOperationRead, onGroup}, {kmsg.ACLOperationDescribe, onTopic}},
 	kmsg.ConsumerGroupDescribe:        {{kmsg.ACLOperationDescribe, onGroup}, {kmsg.ACLOperationDescribe, onTopic}},
 	// What a client may do to the cluster is told to who may describe it; the rest to all.
@@ -86,6 +94,16 @@ var refusals = map[kmsg.ACLResourceType]*kerr.Error{
 	onGroup:   kerr.GroupAuthorizationFailed,
 	onCluster: kerr.ClusterAuthorizationFailed,
 	onTxnID:   kerr.TransactionalIDAuthorizationFailed,
+}
+
+// isRefusal says whether an error is that of may.
+func isRefusal(err error) bool {
+	for _, k := range refusals {
+		if isCode(err, k) {
+			return true
+		}
+	}
+	return false
 }
 
 // declare gives an API its needs.

@@ -32,7 +32,8 @@ var features = []struct {
 	name  string
 	level int16
 }{
-	{"group.version", 1}, // KIP-848: groups of the consumer protocol
+	{"group.version", 1},       // KIP-848: groups of the consumer protocol
+	{"transaction.version", 2}, // KIP-890: an epoch per transaction, which Produce begins
 }
 
 var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)

@@ -221,7 +221,10 @@ func (f *fetching) answerFor(i int, code int16, hints *leaderHints) kmsg.FetchRe
 	// As in Kafka not null where there is no such partition, whoever reads.
 	unknown := code == kerr.UnknownTopicOrPartition.Code || code == kerr.UnknownTopicID.Code
 	if f.req.IsolationLevel == 1 || unknown {
-		a.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+		a.AbortedTransactions = make([]kmsg.FetchResponseTopicPartitionAbortedTransaction, len(r.Aborted))
+		for i, t := range r.Aborted {
+			a.AbortedTransactions[i].ProducerID, a.AbortedTransactions[i].FirstOffset = t.Producer, t.First
+		}
 	}
 	if r.DivergingEpoch >= 0 {
 		a.DivergingEpoch.Epoch, a.DivergingEpoch.EndOffset = r.DivergingEpoch, r.DivergingEnd

@@ -9,10 +9,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// FindCoordinator says which node coordinates a group.
+// FindCoordinator says which node coordinates a group or a transactional id.
 //
 //	0
-//	1    coordinators of transactions (refused here), throttle time, error message
+//	1    coordinators of transactions, throttle time, error message
 //	2    throttling happens after the answer (KIP-219)
 //	3    flexible
 //	4    several keys at once (KIP-699)
@@ -55,6 +55,7 @@ func (c *call) findCoordinator(ctx context.Context, req *kmsg.FindCoordinatorReq
 }
 
 func (c *call) coordinator(ctx context.Context, kind int8, key string, nodes []Node) (Node, error) {
+	find := c.backend.Coordinator
 	switch kind {
 	case coordinatorOfGroup:
 		if err := c.may(kmsg.ACLOperationDescribe, onGroup, key); err != nil {
@@ -64,17 +65,17 @@ func (c *call) coordinator(ctx context.Context, kind int8, key string, nodes []N
 		if err := c.may(kmsg.ACLOperationDescribe, onTxnID, key); err != nil {
 			return Node{}, err
 		}
-		return Node{}, errNoTransactions
+		find = c.backend.TransactionCoordinator
 	default:
 		return Node{}, fmt.Errorf("coordinators of type %d are not offered: %w", kind, kerr.InvalidRequest)
 	}
-	id, err := c.backend.Coordinator(ctx, key)
+	id, err := find(ctx, key)
 	if err != nil {
 		return Node{}, err
 	}
 	i := slices.IndexFunc(nodes, func(n Node) bool { return n.ID == id })
 	if i < 0 {
-		return Node{}, fmt.Errorf("node %d, which coordinates group %q, has no address on listener %s: %w", id, key, c.conn.peer.Listener, kerr.CoordinatorNotAvailable)
+		return Node{}, fmt.Errorf("node %d, which coordinates %q, has no address on listener %s: %w", id, key, c.conn.peer.Listener, kerr.CoordinatorNotAvailable)
 	}
 	return nodes[i], nil
 }

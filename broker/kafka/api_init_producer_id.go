@@ -39,13 +39,14 @@ func (c *call) producerID(ctx context.Context, req *kmsg.InitProducerIDRequest) 
 	switch {
 	case req.TransactionalID != nil && *req.TransactionalID == "":
 		return 0, 0, fmt.Errorf("an empty transactional id: %w", kerr.InvalidRequest)
-	case req.TransactionalID != nil:
+	case (req.ProducerID < 0) != (req.ProducerEpoch < 0):
+		return 0, 0, fmt.Errorf("producer id %d with epoch %d: %w", req.ProducerID, req.ProducerEpoch, kerr.InvalidRequest)
+	}
+	if req.TransactionalID != nil {
 		if err := c.may(kmsg.ACLOperationWrite, onTxnID, *req.TransactionalID); err != nil {
 			return 0, 0, err
 		}
-		return 0, 0, errNoTransactions
-	case (req.ProducerID < 0) != (req.ProducerEpoch < 0):
-		return 0, 0, fmt.Errorf("producer id %d with epoch %d: %w", req.ProducerID, req.ProducerEpoch, kerr.InvalidRequest)
+		return c.backend.InitTransactionalID(ctx, *req.TransactionalID, req.TransactionTimeoutMillis, req.ProducerID, req.ProducerEpoch)
 	}
 	if err := c.mayProduce(); err != nil {
 		return 0, 0, err

@@ -26,8 +26,8 @@ import (
 //	 8    which records were wrong, and a message (KIP-467)
 //	 9    flexible
 //	10    the current leader beside NOT_LEADER_OR_FOLLOWER (KIP-951)
-//	11,12 may be answered with TRANSACTION_ABORTABLE; a transaction adds its
-//	      partitions itself (KIP-890), which needs transaction.version, not finalised here
+//	11    TRANSACTION_ABORTABLE may be answered (KIP-890)
+//	12    a batch of a transaction makes its partition part of it (KIP-890)
 //	13    topic ids (KIP-516)
 func produceAPI() *api {
 	return &api{
@@ -111,6 +111,9 @@ func (p *production) append(n int, records []byte) {
 	if err == nil {
 		err = checkBatch(batch, r.topic.Config, p.entered.UnixMilli())
 	}
+	if err == nil && batch.IsTransactional() && p.req.TransactionID == nil {
+		err = fmt.Errorf("a batch of a transaction, and the request has no transactional id: %w", kerr.TransactionalIDAuthorizationFailed)
+	}
 	if err != nil {
 		p.settle(n, Appended{Err: err})
 		return
@@ -123,9 +126,12 @@ func (p *production) append(n int, records []byte) {
 	if acks == 0 {
 		acks = 1
 	}
-	p.backend.Append(AppendRequest{
-		Topic: r.topic.Name, Partition: r.partition, Batch: batch, Acks: acks, Principal: p.client.Principal,
-	}, func(a Appended) {
+	req := AppendRequest{Topic: r.topic.Name, Partition: r.partition, Batch: batch, Acks: acks, Principal: p.client.Principal}
+	if batch.IsTransactional() {
+		req.TransactionalID, req.AddsPartition = *p.req.TransactionID, p.req.Version >= 12
+	}
+	p.backend.Append(req, func(a Appended) {
+		a.Err = transactionalProduceError(a.Err, p.req.Version)
 		p.frame.release()
 		p.settle(n, a)
 		p.countDown()
@@ -255,8 +261,8 @@ func checkBatch(b record.Batch, topic TopicConfig, now int64) error {
 	switch {
 	case b.IsControl():
 		return fmt.Errorf("control batches are the broker's own: %w", kerr.InvalidRecord)
-	case b.IsTransactional():
-		return errNoTransactions
+	case b.IsTransactional() && !b.IsIdempotent():
+		return fmt.Errorf("a batch of a transaction without a producer id: %w", kerr.InvalidRecord)
 	case b.BaseOffset() != 0:
 		return fmt.Errorf("base offset %d, a client's batch begins at 0: %w", b.BaseOffset(), kerr.InvalidRecord)
 	case b.IsIdempotent() && (b.BaseSequence() < 0 || b.ProducerEpoch() < 0):

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -21,6 +22,7 @@ type Backend interface {
 	Partitions
 	Groups
 	Producers
+	Transactions
 	Users
 	Access
 	Quotas
@@ -154,6 +156,11 @@ type AppendRequest struct {
 	// nobody reads the answer.
 	Acks      int16
 	Principal string
+	// TransactionalID is that of a batch of a transaction. AddsPartition says that the
+	// partition becomes part of the transaction with the batch (KIP-890), else it must
+	// be already.
+	TransactionalID string
+	AddsPartition   bool
 }
 
 // Appended is the outcome. BaseOffset is -1 for a batch of held messages, which
@@ -197,10 +204,20 @@ type Fetched struct {
 	LastStable    int64
 	LogStart      int64
 	Records       []byte
+	// Aborted are the aborted transactions of which there may be batches among Records:
+	// for read_committed only, in any order.
+	Aborted []AbortedTransaction
 	// Diverging, if its Epoch is not -1, tells where the client's log left ours.
 	DivergingEpoch int32
 	DivergingEnd   int64
 	Err            error
+}
+
+// AbortedTransaction is a transaction of a producer in a partition, from the offset of
+// its first batch to the next marker of the producer.
+type AbortedTransaction struct {
+	Producer int64
+	First    int64
 }
 
 // TopicPartition names a partition as clients do.
@@ -291,4 +308,67 @@ type Producers interface {
 	// InitProducerID gives an idempotent producer an id no other has, whatever it
 	// had before: without a transactional id it raises its epoch itself (KIP-360).
 	InitProducerID(ctx context.Context) (id int64, epoch int16, err error)
+}
+
+// ErrVerification is in the error of a batch about which the coordinator of its
+// transaction was asked, and has not said yes.
+var ErrVerification = errors.New("asking the coordinator of the transaction")
+
+// Transactions coordinates Kafka's transactions. Changes return when they are committed;
+// their errors are those that Kafka's coordinator knows, in the names of newest clients.
+type Transactions interface {
+	// TransactionCoordinator finds the node that coordinates a transactional id.
+	TransactionCoordinator(ctx context.Context, id string) (nodeID int32, err error)
+	// InitTransactionalID gives a transactional id a producer id and the next epoch, and
+	// fences who had it before. producer and epoch are -1, or what the client has.
+	InitTransactionalID(ctx context.Context, id string, timeoutMs int32, producer int64, epoch int16) (int64, int16, error)
+	// AddToTransaction makes partitions part of a transaction, all of them or none, or,
+	// with verifyOnly, errors with kerr.InvalidTxnState if one of them is not.
+	AddToTransaction(ctx context.Context, id string, producer int64, epoch int16, ps []TopicPartition, verifyOnly bool) error
+	// AddGroupToTransaction does it for the offsets that will be committed to a group.
+	AddGroupToTransaction(ctx context.Context, id string, producer int64, epoch int16, group string) error
+	// EndTransaction returns when the decision stands; what it means to partitions
+	// follows. With bumps the producer goes on with what is returned (KIP-890).
+	EndTransaction(ctx context.Context, id string, producer int64, epoch int16, commit, bumps bool) (int64, int16, error)
+	// TxnOffsetCommit fills in every field of the answer, errors included.
+	TxnOffsetCommit(ctx context.Context, c Client, req *kmsg.TxnOffsetCommitRequest) *kmsg.TxnOffsetCommitResponse
+	// WriteMarkers ends a producer's transaction in one partition, past its coordinator.
+	WriteMarkers(ctx context.Context, topic string, partition int32, m MarkerRequest) error
+	// Producers lists the producers that a partition knows, by id.
+	Producers(topic string, partition int32) ([]ProducerState, error)
+	// Transaction errors with kerr.TransactionalIDNotFound.
+	Transaction(ctx context.Context, id string) (TransactionState, error)
+	// Transactions lists what this node coordinates, by id, without partitions.
+	Transactions() ([]TransactionState, error)
+}
+
+// MarkerRequest says how a producer's transaction ends. Bumped says that the epoch is
+// one that no batch of the transaction has.
+type MarkerRequest struct {
+	Producer    int64
+	Epoch       int16
+	Commit      bool
+	Coordinator int32
+	Bumped      bool
+}
+
+// ProducerState is what a partition knows of a producer.
+type ProducerState struct {
+	ID           int64
+	Epoch        int16
+	LastSequence int32 // -1 if there is none
+	LastUsed     int64 // ms
+	Coordinator  int32 // epoch of who ended its last transaction, -1 if nobody has
+	Transaction  int64 // first offset of the open one, -1 if there is none
+}
+
+// TransactionState is a transactional id as its coordinator knows it.
+type TransactionState struct {
+	ID         string
+	State      string // by Kafka's names
+	TimeoutMs  int32
+	Started    int64 // ms, -1 without a transaction
+	Producer   int64
+	Epoch      int16
+	Partitions []TopicPartition
 }

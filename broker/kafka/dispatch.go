@@ -87,6 +87,8 @@ func newAPITable() apiTable {
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
 		describeLogDirsAPI(), electLeadersAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
 		getTelemetrySubscriptionsAPI(), pushTelemetryAPI(), listConfigResourcesAPI(), describeTopicPartitionsAPI(),
+		addPartitionsToTxnAPI(), addOffsetsToTxnAPI(), endTxnAPI(), txnOffsetCommitAPI(), writeTxnMarkersAPI(),
+		describeProducersAPI(), describeTransactionsAPI(), listTransactionsAPI(),
 		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
 		a.declare()

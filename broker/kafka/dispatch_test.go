@@ -113,7 +113,7 @@ func TestWhatIsNotServedClosesTheConnection(t *testing.T) {
 		"a version of the future": at(kmsg.NewPtrMetadataRequest(), 99),
 		"Produce before v3":       at(kmsg.NewPtrProduceRequest(), 2),
 		"Fetch before v4":         at(kmsg.NewPtrFetchRequest(), 3),
-		"an API that is not":      at(kmsg.NewPtrEndTxnRequest(), 1),
+		"an API that is not":      at(kmsg.NewPtrStopReplicaRequest(), 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := to(t, newFake())

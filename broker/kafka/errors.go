@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -68,7 +67,3 @@ func isCode(err error, k *kerr.Error) bool {
 	e, ok := errors.AsType[*kerr.Error](err)
 	return ok && e.Code == k.Code
 }
-
-// errNoTransactions is what a client meets that asks for Kafka transactions. The
-// code is one that every client takes as final; its text cannot say why.
-var errNoTransactions = fmt.Errorf("Kafka transactions are not offered yet: %w", kerr.TransactionalIDAuthorizationFailed)

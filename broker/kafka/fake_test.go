@@ -48,7 +48,9 @@ type fake struct {
 	shares quota.Table
 	groups []string // that are listed
 	// panics makes InitProducerID meet a bug.
-	panics bool
+	panics       bool
+	transactions fakeTransactions
+	last         AppendRequest
 }
 
 type fakeTopic struct {
@@ -262,6 +264,7 @@ func (f *fake) log(topic string, p int32) (*fakeLog, error) {
 // checks afterwards that the request's memory was left alone.
 func (f *fake) Append(req AppendRequest, done func(Appended)) {
 	f.mu.Lock()
+	f.last = req
 	l, err := f.log(req.Topic, req.Partition)
 	if f.refuse != nil || err != nil {
 		f.mu.Unlock()

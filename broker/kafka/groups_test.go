@@ -12,7 +12,7 @@ func TestTheCoordinatorIsFoundInEveryVersion(t *testing.T) {
 	w := to(t, newFake())
 	for v := int16(0); v <= 6; v++ {
 		for kind, want := range map[int8]int16{
-			coordinatorOfGroup: 0, coordinatorOfTransaction: kerr.TransactionalIDAuthorizationFailed.Code,
+			coordinatorOfGroup: 0, coordinatorOfTransaction: 0,
 			2: kerr.InvalidRequest.Code, -1: kerr.InvalidRequest.Code,
 		} {
 			if v == 0 && kind != coordinatorOfGroup {
@@ -48,9 +48,9 @@ func TestACoordinatorWithoutAnAddressOnTheListenerIsNone(t *testing.T) {
 	}
 }
 
-func TestProducerIDsAreForIdempotenceOnly(t *testing.T) {
+func TestAProducerWithoutATransactionalIDGetsAnIDOfItsOwn(t *testing.T) {
 	w := to(t, newFake())
-	empty, name := "", "tx"
+	empty := ""
 	last := int64(0)
 	for v := int16(0); v <= 5; v++ {
 		for _, c := range []struct {
@@ -65,7 +65,6 @@ func TestProducerIDsAreForIdempotenceOnly(t *testing.T) {
 			{nil, 5, -1, 3, kerr.InvalidRequest.Code},
 			{nil, -1, 3, 3, kerr.InvalidRequest.Code},
 			{&empty, -1, -1, 0, kerr.InvalidRequest.Code},
-			{&name, -1, -1, 0, kerr.TransactionalIDAuthorizationFailed.Code},
 		} {
 			if v < c.since {
 				continue

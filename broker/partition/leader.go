@@ -30,6 +30,8 @@ type Leading struct {
 	closing map[record.PartitionID]record.Index // in flight
 	idle    idleHeap
 	crowd   crowd
+	// transacting is how the transactions stand, what is in flight included.
+	transacting transacting
 }
 
 // maxRefused bounds what is remembered of undone first batches. Above it all are
@@ -91,6 +93,8 @@ func Lead(t *Table, term record.Term) *Leading {
 		closing: make(map[record.PartitionID]record.Index),
 		idle:    newIdleHeap(t),
 		crowd:   newCrowd(t, MaxProducers),
+
+		transacting: newTransacting(),
 	}
 }
 
@@ -99,15 +103,34 @@ func Lead(t *Table, term record.Term) *Leading {
 // at, which is not below that of any reservation before; a topic's append time
 // must have been stamped already. Hidden partitions need not be open.
 //
+// A batch of a transaction, that is not the first of it in the partition, needs no more;
+// the first one needs AppendVerified.
+//
 // Errors: kerr.UnknownTopicOrPartition, and those of the package comment;
 // kerr.InvalidRecord for a producer without epoch or sequence;
 // kerr.ThrottlingQuotaExceeded for one that the partition has no room for. After an
 // error nothing is reserved. A control batch, which is the broker's own, has no
 // sequence and is always accepted.
 func (l *Leading) Append(p record.PartitionID, b record.Batch, at record.Index) (Decision, error) {
+	return l.AppendVerified(p, b, Unverified, at)
+}
+
+// AppendVerified is Append for a batch of which the transaction's coordinator says that
+// it is part of it, asked when the partition's high watermark was at verified: a marker
+// behind that may have ended what the coordinator spoke of, and the batch would begin a
+// transaction that nobody ends. It errors with ErrUnverified then.
+func (l *Leading) AppendVerified(p record.PartitionID, b record.Batch, verified int64, at record.Index) (Decision, error) {
 	offset := l.NextOffset(p)
 	if offset < 0 {
 		return Decision{}, unknown(p)
+	}
+	k := producerKey{p, b.ProducerID()}
+	begins := false
+	if b.IsIdempotent() && !b.IsControl() {
+		var err error
+		if begins, err = l.begins(k, b.ProducerEpoch(), b.IsTransactional(), verified); err != nil {
+			return Decision{}, err
+		}
 	}
 	a := appended{first: b.BaseSequence(), count: b.LastOffsetDelta() + 1, offset: offset, timestamp: b.MaxTimestamp()}
 	id := b.ProducerID()
@@ -119,7 +142,12 @@ func (l *Leading) Append(p record.PartitionID, b record.Batch, at record.Index) 
 		b.SetBaseOffset(offset)
 		b.SetLeaderEpoch(l.epoch)
 		if r := &l.flights[len(l.flights)-1]; b.IsControl() && b.IsIdempotent() {
-			r.marks, r.isNew = b.ProducerID(), l.applied(producerKey{p, b.ProducerID()}) == nil
+			r.marks, r.isNew = b.ProducerID(), l.applied(k) == nil
+		}
+		if begins {
+			st := l.transaction(k)
+			st.open, st.epoch = true, b.ProducerEpoch()
+			l.transacting.fly(at, l.settled+len(l.flights)-1, k, st)
 		}
 	}
 	return d, err
@@ -283,6 +311,7 @@ func (l *Leading) Applied(at record.Index) {
 		}
 		n++
 	}
+	l.transacting.applied(at)
 	l.settled += n
 	l.flights = slices.Delete(l.flights, 0, n)
 	maps.DeleteFunc(l.closing, func(_ record.PartitionID, closed record.Index) bool { return closed <= at })
@@ -334,6 +363,7 @@ func (l *Leading) undo() {
 	last := len(l.flights) - 1
 	r := l.flights[last]
 	l.flights = l.flights[:last]
+	l.transacting.undo(l.settled + last)
 	if l.release(r.partition) {
 		t := l.tails[r.partition]
 		t.next = r.next

@@ -74,14 +74,14 @@ func (p *partition) append(generation uint64, id record.PartitionID, b record.Ba
 // endTransaction takes note of a control batch. One that ends no transaction, of a
 // newer version of Kafka or of nobody, only takes its offset.
 func (p *partition) endTransaction(generation uint64, b record.Batch, now int64) {
-	commit, ok := b.Marker()
+	m, ok := b.Marker()
 	if !ok {
 		return
 	}
 	if first := p.producers.openTransaction(b.ProducerID()); first != noTransaction {
-		p.transactions.end(b.ProducerID(), first, b.BaseOffset(), commit)
+		p.transactions.end(b.ProducerID(), first, b.BaseOffset(), m.Commit)
 	}
-	p.producers.fence(generation, b.ProducerID(), b.ProducerEpoch(), now)
+	p.producers.fence(generation, b, m.Coordinator, now)
 }
 
 // expires reports whether a producer may be forgotten that was last used at or before a

@@ -78,6 +78,10 @@ type producer struct {
 	lastUsed int64 // the entry's time, ms
 	// transaction is the first offset of the one that is open, or noTransaction.
 	transaction int64
+	// ended is the offset behind the last marker, 0 if there was none, and coordinator
+	// the epoch of the coordinator that it came from.
+	ended       int64
+	coordinator int32
 	n           int // how many of window are set; 0 behind a marker that fenced
 	window      [Window]appended
 }
@@ -120,7 +124,7 @@ func (ps *producers) append(generation uint64, id int64, epoch int16, a appended
 	ps.own(generation)
 	next := producer{lastUsed: now, transaction: noTransaction}
 	if old := ps.byID[id]; old != nil {
-		next.transaction = old.transaction
+		next.transaction, next.ended, next.coordinator = old.transaction, old.ended, old.coordinator
 		next.standing = old.follow(epoch, a.first, a.count)
 		if epoch == old.epoch {
 			kept := old.window[:old.n]
@@ -138,13 +142,15 @@ func (ps *producers) append(generation uint64, id int64, epoch int16, a appended
 // fence notes the marker that ends a producer's transaction. One of a newer epoch
 // fences what the producer sent under older ones (KIP-360, KIP-890): it begins anew,
 // with sequence 0.
-func (ps *producers) fence(generation uint64, id int64, epoch int16, now int64) {
+func (ps *producers) fence(generation uint64, marker record.Batch, coordinator int32, now int64) {
 	ps.own(generation)
+	id, epoch := marker.ProducerID(), marker.ProducerEpoch()
 	next := producer{standing: standing{epoch: epoch}}
 	if old := ps.byID[id]; old != nil && epoch <= old.epoch {
 		next = *old
 	}
 	next.lastUsed, next.transaction = now, noTransaction
+	next.ended, next.coordinator = marker.NextOffset(), coordinator
 	ps.byID[id] = &next
 }
 

@@ -158,6 +158,20 @@ func (w *world) read(p record.PartitionID) *contents {
 	return c
 }
 
+// transacts reports whether a producer's transaction is open, what is in flight
+// included.
+func (w *world) transacts(p record.PartitionID, id int64) (open bool) {
+	if c := w.read(p); c != nil {
+		_, open = c.open[id]
+	}
+	for _, e := range w.inFlight {
+		if e.partition == p && e.producer == id && (e.kind == "marker" || e.transactional) {
+			open = e.kind != "marker"
+		}
+	}
+	return open
+}
+
 // flying are a producer's batches in flight.
 func (w *world) flying(p record.PartitionID, id int64) []event {
 	var out []event
@@ -416,7 +430,13 @@ func (w *world) send() bool {
 		batch = record.Build(record.BuildOptions{
 			BaseTimestamp: timestamp, ProducerID: s.producer, ProducerEpoch: s.epoch, BaseSequence: s.first, Transactional: transactional,
 		}, make([]record.Record, s.count))
-		got, err = w.l.Append(p, batch, w.next)
+		verified := Unverified
+		if transactional {
+			verified = math.MaxInt64
+		} else if s.producer >= 0 && w.transacts(p, s.producer) && !errors.Is(wantErr, kerr.InvalidProducerEpoch) && !errors.Is(wantErr, kerr.UnknownTopicOrPartition) {
+			want, wantErr = Decision{}, kerr.InvalidTxnState
+		}
+		got, err = w.l.AppendVerified(p, batch, verified, w.next)
 	}
 	if got != want || (err == nil) != (wantErr == nil) || !errors.Is(err, wantErr) {
 		w.t.Fatalf("%v %+v: %+v, %v; the model says %+v, %v", p, s, got, err, want, wantErr)
@@ -459,15 +479,10 @@ func (w *world) mark() {
 		kind: "marker", partition: p, sent: sent{producer, at.epoch, -1, 1}, commit: w.rng.IntN(2) == 0,
 		offset: w.nextOffset(p), timestamp: w.now,
 	}
-	kind := record.MarkerAbort
-	if e.commit {
-		kind = record.MarkerCommit
-	}
-	e.batch = record.Build(record.BuildOptions{
-		BaseTimestamp: w.now, ProducerID: producer, ProducerEpoch: at.epoch, BaseSequence: -1, Transactional: true, Control: true,
-	}, []record.Record{{Key: []byte{0, 0, 0, byte(kind)}, Value: make([]byte, 6)}})
-	if d, err := w.l.Append(p, e.batch, w.next); err != nil || d != (Decision{BaseOffset: e.offset, Timestamp: w.now}) {
-		w.t.Fatalf("%v: a marker for offset %d: %+v, %v", p, e.offset, d, err)
+	var err error
+	e.batch, err = w.l.End(p, End{Producer: producer, Epoch: at.epoch, Commit: e.commit, Coordinator: int32(w.term)}, w.now, w.next)
+	if err != nil || e.batch.BaseOffset() != e.offset {
+		w.t.Fatalf("%v: a marker for offset %d: %x, %v", p, e.offset, e.batch, err)
 	}
 	w.add(e)
 	if fences {

@@ -23,6 +23,7 @@ import (
 //	    i32 n, n x producer:
 //	        i64 id, i16 epoch, i32 next sequence, i32 accepted, i64 last used,
 //	        i64 first offset of its open transaction, -1 if there is none,
+//	        i64 offset behind its last marker, 0 if there was none, i32 that one's coordinator epoch,
 //	        i8 n, n x { i32 first sequence, i32 count, i64 offset, i64 timestamp }
 //	    i32 n, n x aborted transaction:
 //	        i64 producer, i64 first offset, i64 last offset, i64 last stable offset
@@ -32,7 +33,7 @@ const stateVersion = 1
 const (
 	minPartition = 4 + 16 + 4 + 4*8 + 4 + 4 + 4
 	minEpoch     = 4 + 8
-	minProducer  = 8 + 2 + 4 + 4 + 8 + 8 + 1
+	minProducer  = 8 + 2 + 4 + 4 + 8 + 8 + 8 + 4 + 1
 	abortedSize  = 4 * 8
 )
 
@@ -111,6 +112,7 @@ func (p *producer) encode(out []byte) []byte {
 	out = kbin.AppendInt32(out, p.accepted)
 	out = kbin.AppendInt64(out, p.lastUsed)
 	out = kbin.AppendInt64(out, p.transaction)
+	out = kbin.AppendInt32(kbin.AppendInt64(out, p.ended), p.coordinator)
 	out = kbin.AppendInt8(out, int8(p.n))
 	for _, a := range p.window[:p.n] {
 		out = kbin.AppendInt32(kbin.AppendInt32(out, a.first), a.count)
@@ -205,6 +207,7 @@ func (d *decoder) partition() *partition {
 			s := d.producer()
 			p.producers.byID[id] = s
 			d.must(noTransaction <= s.transaction && s.transaction < p.end, "transaction of producer %d from %d on", id, s.transaction)
+			d.must(0 <= s.ended && s.ended <= p.end && (s.transaction == noTransaction || s.ended <= s.transaction), "last marker of producer %d before %d", id, s.ended)
 			if s.transaction != noTransaction {
 				p.transactions.open = append(p.transactions.open, s.transaction)
 			}
@@ -235,7 +238,7 @@ func (d *decoder) producer() *producer {
 		standing: standing{epoch: d.Int16(), next: d.Int32(), accepted: d.Int32()},
 		lastUsed: d.Int64(),
 	}
-	p.transaction, p.n = d.Int64(), int(d.Int8())
+	p.transaction, p.ended, p.coordinator, p.n = d.Int64(), d.Int64(), d.Int32(), int(d.Int8())
 	d.must(p.epoch >= 0 && p.next >= 0 && p.accepted >= 0 && p.accepted <= sequences/2,
 		"producer at epoch %d, sequence %d, %d accepted", p.epoch, p.next, p.accepted)
 	fenced := p.n == 0 && p.next == 0 && p.accepted == 0

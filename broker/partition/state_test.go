@@ -51,6 +51,7 @@ func TestASnapshotHasItsBytesForEver(t *testing.T) {
 		"0000000000000001", "0000000000000002", "00000000000003e8", "ffffffffffffffff", // log start, end, newest, expired
 		"00000001", "00000001", "0000000000000000", // leader epochs
 		"00000001", "0000000000000007", "0001", "00000002", "00000002", "0000000000000005", "ffffffffffffffff", // producer
+		"0000000000000000", "00000000", // its last marker
 		"01", "00000000", "00000002", "0000000000000000", "00000000000003e8", // its batch
 		"00000000", // aborted transactions
 	}, "")
@@ -205,7 +206,7 @@ func TestHostileCountsAllocateNothing(t *testing.T) {
 	counts := map[string]int{
 		"partitions": 1,
 		"epochs":     5 + minPartition - 12,
-		"producers":  len(good) - 4 - (8 + 2 + 4 + 4 + 8 + 8 + 1 + 24) - 4 - 4 - abortedSize - 4 - (8 + 2 + 4 + 4 + 8 + 8 + 1),
+		"producers":  len(good) - 4 - (minProducer + 24) - 4 - 4 - abortedSize - 4 - minProducer,
 		"aborted":    len(good) - abortedSize - 4,
 	}
 	for what, at := range counts {

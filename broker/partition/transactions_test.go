@@ -93,7 +93,7 @@ func TestAMarkerOfANewerEpochFencesItsProducer(t *testing.T) {
 			t.Errorf("a batch %s is taken", what)
 		}
 	}
-	if d, err := l.Append(1, inTransaction(1, 4, 0, 1), 9); err != nil || d.BaseOffset != 3 {
+	if d, err := l.AppendVerified(1, inTransaction(1, 4, 0, 1), 3, 9); err != nil || d.BaseOffset != 3 {
 		t.Errorf("%+v, %v", d, err)
 	}
 }

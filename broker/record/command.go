@@ -11,7 +11,9 @@ const (
 	OwnerPartition Owner = 2
 	OwnerCluster   Owner = 3
 	OwnerGroup     Owner = 4
-	OwnerTxn       Owner = 5
+	OwnerTxn       Owner = 5 // half messages
+	// OwnerTransaction is the coordinator of Kafka transactions.
+	OwnerTransaction Owner = 6
 )
 
 // Command is what a KindCommand part holds: owner, type and version of the

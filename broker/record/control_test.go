@@ -20,8 +20,20 @@ func TestAMarkerSaysHowATransactionEnds(t *testing.T) {
 		"a record without its key": {true, 7, nil, false, false},
 	} {
 		b := Build(BuildOptions{ProducerID: test.producer, BaseSequence: -1, Transactional: true, Control: test.control}, []Record{{Key: test.key}})
-		if commit, ok := b.Marker(); commit != test.commit || ok != test.ok {
-			t.Errorf("%s: commit %v, %v", name, commit, ok)
+		if m, ok := b.Marker(); m.Commit != test.commit || ok != test.ok {
+			t.Errorf("%s: commit %v, %v", name, m.Commit, ok)
+		}
+	}
+}
+
+func TestAMarkerThatIsBuiltReadsAsItWasMeant(t *testing.T) {
+	for _, want := range []Marker{{Commit: true, Coordinator: 7}, {Commit: false, Coordinator: 1<<31 - 1}} {
+		b := BuildMarker(5, 3, want, 1000)
+		if err := b.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := b.Marker(); got != want || !ok || b.ProducerID() != 5 || b.ProducerEpoch() != 3 || !b.IsTransactional() {
+			t.Errorf("%+v reads as %+v, %v", want, got, ok)
 		}
 	}
 }
