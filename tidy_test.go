@@ -35,7 +35,7 @@ var layers = map[string]int{
 
 	"broker/replica": 4, "connect/runtime": 4,
 
-	"broker": 5,
+	"broker": 5, "integration/oracle": 5,
 
 	"connect/admin": 5, "gateway/http": 5, "gateway/mqtt": 5,
 

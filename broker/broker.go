@@ -40,6 +40,7 @@ type Broker struct {
 	// hurry tells the cleaner that there is little room on the disk.
 	hurry       chan struct{}
 	producerIDs producerIDs
+	sizes       partitionSizes
 	creating    sync.Map // topic name -> struct{}: automatic creations under way
 	creations   chan string
 	// forgetting has the topics that were deleted, name -> id, for which there may

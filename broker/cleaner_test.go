@@ -99,7 +99,8 @@ func TestWhatIsOlderThanItsRetentionLeavesTheDisk(t *testing.T) {
 		n := run(t, tidyNode(t, mem, nil))
 		ask := n.asker(t)
 		must(t, ask.createTopic(context.Background(), orders, 1, "retention.ms", "60000"))
-		ask.fill(t, orders, 0, 200) // a batch a second
+		ask.fill(t, orders, 0, 200)        // a batch a second
+		time.Sleep(300 * time.Millisecond) // between two looks of the cleaner
 		earliest, latest := ask.bounds(t, orders, 0)
 		if earliest < 130 || earliest > 145 || latest != 200 {
 			t.Errorf("after 200 seconds [%d, %d), want the last minute", earliest, latest)

@@ -215,6 +215,9 @@ func (b *Broker) EpochEnd(topic string, p int32, currentEpoch, epoch int32) (end
 	if epoch == st.term.LeaderEpoch() {
 		return epoch, bounds.HighWatermark, nil
 	}
+	if epoch > st.term.LeaderEpoch() { // it has not been yet; Kafka knows no end of it
+		return -1, -1, nil
+	}
 	at.shard.mu.RLock()
 	defer at.shard.mu.RUnlock()
 	if e, end, ok := at.shard.partitions.EpochEnd(at.id, epoch); ok {

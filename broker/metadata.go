@@ -248,6 +248,9 @@ func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32
 }
 
 func (b *Broker) TopicConfigs(topic string) ([]kafka.ConfigEntry, error) {
+	if err := cluster.CheckTopicName(topic); err != nil {
+		return nil, err
+	}
 	t, ok := b.view().Topic(topic)
 	if !ok {
 		return nil, fmt.Errorf("topic %q: %w", topic, kerr.UnknownTopicOrPartition)
@@ -267,8 +270,11 @@ func configEntries(entries []cluster.Entry) []kafka.ConfigEntry {
 	all := make([]kafka.ConfigEntry, len(entries))
 	for i, e := range entries {
 		all[i] = kafka.ConfigEntry{
-			Name: e.Name, Value: e.Value, Default: e.Default, Source: e.Source,
+			Name: e.Name, Value: e.Value, Source: e.Source,
 			Type: e.Type, ReadOnly: e.ReadOnly, Sensitive: e.Sensitive, Doc: e.Doc,
+		}
+		for _, y := range e.Synonyms {
+			all[i].Synonyms = append(all[i].Synonyms, kafka.ConfigSynonym(y))
 		}
 	}
 	return all

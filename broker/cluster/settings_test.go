@@ -210,17 +210,28 @@ func TestTopicTakesItsOwnThenTheBrokersThenTheDefault(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	for _, want := range []struct {
-		name, value, def string
-		source           kmsg.ConfigSource
+		name, value string
+		source      kmsg.ConfigSource
+		synonyms    []Synonym
 	}{
-		{"max.message.bytes", "77", "4194304", kmsg.ConfigSourceDynamicTopicConfig},
-		{"retention.ms", "7200000", "604800000", kmsg.ConfigSourceStaticBrokerConfig},
-		{"cleanup.policy", "delete", "delete", kmsg.ConfigSourceDynamicTopicConfig},
-		{"delete.retention.ms", "86400000", "86400000", kmsg.ConfigSourceDefaultConfig},
+		{"max.message.bytes", "77", kmsg.ConfigSourceDynamicTopicConfig, []Synonym{
+			{"max.message.bytes", "77", kmsg.ConfigSourceDynamicTopicConfig},
+			{"message.max.bytes", "1000", kmsg.ConfigSourceStaticBrokerConfig},
+			{"message.max.bytes", "4194304", kmsg.ConfigSourceDefaultConfig},
+		}},
+		{"retention.ms", "7200000", kmsg.ConfigSourceStaticBrokerConfig, []Synonym{
+			{"log.retention.hours", "2", kmsg.ConfigSourceStaticBrokerConfig},
+		}},
+		{"delete.retention.ms", "86400000", kmsg.ConfigSourceDefaultConfig, []Synonym{
+			{"log.cleaner.delete.retention.ms", "86400000", kmsg.ConfigSourceDefaultConfig},
+		}},
+		{"message.type", "normal", kmsg.ConfigSourceDefaultConfig, []Synonym{
+			{"message.type", "normal", kmsg.ConfigSourceDefaultConfig},
+		}},
 	} {
 		e := entryNamed(t, s.Effective(topic), want.name)
-		if *e.Value != want.value || *e.Default != want.def || e.Source != want.source || e.ReadOnly {
-			t.Errorf("got %s=%s, default %s, %v", e.Name, *e.Value, *e.Default, e.Source)
+		if *e.Value != want.value || !slices.Equal(e.Synonyms, want.synonyms) || e.Source != want.source || e.ReadOnly {
+			t.Errorf("got %s=%s, %v, synonyms %v", e.Name, *e.Value, e.Source, e.Synonyms)
 		}
 	}
 }
@@ -249,7 +260,7 @@ func TestBrokerEntriesAreReadOnly(t *testing.T) {
 			t.Errorf("%s can be changed", e.Name)
 		}
 	}
-	if e := entryNamed(t, entries, "num.partitions"); *e.Value != "3" || *e.Default != "1" || e.Source != kmsg.ConfigSourceStaticBrokerConfig {
+	if e := entryNamed(t, entries, "num.partitions"); *e.Value != "3" || len(e.Synonyms) != 2 || e.Synonyms[1].Value != "1" || e.Source != kmsg.ConfigSourceStaticBrokerConfig {
 		t.Errorf("got %+v", e)
 	}
 	if e := entryNamed(t, entries, "broker.rack"); e.Value != nil || e.Source != kmsg.ConfigSourceDefaultConfig {

@@ -287,7 +287,7 @@ func (c *Controller) AddPartitions(name string, total int32, assignment [][]int3
 	if err := c.checkRoom(int(total), added); err != nil {
 		return nil, nil, fmt.Errorf("topic %q: %w", name, err)
 	}
-	if len(assignment) > 0 && len(assignment) != added {
+	if assignment != nil && len(assignment) != added {
 		return nil, nil, fmt.Errorf("topic %q: %d partitions are new, replicas are assigned to %d: %w", name, added, len(assignment), kerr.InvalidReplicaAssignment)
 	}
 	for i, replicas := range assignment {
@@ -349,6 +349,9 @@ func (s *BrokerSettings) alter(t *Topic, changes []ConfigChange) (*setConfigs, e
 	touched := make(map[string]bool, len(changes))
 	for _, change := range changes {
 		if _, ok := topicSettingNamed(change.Name); !ok {
+			if change.Op == kmsg.IncrementalAlterConfigOpDelete {
+				continue // it is not set, which is what is wanted
+			}
 			return nil, unknownTopicSetting(change.Name)
 		}
 		if touched[change.Name] {

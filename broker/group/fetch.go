@@ -47,17 +47,13 @@ func (c *Coordinator) Fetch(req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchRespo
 
 // FetchGroup answers for one group: the partitions asked for, or, with nil topics,
 // all that the group has committed. A partition without an offset has -1, and so
-// have all partitions of a group that does not exist: that is no error, unless the
-// caller claims to be a member of it (KIP-848). Topics go by their name; an id
+// have all partitions of a group that does not exist: that is no error, not even where
+// the caller claims to be a member of it. Topics go by their name; an id
 // comes back as it was. With stable, a partition that an open transaction commits an
 // offset for is UNSTABLE_OFFSET_COMMIT: ask again (KIP-447).
 func (c *Coordinator) FetchGroup(q *kmsg.OffsetFetchRequestGroup, stable bool) kmsg.OffsetFetchResponseGroup {
 	r := kmsg.NewOffsetFetchResponseGroup()
 	r.Group = q.Group
-	if c.groups[q.Group] == nil && q.MemberEpoch >= 0 {
-		r.ErrorCode = kerr.GroupIDNotFound.Code
-		return r
-	}
 	if g := c.groups[q.Group]; g != nil && g.consumer != nil {
 		if err := g.consumer.mayFetch(q); err != nil {
 			r.ErrorCode = err.Code

@@ -39,11 +39,12 @@ var features = []struct {
 var clientSoftware = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
 func (c *call) apiVersions(_ context.Context, req *kmsg.ApiVersionsRequest) kmsg.Response {
-	resp := c.advertised()
 	if err := c.checkApiVersions(req); err != nil {
+		resp := kmsg.NewPtrApiVersionsResponse() // with nothing else in it
 		resp.ErrorCode = c.code(err)
+		return resp
 	}
-	return resp
+	return c.advertised()
 }
 
 func (c *call) checkApiVersions(req *kmsg.ApiVersionsRequest) error {

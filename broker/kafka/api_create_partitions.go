@@ -26,9 +26,16 @@ func (c *call) createPartitions(ctx context.Context, req *kmsg.CreatePartitionsR
 		named[req.Topics[i].Topic]++
 	}
 	resp := kmsg.NewPtrCreatePartitionsResponse()
+	answered := make(map[string]bool)
 	for i := range req.Topics {
 		t := &req.Topics[i]
+		if !first(answered, t.Topic) {
+			continue
+		}
 		var assignment [][]int32
+		if t.Assignment != nil { // an empty one assigns too few
+			assignment = [][]int32{}
+		}
 		for _, a := range t.Assignment {
 			assignment = append(assignment, a.Replicas)
 		}

@@ -49,10 +49,22 @@ func (c *call) createTopics(ctx context.Context, req *kmsg.CreateTopicsRequest) 
 		}
 	}
 	resp := kmsg.NewPtrCreateTopicsResponse()
+	answered := make(map[string]bool)
 	for i := range req.Topics {
+		if !first(answered, req.Topics[i].Topic) {
+			continue
+		}
 		resp.Topics = append(resp.Topics, c.created(req.Topics[i].Topic, &outcomes[i]))
 	}
 	return resp
+}
+
+// first reports whether k was not seen before. What a request names twice is answered
+// once.
+func first[K comparable](seen map[K]bool, k K) bool {
+	was := seen[k]
+	seen[k] = true
+	return !was
 }
 
 // newTopic checks what a request says of one topic.
@@ -74,10 +86,7 @@ func newTopic(t *kmsg.CreateTopicsRequestTopic) (NewTopic, error) {
 		n.Configs = make(map[string]*string, len(t.Configs))
 	}
 	for _, s := range t.Configs {
-		if _, twice := n.Configs[s.Name]; twice {
-			return n, fmt.Errorf("topic %q: %s is set twice: %w", t.Topic, s.Name, kerr.InvalidRequest)
-		}
-		n.Configs[s.Name] = s.Value
+		n.Configs[s.Name] = s.Value // of two the last counts, as in Kafka
 	}
 	return n, nil
 }

@@ -51,7 +51,11 @@ func (c *call) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) 
 		}
 	}
 	resp := kmsg.NewPtrDeleteTopicsResponse()
+	answered := make(map[string]bool)
 	for i := range req.Topics {
+		if name := topics[i].Name; name != "" && !first(answered, name) {
+			continue
+		}
 		r := kmsg.NewDeleteTopicsResponseTopic()
 		r.Topic, r.TopicID = req.Topics[i].Topic, req.Topics[i].TopicID
 		if topics[i].Name != "" {
@@ -61,6 +65,15 @@ func (c *call) deleteTopics(ctx context.Context, req *kmsg.DeleteTopicsRequest) 
 		resp.Topics = append(resp.Topics, r)
 	}
 	return resp
+}
+
+// nameless takes a name that no topic can have for one that no topic has, where Kafka
+// does not tell them apart.
+func nameless(err error) error {
+	if isCode(err, kerr.InvalidTopicException) {
+		return fmt.Errorf("%w: %w", kerr.UnknownTopicOrPartition, err)
+	}
+	return err
 }
 
 // doomed finds the topic that one element of a request means.
@@ -74,5 +87,6 @@ func (c *call) doomed(t *kmsg.DeleteTopicsRequestTopic) (Topic, error) {
 	case t.Topic == nil:
 		return Topic{}, fmt.Errorf("neither a name nor an id: %w", kerr.InvalidRequest)
 	}
-	return c.backend.Topic(*t.Topic)
+	topic, err := c.backend.Topic(*t.Topic)
+	return topic, nameless(err)
 }

@@ -17,15 +17,20 @@ func describeClusterAPI() *api {
 	return waiting(kmsg.DescribeCluster, 0, 2, "1 1:1 1:2", (*call).describeCluster)
 }
 
-const endpointsOfBrokers = 1
+const (
+	endpointsOfBrokers     = 1
+	endpointsOfControllers = 2
+)
 
 func (c *call) describeCluster(_ context.Context, req *kmsg.DescribeClusterRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.ClusterAuthorizedOperations = notAsked
-	resp.EndpointType = req.EndpointType
 	resp.ControllerID = -1
 	if req.EndpointType != endpointsOfBrokers {
-		err := fmt.Errorf("endpoint type %d, only brokers (1) have endpoints: %w", req.EndpointType, kerr.UnsupportedEndpointType)
+		err := fmt.Errorf("endpoint type %d: brokers have 1, controllers 2: %w", req.EndpointType, kerr.UnsupportedEndpointType)
+		if req.EndpointType == endpointsOfControllers {
+			err = fmt.Errorf("this is a listener of brokers, it has no controllers' endpoints: %w", kerr.MismatchedEndpointType)
+		}
 		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
 		return resp
 	}

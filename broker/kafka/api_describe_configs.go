@@ -74,21 +74,17 @@ func (e *ConfigEntry) described(req *kmsg.DescribeConfigsRequest) kmsg.DescribeC
 	s.Source, s.ConfigType = e.Source, e.Type
 	s.ConfigSynonyms = []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{}
 	if req.IncludeSynonyms {
-		if e.Source != kmsg.ConfigSourceDefaultConfig {
-			s.ConfigSynonyms = append(s.ConfigSynonyms, synonym(e.Name, e.shown(), e.Source))
-		}
-		if e.Default != nil && !e.Sensitive {
-			s.ConfigSynonyms = append(s.ConfigSynonyms, synonym(e.Name, e.Default, kmsg.ConfigSourceDefaultConfig))
+		for i := range e.Synonyms {
+			y := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+			y.Name, y.Source = e.Synonyms[i].Name, e.Synonyms[i].Source
+			if !e.Sensitive {
+				y.Value = &e.Synonyms[i].Value
+			}
+			s.ConfigSynonyms = append(s.ConfigSynonyms, y)
 		}
 	}
 	if req.IncludeDocumentation {
 		s.Documentation = optional(e.Doc)
 	}
-	return s
-}
-
-func synonym(name string, value *string, source kmsg.ConfigSource) kmsg.DescribeConfigsResponseResourceConfigConfigSynonym {
-	s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-	s.Name, s.Value, s.Source = name, value, source
 	return s
 }

@@ -213,7 +213,9 @@ func (f *fetching) answerFor(i int, code int16, hints *leaderHints) kmsg.FetchRe
 	if a.RecordBatches == nil {
 		a.RecordBatches = []byte{} // Kafka never sends null
 	}
-	if f.req.IsolationLevel == 1 {
+	// As in Kafka not null where there is no such partition, whoever reads.
+	unknown := code == kerr.UnknownTopicOrPartition.Code || code == kerr.UnknownTopicID.Code
+	if f.req.IsolationLevel == 1 || unknown {
 		a.AbortedTransactions = make([]kmsg.FetchResponseTopicPartitionAbortedTransaction, len(r.Aborted))
 		for i, t := range r.Aborted {
 			a.AbortedTransactions[i].ProducerID, a.AbortedTransactions[i].FirstOffset = t.Producer, t.First

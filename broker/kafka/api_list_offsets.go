@@ -43,11 +43,15 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 			named[TopicPartition{req.Topics[i].Topic, req.Topics[i].Partitions[j].Partition}]++
 		}
 	}
+	answered := make(map[TopicPartition]bool)
 	for i := range req.Topics {
 		t := kmsg.NewListOffsetsResponseTopic()
 		t.Topic = req.Topics[i].Topic
 		for j := range req.Topics[i].Partitions {
 			p := &req.Topics[i].Partitions[j]
+			if !first(answered, TopicPartition{t.Topic, p.Partition}) {
+				continue
+			}
 			a := kmsg.NewListOffsetsResponseTopicPartition()
 			a.Partition = p.Partition
 			a.Offset, a.Timestamp, a.LeaderEpoch = -1, -1, -1
@@ -60,7 +64,9 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 			a.ErrorCode = c.code(err)
 			t.Partitions = append(t.Partitions, a)
 		}
-		resp.Topics = append(resp.Topics, t)
+		if len(t.Partitions) > 0 {
+			resp.Topics = append(resp.Topics, t)
+		}
 	}
 	return resp
 }

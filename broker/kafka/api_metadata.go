@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -50,7 +51,14 @@ func (c *call) metadata(_ context.Context, req *kmsg.MetadataRequest) kmsg.Respo
 		}
 		return resp
 	}
+	if req.Version < 12 && slices.ContainsFunc(req.Topics, hasID) {
+		return d.refused()
+	}
+	answered := make(map[string]bool)
 	for i := range req.Topics {
+		if name := req.Topics[i].Topic; name != nil && !first(answered, *name) {
+			continue
+		}
 		t, err := d.find(&req.Topics[i])
 		a := d.topic(t)
 		if err != nil {
@@ -73,8 +81,6 @@ type describer struct {
 func (d *describer) find(asked *kmsg.MetadataRequestTopic) (Topic, error) {
 	byID := asked.TopicID != [16]byte{}
 	switch {
-	case (byID || asked.Topic == nil) && d.req.Version < 12:
-		return Topic{}, fmt.Errorf("topics have names, not ids, before version 12: %w", kerr.InvalidRequest)
 	case byID && asked.Topic == nil:
 		return d.backend.TopicByID(asked.TopicID)
 	case asked.Topic == nil:
@@ -88,6 +94,20 @@ func (d *describer) find(asked *kmsg.MetadataRequestTopic) (Topic, error) {
 		return Topic{}, fmt.Errorf("topic %q is being created: %w", *asked.Topic, kerr.LeaderNotAvailable)
 	}
 	return t, err
+}
+
+// hasID is a topic that a request names, or means to, by its id.
+func hasID(t kmsg.MetadataRequestTopic) bool { return t.TopicID != [16]byte{} || t.Topic == nil }
+
+// refused answers a request that names topics by id before version 12: Kafka takes it
+// as a whole for invalid.
+func (d *describer) refused() *kmsg.MetadataResponse {
+	err := fmt.Errorf("topics have names, not ids, before version 12: %w", kerr.InvalidRequest)
+	resp := kmsg.NewPtrMetadataResponse()
+	for i := range d.req.Topics {
+		resp.Topics = append(resp.Topics, d.missing(&d.req.Topics[i], err))
+	}
+	return resp
 }
 
 func (d *describer) missing(asked *kmsg.MetadataRequestTopic, err error) kmsg.MetadataResponseTopic {

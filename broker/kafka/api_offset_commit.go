@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"slices"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -22,7 +24,7 @@ func offsetCommitAPI() *api {
 		"s 4:1 s:1 S:7 8:2-4 [s:0-9 16:10 [4 8 8:1-1 4:6 S]]", (*call).offsetCommit)
 }
 
-// offsetCommit passes on what belongs to topics that exist, under their names;
+// offsetCommit passes on what belongs to partitions that exist, under the topics' names;
 // the Backend does not see the rest, nor ids it does not know.
 func (c *call) offsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) kmsg.Response {
 	var known []kmsg.OffsetCommitRequestTopic
@@ -31,20 +33,32 @@ func (c *call) offsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) 
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		topic, err := c.topicNamed(t.Topic, t.TopicID, req.Version >= 10)
-		if err == nil {
-			t.Topic, ids[topic.Name] = topic.Name, topic.ID
-			known = append(known, *t)
-			continue
-		}
 		r := kmsg.NewOffsetCommitResponseTopic()
 		r.Topic, r.TopicID = t.Topic, t.TopicID
+		if err == nil {
+			r.Topic, r.TopicID = topic.Name, topic.ID
+		}
 		code := c.code(err)
-		for j := range t.Partitions {
+		there := t.Partitions[:0]
+		for _, asked := range t.Partitions {
+			if err == nil && asked.Partition >= 0 && int(asked.Partition) < len(topic.Partitions) {
+				there = append(there, asked)
+				continue
+			}
 			p := kmsg.NewOffsetCommitResponseTopicPartition()
-			p.Partition, p.ErrorCode = t.Partitions[j].Partition, code
+			p.Partition, p.ErrorCode = asked.Partition, code
+			if err == nil {
+				p.ErrorCode = kerr.UnknownTopicOrPartition.Code
+			}
 			r.Partitions = append(r.Partitions, p)
 		}
-		refused = append(refused, r)
+		if len(there) > 0 {
+			t.Topic, t.Partitions, ids[topic.Name] = topic.Name, there, topic.ID
+			known = append(known, *t)
+		}
+		if len(r.Partitions) > 0 {
+			refused = append(refused, r)
+		}
 	}
 	if len(known) == 0 && len(refused) > 0 {
 		resp := kmsg.NewPtrOffsetCommitResponse()
@@ -56,7 +70,14 @@ func (c *call) offsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) 
 	for i := range resp.Topics {
 		resp.Topics[i].TopicID = ids[resp.Topics[i].Topic]
 	}
-	resp.Topics = append(resp.Topics, refused...)
+	for _, r := range refused {
+		i := slices.IndexFunc(resp.Topics, func(t kmsg.OffsetCommitResponseTopic) bool { return t.Topic == r.Topic && t.TopicID == r.TopicID })
+		if i < 0 {
+			resp.Topics = append(resp.Topics, r)
+			continue
+		}
+		resp.Topics[i].Partitions = append(resp.Topics[i].Partitions, r.Partitions...)
+	}
 	return resp
 }
 

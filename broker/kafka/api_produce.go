@@ -90,6 +90,7 @@ func (p *production) topic(t *kmsg.ProduceRequestTopic) (Topic, error) {
 		return Topic{}, fmt.Errorf("acks=%d, which is none of -1, 0 and 1: %w", p.req.Acks, kerr.InvalidRequiredAcks)
 	}
 	topic, err := p.topicNamed(t.Topic, t.TopicID, p.req.Version >= 13)
+	err = nameless(err)
 	if err == nil && topic.Internal {
 		err = fmt.Errorf("topic %q is internal, the broker alone writes to it: %w", topic.Name, kerr.InvalidTopicException)
 	}

@@ -77,12 +77,19 @@ type NewTopic struct {
 type ConfigEntry struct {
 	Name      string
 	Value     *string
-	Default   *string // what it is when nobody sets it
 	Source    kmsg.ConfigSource
+	Synonyms  []ConfigSynonym // where its value comes from, the one in force first
 	Type      kmsg.ConfigType
 	ReadOnly  bool
 	Sensitive bool
 	Doc       string
+}
+
+// ConfigSynonym is what a setting has from one source, by its name there.
+type ConfigSynonym struct {
+	Name   string
+	Value  string
+	Source kmsg.ConfigSource
 }
 
 // ConfigChange sets (Delete false) or resets one setting.
@@ -109,14 +116,14 @@ type Cluster interface {
 	TopicByID(id [16]byte) (Topic, error)
 	// AutoCreate is called for a topic that a client asked for and that is not
 	// there. It begins the creation, or says why it may not, and does not wait;
-	// the client asks again (kerr.LeaderNotAvailable, as Kafka answers).
+	// the client asks again (kerr.LeaderNotAvailable).
 	AutoCreate(name string) error
 	// CreateTopics returns a topic or an error for each asked for, in order.
 	CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreatedTopic
 	// DeleteTopics returns an error or nil for each name, in order.
 	DeleteTopics(ctx context.Context, names []string) []error
 	// CreatePartitions raises the number of partitions to total. The assignment, if
-	// any, gives the replicas of the new ones in order.
+	// not nil, gives the replicas of the new ones in order.
 	CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error
 	// TopicConfigs and BrokerConfigs describe every setting, sorted by name.
 	TopicConfigs(topic string) ([]ConfigEntry, error)
@@ -234,6 +241,12 @@ type Partitions interface {
 	// the high watermark for -1, and returns where it is then. It returns when that
 	// is committed.
 	DeleteRecords(ctx context.Context, topic string, partition int32, before int64) (logStart int64, err error)
+	// PartitionSize is how many bytes the batches of a partition take on this node. It
+	// errors with kerr.UnknownTopicOrPartition, or kerr.NotLeaderForPartition where the
+	// partition is on other nodes. The first time it counts all batches.
+	PartitionSize(ctx context.Context, topic string, partition int32) (int64, error)
+	// LogDir is where this node keeps its data, and how many bytes are free there.
+	LogDir() (dir string, free int64, err error)
 	// EpochEnd answers OffsetForLeaderEpoch (KIP-320).
 	EpochEnd(topic string, partition int32, currentEpoch, epoch int32) (endEpoch int32, endOffset int64, err error)
 }

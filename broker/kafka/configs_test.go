@@ -35,13 +35,13 @@ func TestSettingsAreDescribedInEveryVersion(t *testing.T) {
 			if number.Name != "a.number" || *number.Value != "2" || number.Source != kmsg.ConfigSourceDynamicTopicConfig {
 				t.Errorf("v%d: %+v", v, number)
 			}
-			if s := number.ConfigSynonyms; len(s) != 2 || *s[0].Value != "2" || *s[1].Value != "1" || s[1].Source != kmsg.ConfigSourceDefaultConfig {
+			if s := number.ConfigSynonyms; len(s) != 2 || *s[0].Value != "2" || *s[1].Value != "1" || s[1].Name != "log.number" || s[1].Source != kmsg.ConfigSourceDefaultConfig {
 				t.Errorf("v%d: synonyms %+v", v, s)
 			}
 			if v >= 3 && (number.ConfigType != kmsg.ConfigTypeInt || *number.Documentation != "How many.") {
 				t.Errorf("v%d: %+v", v, number)
 			}
-			if !secret.IsSensitive || secret.Value != nil || len(secret.ConfigSynonyms) > 0 {
+			if !secret.IsSensitive || secret.Value != nil || len(secret.ConfigSynonyms) != 1 || secret.ConfigSynonyms[0].Value != nil {
 				t.Errorf("v%d: a secret is told: %+v", v, secret)
 			}
 		}

@@ -81,6 +81,8 @@ func newAPITable() apiTable {
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
 		addPartitionsToTxnAPI(), addOffsetsToTxnAPI(), endTxnAPI(), txnOffsetCommitAPI(), writeTxnMarkersAPI(),
 		describeProducersAPI(), describeTransactionsAPI(), listTransactionsAPI(),
+		describeLogDirsAPI(), electLeadersAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
+		getTelemetrySubscriptionsAPI(), pushTelemetryAPI(), listConfigResourcesAPI(), describeTopicPartitionsAPI(),
 		consumerGroupHeartbeatAPI(), consumerGroupDescribeAPI(),
 	} {
 		t[int16(a.key)] = a

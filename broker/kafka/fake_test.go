@@ -202,10 +202,11 @@ func (f *fake) CreatePartitions(_ context.Context, topic string, total int32, as
 }
 
 func settingsOfFake() []ConfigEntry {
-	one, two := "1", "2"
+	two := "2"
+	synonyms := []ConfigSynonym{{"a.number", "2", kmsg.ConfigSourceDynamicTopicConfig}, {"log.number", "1", kmsg.ConfigSourceDefaultConfig}}
 	return []ConfigEntry{
-		{Name: "a.number", Value: &two, Default: &one, Source: kmsg.ConfigSourceDynamicTopicConfig, Type: kmsg.ConfigTypeInt, Doc: "How many."},
-		{Name: "a.secret", Value: &two, Default: &one, Source: kmsg.ConfigSourceDefaultConfig, Sensitive: true},
+		{Name: "a.number", Value: &two, Synonyms: synonyms, Source: kmsg.ConfigSourceDynamicTopicConfig, Type: kmsg.ConfigTypeInt, Doc: "How many."},
+		{Name: "a.secret", Value: &two, Synonyms: synonyms[1:], Source: kmsg.ConfigSourceDefaultConfig, Sensitive: true},
 	}
 }
 
@@ -383,6 +384,21 @@ func (f *fake) OffsetFor(topic string, p int32, ts int64, _ bool, _ int32) (int6
 	}
 	return -1, -1, -1, nil
 }
+
+func (f *fake) PartitionSize(_ context.Context, topic string, p int32) (size int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, ok := f.topics[topic]
+	if !ok || p < 0 || int(p) >= len(t.logs) {
+		return 0, fmt.Errorf("topic %q partition %d: %w", topic, p, kerr.UnknownTopicOrPartition)
+	}
+	for _, b := range t.logs[p].batches {
+		size += int64(len(b))
+	}
+	return size, nil
+}
+
+func (f *fake) LogDir() (string, int64, error) { return "/data", 1 << 30, nil }
 
 func (f *fake) EpochEnd(topic string, p int32, _, epoch int32) (int32, int64, error) {
 	f.mu.Lock()

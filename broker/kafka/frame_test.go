@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"runtime"
@@ -39,8 +40,8 @@ func TestAFrameWithAHostileLengthClosesTheConnection(t *testing.T) {
 
 func TestARequestOfTheLargestSizeIsServed(t *testing.T) {
 	req := at(kmsg.NewPtrMetadataRequest(), 12)
-	for range 1000 {
-		req.Topics = append(req.Topics, kmsg.MetadataRequestTopic{Topic: kmsg.StringPtr("none")})
+	for i := range 1000 {
+		req.Topics = append(req.Topics, kmsg.MetadataRequestTopic{Topic: kmsg.StringPtr(fmt.Sprint("none", i))})
 	}
 	size := len(kmsg.NewRequestFormatter(kmsg.FormatterClientID("wire")).AppendRequest(nil, req, 1)) - 4
 	w := connect(t, context.Background(), serverOf(t, newFake(), Limits{MaxRequestBytes: size}, Events{}))

@@ -172,9 +172,9 @@ func TestTheClusterIsDescribedByItsBrokers(t *testing.T) {
 		if v == 0 {
 			continue
 		}
-		for _, kind := range []int8{0, 2, -1} {
+		for kind, want := range map[int8]*kerr.Error{0: kerr.UnsupportedEndpointType, 2: kerr.MismatchedEndpointType, -1: kerr.UnsupportedEndpointType} {
 			req.EndpointType = kind
-			if resp := ask[*kmsg.DescribeClusterResponse](w, req); resp.ErrorCode != kerr.UnsupportedEndpointType.Code || len(resp.Brokers) > 0 {
+			if resp := ask[*kmsg.DescribeClusterResponse](w, req); resp.ErrorCode != want.Code || len(resp.Brokers) > 0 {
 				t.Errorf("v%d, endpoints of type %d: error %d", v, kind, resp.ErrorCode)
 			}
 		}

@@ -113,7 +113,7 @@ func TestBadBatchesAreRefusedWithKafkasCodesAndLeaveTheConnectionOpen(t *testing
 		"a batch over max.message.bytes":     {"small", batchOf(3), kerr.MessageTooLarge},
 		"max.message.bytes of 0":             {"nothing", batchOf(1), kerr.MessageTooLarge},
 		"an unknown topic":                   {"unknown", batchOf(1), kerr.UnknownTopicOrPartition},
-		"a topic that cannot be":             {"..", batchOf(1), kerr.InvalidTopicException},
+		"a topic that cannot be":             {"..", batchOf(1), kerr.UnknownTopicOrPartition},
 		"an internal topic":                  {"__internal", batchOf(1), kerr.InvalidTopicException},
 	} {
 		t.Run(name, func(t *testing.T) {

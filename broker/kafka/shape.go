@@ -24,6 +24,7 @@ import (
 //	b            bytes or null
 //	(4) (s)      an array of those
 //	[4 s]        an array of structs
+//	<4 s>        a struct or null, behind a byte that says which (-1 is null)
 //	{1 4 8}      not a field: tagged field 1 is the struct 4 8
 //	x:3 x:3-7    x, from version 3 on; from version 3 to 7
 //
@@ -73,6 +74,9 @@ func (p *shapeParser) fields(end byte) []field {
 		case c == '[':
 			p.rest = p.rest[1:]
 			f.kind, f.elem = 't', p.fields(']')
+		case c == '<':
+			p.rest = p.rest[1:]
+			f.kind, f.elem = 'o', p.fields('>')
 		case c == '{':
 			p.rest = p.rest[1:]
 			f.kind, f.size = 'g', p.number()
@@ -189,6 +193,12 @@ func (w *walker) plain(fs []field) {
 			w.skip(max(w.length(false), 0))
 		case 'b':
 			w.skip(max(w.length(true), 0))
+		case 'o':
+			if present := w.r.Int8(); !w.r.Ok() {
+				w.fail("it is cut off")
+			} else if present >= 0 {
+				w.structure(f.elem)
+			}
 		case 'a', 't':
 			n := w.length(true)
 			if !w.count(n) {

@@ -24,7 +24,7 @@ func TestEachTopicIsCreatedOrRefusedOnItsOwn(t *testing.T) {
 		f := newFake()
 		f.add("old", 1)
 		w := to(t, f)
-		req := newTopics(v, "twice", "new", "old", "twice", "assigned", "assigned badly", "set", "set badly")
+		req := newTopics(v, "twice", "new", "old", "twice", "assigned", "assigned badly", "set", "set twice")
 		assign := func(i int, n int32, partitions ...int32) {
 			req.Topics[i].NumPartitions, req.Topics[i].ReplicationFactor = n, int16(n)
 			for _, p := range partitions {
@@ -47,7 +47,12 @@ func TestEachTopicIsCreatedOrRefusedOnItsOwn(t *testing.T) {
 		resp := ask[*kmsg.CreateTopicsResponse](w, req)
 		want := []int16{
 			kerr.InvalidRequest.Code, 0, kerr.TopicAlreadyExists.Code, kerr.InvalidRequest.Code,
-			0, kerr.InvalidReplicaAssignment.Code, 0, kerr.InvalidRequest.Code,
+			0, kerr.InvalidReplicaAssignment.Code, 0, 0,
+		}
+		// Who is named twice is answered once.
+		req.Topics, want = slices.Delete(req.Topics, 3, 4), slices.Delete(want, 3, 4)
+		if len(resp.Topics) != len(want) {
+			t.Fatalf("v%d: %d topics", v, len(resp.Topics))
 		}
 		for i, r := range resp.Topics {
 			if r.Topic != req.Topics[i].Topic || r.ErrorCode != want[i] || (r.ErrorCode == 0) != (r.ErrorMessage == nil) {
