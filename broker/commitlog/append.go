@@ -215,7 +215,7 @@ func (l *Log) Sync() error {
 // syncLocked syncs the open segment; all others are durable since they were full. It does
 // so too if all entries are durable already, but something else of the file is not.
 func (l *Log) syncLocked(something bool) error {
-	if err := l.fenced(); err != nil {
+	if err := l.Fenced(); err != nil {
 		return err
 	}
 	l.mu.RLock()

@@ -402,8 +402,8 @@ func TestASealBesideACleanerThatRemovesTheSegmentDoesNotFenceTheLog(t *testing.T
 		s := h.log.set.list[1]
 		s.condemnIndex() // as a reader does
 		name = indexName(s.name())
-		if err := sealAll(h.log); err != nil || h.log.fenced() != nil {
-			t.Errorf("%v; %v", err, h.log.fenced())
+		if err := sealAll(h.log); err != nil || h.log.Fenced() != nil {
+			t.Errorf("%v; %v", err, h.log.Fenced())
 		}
 		if name != "" {
 			t.Error("nothing was cleaned meanwhile")

@@ -53,7 +53,7 @@ func (c *cleaning) tryRewrite(old []surveyed) error {
 	if err != nil && s.refs.Load() == 0 { // not in use
 		s.refs.Store(1)
 		s.release()
-		if c.fenced() == nil { // else the manifest may name it
+		if c.Fenced() == nil { // else the manifest may name it
 			err = errors.Join(err, c.discard(m))
 		}
 	}

@@ -369,8 +369,8 @@ func TestAReceivedFileWhoseSyncFailedIsNotTakenUp(t *testing.T) {
 		stage.Close()
 		ship.Close()
 		if failed = name != ""; failed {
-			if err == nil || f.log.fenced() != nil {
-				t.Fatalf("sync %d of %s: error %v, fenced: %v", n, name, err, f.log.fenced())
+			if err == nil || f.log.Fenced() != nil {
+				t.Fatalf("sync %d of %s: error %v, fenced: %v", n, name, err, f.log.Fenced())
 			}
 			if there, err := mem.Exists(name); err != nil || there {
 				t.Errorf("sync %d failed, %s is there: %v", n, name, err)
@@ -479,8 +479,8 @@ func TestAReceiptThatCannotSyncTheDirectoryFencesTheLog(t *testing.T) {
 			}
 			return
 		}
-		if !errors.Is(err, ErrFenced) || f.log.fenced() == nil {
-			t.Errorf("sync %d: error %v, fenced: %v", n, err, f.log.fenced())
+		if !errors.Is(err, ErrFenced) || f.log.Fenced() == nil {
+			t.Errorf("sync %d: error %v, fenced: %v", n, err, f.log.Fenced())
 		}
 	}
 }

@@ -203,10 +203,13 @@ func (l *Log) writable() error {
 	if closed {
 		return ErrClosed
 	}
-	return l.fenced()
+	return l.Fenced()
 }
 
-func (l *Log) fenced() error {
+// Fenced is the error of each write that the log refuses since one left the disk in
+// doubt, nil while there was none. Whoever met that error told its own caller only, so
+// who must know looks here. It errors with ErrFenced, and may be called at any time.
+func (l *Log) Fenced() error {
 	if first := l.fatal.Load(); first != nil {
 		return fmt.Errorf("%w since: %w", ErrFenced, *first)
 	}
@@ -222,7 +225,7 @@ func (l *Log) fail(doing string, err error) error {
 		return err
 	}
 	l.fatal.CompareAndSwap(nil, &err)
-	return l.fenced()
+	return l.Fenced()
 }
 
 // Close makes durable what was appended, notes that in the hard state, and closes
@@ -232,7 +235,7 @@ func (l *Log) Close() error {
 	if err := l.writable(); err == ErrClosed {
 		return err
 	}
-	err := l.fenced()
+	err := l.Fenced()
 	if err == nil {
 		err = l.Sync()
 	}

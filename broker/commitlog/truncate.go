@@ -20,7 +20,7 @@ func (l *Log) TruncateSuffix(last record.Index) error {
 	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	if err := l.fenced(); err != nil {
+	if err := l.Fenced(); err != nil {
 		return err
 	}
 	l.mu.RLock()

@@ -348,6 +348,48 @@ func TestFailedSyncFences(t *testing.T) {
 	}
 }
 
+// TestAFencedLogIsNoticedByAReplicaThatStoresNothing has somebody else meet the ill disk.
+func TestAFencedLogIsNoticedByAReplicaThatStoresNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := errors.New("the disk is ill")
+		ill := false
+		r, err := start(vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			if ill && op.Kind == vfs.OpSync {
+				return bad
+			}
+			return nil
+		}), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-r.m.led
+		if err := r.propose("kept"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		snap := *r.log.Snapshot()
+		snap.Index = r.log.Last()
+		snap.Term, _ = r.log.Term(snap.Index)
+		ill = true
+		if err := r.log.WriteSnapshot(&snap); !errors.Is(err, bad) || r.log.Fenced() == nil {
+			t.Fatalf("a snapshot on an ill disk: %v, the log: %v", err, r.log.Fenced())
+		}
+		ill = false
+		time.Sleep(2 * replica.TickInterval)
+		select {
+		case err := <-r.m.failed:
+			if !errors.Is(err, bad) {
+				t.Errorf("told of %v", err)
+			}
+		default:
+			t.Error("the replica goes on with a log that is fenced")
+		}
+		if err := r.stop(); !errors.Is(err, bad) {
+			t.Errorf("the host ended with %v", err)
+		}
+	})
+}
+
 // until proposes commands until something is so.
 func (r *running) until(t *testing.T, so func() bool) {
 	t.Helper()

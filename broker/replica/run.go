@@ -67,6 +67,10 @@ func (h *Host) loop(ctx context.Context) error {
 			h.r.stepDown()
 			return nil
 		case now := <-ticker.C:
+			// A replica to which nothing comes, for it is behind, would not notice at a write.
+			if err = h.cfg.Log.Fenced(); err != nil {
+				continue
+			}
 			h.r.Tick()
 			h.cfg.StateMachine.Tick(now)
 		case <-h.wake:

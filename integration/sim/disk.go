@@ -15,7 +15,7 @@ func (n *node) op(op vfs.Op) error {
 	if n.stopped {
 		return vfs.ErrCrashed
 	}
-	if op.Kind == vfs.OpWrite && strings.HasSuffix(op.Name, "/manifest") {
+	if op.Kind == vfs.OpWrite && strings.HasSuffix(op.Name, "/manifest") || op.Kind == vfs.OpRename && strings.HasSuffix(op.NewName, "/manifest") {
 		n.deciding = true
 	}
 	if n.stopAt > 0 {

@@ -154,6 +154,11 @@ func (n *node) alive(d time.Duration, do func()) {
 
 func (n *node) tickIn(d time.Duration) {
 	n.alive(d, func() {
+		if err := n.m.Log.Fenced(); err != nil {
+			if n.fence(err); n.m == nil {
+				return
+			}
+		}
 		if !n.fenced || n.m.Replica.HandingOver() {
 			n.m.Replica.Tick()
 		}
