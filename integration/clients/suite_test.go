@@ -183,10 +183,11 @@ func needPort(t *testing.T, addr string) {
 	integration.Need(t, "port "+addr, err == nil, "it is taken, and the tests know no other")
 }
 
-// needLong skips the test where tests may not take minutes.
-func needLong(t *testing.T) {
+// needTime skips the test unless it is asked for: it takes minutes, and downloads what
+// the suite's tests need.
+func needTime(t *testing.T) {
 	t.Helper()
-	if !integration.Long() {
-		t.Skip("takes minutes and downloads what the tests need: SPLASHDAM_TEST_LONG=1")
+	if os.Getenv("SPLASHDAM_TEST_SUITES") == "" {
+		t.Skip("takes minutes and downloads what the tests need: SPLASHDAM_TEST_SUITES=1")
 	}
 }

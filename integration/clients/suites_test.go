@@ -12,7 +12,7 @@ import (
 // The suites take minutes and want a broker with settings of their own.
 
 func TestFranzGoPassesItsOwnTests(t *testing.T) {
-	needLong(t)
+	needTime(t)
 	for _, shards := range []string{"1", "3"} {
 		t.Run(shards+" shards", func(t *testing.T) {
 			n := integration.Start(t, "--shards", shards, "--set", "group.initial.rebalance.delay.ms=0")
@@ -33,7 +33,7 @@ func TestFranzGoPassesItsOwnTests(t *testing.T) {
 }
 
 func TestKafkaGoPassesItsOwnTests(t *testing.T) {
-	needLong(t)
+	needTime(t)
 	const plain, sasl = "localhost:9092", "localhost:9093"
 	needPort(t, plain)
 	needPort(t, sasl)
