@@ -208,7 +208,6 @@ func (n *node) handOut(fx replica.Effects) {
 	for _, err := range fx.Installed {
 		n.w.log(n.id, "installed: %v", err)
 		if err == nil {
-			n.w.oracle.installed(n)
 			n.w.result.Installs++
 		}
 		n.beside(func() replica.TransferEffects { return n.transfers.Installed(err) })
@@ -323,6 +322,16 @@ func (n *node) clean() {
 type witness struct {
 	replica.StateMachine
 	n *node
+}
+
+// Restore comes before anything is applied behind an installation, and that may be in
+// the turn that tells of it.
+func (x *witness) Restore(s *commitlog.Snapshot) error {
+	if err := x.StateMachine.Restore(s); err != nil {
+		return err
+	}
+	x.n.w.oracle.installed(x.n)
+	return nil
 }
 
 func (x *witness) Apply(e record.Entry) error {
