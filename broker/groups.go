@@ -313,6 +313,11 @@ func (b *Broker) forgetOffsets(ctx context.Context) error {
 	if len(deleted) == 0 {
 		return nil
 	}
+	// A deletion is noted when it is decided. Behind this it is done, or will never be;
+	// who looked before, while the topic is still there, would forget nothing and the note.
+	if err := b.changeMetadata(ctx, func(*cluster.Controller) (record.Command, error) { return nil, nil }); err != nil {
+		return err
+	}
 	if err := b.forgetAllOffsets(ctx); err != nil {
 		return err
 	}
