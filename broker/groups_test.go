@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -235,6 +236,40 @@ func TestNothingIsCommittedForATopicThatIsGone(t *testing.T) {
 		must(t, ask.createTopic(ctx, doomed, 1))
 		if got, err := ask.committed(ctx, readers, doomed, 0); err != nil || got != -1 {
 			t.Errorf("%d is committed, want -1: %v", got, err)
+		}
+		n.shut(t)
+	})
+}
+
+// TestOffsetsAreForgottenThoughALookCameBeforeTheTopicWasGone holds the disk of the
+// metadata while the deletion of a topic is on its way, and has the reconciler look.
+func TestOffsetsAreForgottenThoughALookCameBeforeTheTopicWasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		var held atomic.Bool
+		release := make(chan struct{})
+		fs := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
+			if held.Load() && op.Kind == vfs.OpWrite && strings.Contains(op.Name, "shards/0000/") {
+				<-release
+			}
+			return nil
+		})
+		n := run(t, Config{FS: fs, Settings: settings(t, nil), Shards: 1})
+		ask := n.asker(t)
+		must(t, ask.createTopic(ctx, orders, 1))
+		must(t, ask.awaitCoordinator(ctx, readers))
+		must(t, ask.commit(ctx, readers, orders, 0, 7))
+		held.Store(true)
+		var both sync.WaitGroup
+		both.Go(func() { must(t, errors.Join(n.DeleteTopics(ctx, []string{orders})...)) })
+		synctest.Wait()
+		both.Go(func() { must(t, n.forgetOffsets(ctx)) })
+		synctest.Wait()
+		held.Store(false)
+		close(release)
+		both.Wait()
+		if offset, err := ask.committed(ctx, readers, orders, 0); err != nil || offset != -1 {
+			t.Errorf("offset %d is left of a topic that is deleted: %v", offset, err)
 		}
 		n.shut(t)
 	})
