@@ -442,13 +442,11 @@ func TestACommitWakesWhoWaitsForCommittedRecords(t *testing.T) {
 		if got, err := a.fetchCommitted(ctx, "t", 0, 0, time.Second); err != nil || len(got.RecordBatches) > 0 || got.LastStableOffset != 0 || got.HighWatermark != 1 || time.Since(began) < time.Second {
 			t.Errorf("of an open transaction, after %v: %+v, %v", time.Since(began), got, err)
 		}
-		time.AfterFunc(2*time.Second, func() {
-			if err := x.finish(ctx, true); err != nil {
-				t.Error(err)
-			}
-		})
+		finished := make(chan error, 1)
+		time.AfterFunc(2*time.Second, func() { finished <- x.finish(ctx, true) })
 		began = time.Now()
 		got, err := a.fetchCommitted(ctx, "t", 0, 0, 5*time.Second)
+		must(t, <-finished) // which may be answered after those who wait are woken
 		if took := time.Since(began); err != nil || len(got.RecordBatches) == 0 || got.LastStableOffset != 2 || took < 2*time.Second || took > 3*time.Second {
 			t.Errorf("after %v: %+v, %v", took, got, err)
 		}
