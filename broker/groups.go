@@ -229,30 +229,15 @@ func (b *Broker) OffsetCommit(ctx context.Context, c kafka.Client, req *kmsg.Off
 	resp, err := b.request(ctx, req.Group, func(co *group.Coordinator, now int64, t group.Token) []group.Effect {
 		for i := range req.Topics {
 			if b.topicGone(req.Topics[i].Topic) {
-				return []group.Effect{group.Answer{Token: t, Response: failedCommit(req, kerr.UnknownTopicOrPartition.Code)}}
+				return []group.Effect{group.Answer{Token: t, Response: group.CommitAnswer(req, kerr.UnknownTopicOrPartition.Code)}}
 			}
 		}
 		return co.Commit(now, t, req)
 	})
 	if err != nil {
-		return failedCommit(req, codeOf(err))
+		return group.CommitAnswer(req, codeOf(err))
 	}
 	return resp.(*kmsg.OffsetCommitResponse)
-}
-
-func failedCommit(req *kmsg.OffsetCommitRequest, code int16) *kmsg.OffsetCommitResponse {
-	r := req.ResponseKind().(*kmsg.OffsetCommitResponse)
-	for _, t := range req.Topics {
-		rt := kmsg.NewOffsetCommitResponseTopic()
-		rt.Topic, rt.TopicID = t.Topic, t.TopicID
-		for _, p := range t.Partitions {
-			rp := kmsg.NewOffsetCommitResponseTopicPartition()
-			rp.Partition, rp.ErrorCode = p.Partition, code
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-		r.Topics = append(r.Topics, rt)
-	}
-	return r
 }
 
 // OffsetFetch asks, for each group, the shard that coordinates it.

@@ -171,7 +171,7 @@ func (b *Broker) TxnOffsetCommit(ctx context.Context, _ kafka.Client, req *kmsg.
 	for range maxVerifications {
 		resp, err := b.txnOffsetCommit(ctx, req)
 		if err != nil {
-			return failedTxnCommit(req, codeOf(err))
+			return group.TxnCommitAnswer(req, codeOf(err))
 		}
 		again := slices.ContainsFunc(resp.Topics, func(t kmsg.TxnOffsetCommitResponseTopic) bool {
 			return slices.ContainsFunc(t.Partitions, func(p kmsg.TxnOffsetCommitResponseTopicPartition) bool {
@@ -182,7 +182,7 @@ func (b *Broker) TxnOffsetCommit(ctx context.Context, _ kafka.Client, req *kmsg.
 			return resp
 		}
 	}
-	return failedTxnCommit(req, kerr.InvalidTxnState.Code)
+	return group.TxnCommitAnswer(req, kerr.InvalidTxnState.Code)
 }
 
 func (b *Broker) txnOffsetCommit(ctx context.Context, req *kmsg.TxnOffsetCommitRequest) (*kmsg.TxnOffsetCommitResponse, error) {
@@ -200,7 +200,7 @@ func (b *Broker) txnOffsetCommit(ctx context.Context, req *kmsg.TxnOffsetCommitR
 	resp, err := b.request(ctx, req.Group, func(co *group.Coordinator, now int64, t group.Token) []group.Effect {
 		for i := range req.Topics {
 			if b.topicGone(req.Topics[i].Topic) {
-				return []group.Effect{group.Answer{Token: t, Response: failedTxnCommit(req, kerr.UnknownTopicOrPartition.Code)}}
+				return []group.Effect{group.Answer{Token: t, Response: group.TxnCommitAnswer(req, kerr.UnknownTopicOrPartition.Code)}}
 			}
 		}
 		return co.TxnCommit(now, t, req, in)
@@ -209,21 +209,6 @@ func (b *Broker) txnOffsetCommit(ctx context.Context, req *kmsg.TxnOffsetCommitR
 		return nil, err
 	}
 	return resp.(*kmsg.TxnOffsetCommitResponse), nil
-}
-
-func failedTxnCommit(req *kmsg.TxnOffsetCommitRequest, code int16) *kmsg.TxnOffsetCommitResponse {
-	r := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
-	for _, t := range req.Topics {
-		rt := kmsg.NewTxnOffsetCommitResponseTopic()
-		rt.Topic, rt.TopicID = t.Topic, t.TopicID
-		for _, p := range t.Partitions {
-			rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-			rp.Partition, rp.ErrorCode = p.Partition, code
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-		r.Topics = append(r.Topics, rt)
-	}
-	return r
 }
 
 // Producers implements kafka.Transactions.

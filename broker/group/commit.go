@@ -12,7 +12,7 @@ import (
 // answer as they were.
 func (c *Coordinator) Commit(now int64, t Token, req *kmsg.OffsetCommitRequest) []Effect {
 	c.begin(now)
-	r := commitResponse(req)
+	r := CommitAnswer(req, 0)
 	c.expect(t, func(err *kerr.Error) kmsg.Response {
 		for i := range r.Topics {
 			for j := range r.Topics[i].Partitions {
@@ -48,8 +48,8 @@ func (c *Coordinator) Commit(now int64, t Token, req *kmsg.OffsetCommitRequest) 
 	return c.end()
 }
 
-// commitResponse is the answer when all goes well.
-func commitResponse(req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse {
+// CommitAnswer answers every partition of a commit with one error code, 0 for none.
+func CommitAnswer(req *kmsg.OffsetCommitRequest, code int16) *kmsg.OffsetCommitResponse {
 	r := kmsg.NewPtrOffsetCommitResponse()
 	r.Version = req.Version
 	for _, t := range req.Topics {
@@ -57,7 +57,7 @@ func commitResponse(req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse {
 		x.Topic, x.TopicID = t.Topic, t.TopicID
 		for _, p := range t.Partitions {
 			y := kmsg.NewOffsetCommitResponseTopicPartition()
-			y.Partition = p.Partition
+			y.Partition, y.ErrorCode = p.Partition, code
 			x.Partitions = append(x.Partitions, y)
 		}
 		r.Topics = append(r.Topics, x)

@@ -9,7 +9,7 @@ import (
 // answers when they are applied. Topics are taken by their name.
 func (c *Coordinator) TxnCommit(now int64, t Token, req *kmsg.TxnOffsetCommitRequest, in Transaction) []Effect {
 	c.begin(now)
-	r := txnCommitResponse(req)
+	r := TxnCommitAnswer(req, 0)
 	c.expect(t, func(err *kerr.Error) kmsg.Response {
 		for i := range r.Topics {
 			for j := range r.Topics[i].Partitions {
@@ -52,7 +52,8 @@ func (c *Coordinator) TxnCommit(now int64, t Token, req *kmsg.TxnOffsetCommitReq
 	return c.end()
 }
 
-func txnCommitResponse(req *kmsg.TxnOffsetCommitRequest) *kmsg.TxnOffsetCommitResponse {
+// TxnCommitAnswer is CommitAnswer for offsets that are committed in a transaction.
+func TxnCommitAnswer(req *kmsg.TxnOffsetCommitRequest, code int16) *kmsg.TxnOffsetCommitResponse {
 	r := kmsg.NewPtrTxnOffsetCommitResponse()
 	r.Version = req.Version
 	for _, t := range req.Topics {
@@ -60,7 +61,7 @@ func txnCommitResponse(req *kmsg.TxnOffsetCommitRequest) *kmsg.TxnOffsetCommitRe
 		x.Topic, x.TopicID = t.Topic, t.TopicID
 		for _, p := range t.Partitions {
 			y := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-			y.Partition = p.Partition
+			y.Partition, y.ErrorCode = p.Partition, code
 			x.Partitions = append(x.Partitions, y)
 		}
 		r.Topics = append(r.Topics, x)
