@@ -85,7 +85,7 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 		failed(done, errNoSpace)
 		return
 	}
-	settings := b.cfg.Settings.Topic(at.topic)
+	settings := b.settings().Topic(at.topic)
 	if settings.MessageType == cluster.Transaction {
 		if req.Batch.IsTransactional() {
 			failed(done, fmt.Errorf("topic %q has message.type=transaction, which takes half messages and no Kafka transactions: %w", req.Topic, kerr.InvalidRecord))

@@ -56,7 +56,7 @@ func (s *Shard) checkSpace() {
 		s.logger.Warn("asking how much room the disk has", "dir", s.cfg.Dir, "cause", err)
 		return
 	}
-	st, minFree := s.status.Load(), s.cfg.Settings.MinFreeBytes
+	st, minFree := s.status.Load(), s.cfg.Settings().MinFreeBytes
 	if scarce := free/scarce < minFree; scarce != st.scarce {
 		s.setStatus(func(st *status) { st.scarce = scarce })
 		if scarce {
@@ -100,7 +100,7 @@ func (s *Shard) dueHalves(l *leading, now int64) {
 // expireProducers forgets producers that have not been heard of for long.
 func (s *Shard) expireProducers(l *leading, now int64) {
 	var changes []partitionChange
-	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings.ProducerIDExpirationMs, maxExpired) {
+	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings().ProducerIDExpirationMs, maxExpired) {
 		changes = append(changes, partitionChange{id: e.Partition, command: e.Command})
 	}
 	if len(changes) == 0 {

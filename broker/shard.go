@@ -51,8 +51,8 @@ type Shard struct {
 
 	// cluster is the metadata: of shard 0 only. Readers take the pointer.
 	cluster atomic.Pointer[cluster.View]
-	// changed is called, in the loop, after the metadata has changed or the lead
-	// was taken.
+	// changed is called, in the loop, after the metadata has changed, before who asked
+	// for that is answered, or the lead was taken.
 	changed func()
 
 	// hurry is called, in the loop, when there is little room on the disk.
@@ -105,7 +105,7 @@ type shardConfig struct {
 	Dir      string
 	Replica  uint64 // this node's replica of the shard
 	Voters   []uint64
-	Settings *cluster.BrokerSettings
+	Settings func() *cluster.BrokerSettings // those that hold now
 	Flush    replica.FlushPolicy
 	Groups   group.Config
 	Halves   txn.Policy
@@ -178,7 +178,7 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		ID:           s.cfg.Replica,
 		Log:          s.log,
 		StateMachine: s,
-		SegmentSize:  s.cfg.Settings.SegmentBytes,
+		SegmentSize:  s.cfg.Settings().SegmentBytes,
 		Flush:        s.cfg.Flush,
 		Logger:       raftLogger{s.logger},
 	})
@@ -329,12 +329,12 @@ func (s *Shard) Apply(e record.Entry) error {
 	if s.leading != nil {
 		s.leading.applied(e.Index())
 	}
-	s.answer(e.Index())
-	s.sendMarkers()
-	s.watch.wake(s.touched)
 	if s.cluster.Load() != before {
 		s.changed()
 	}
+	s.answer(e.Index())
+	s.sendMarkers()
+	s.watch.wake(s.touched)
 	s.grown(e)
 	s.follow(e)
 	return nil
