@@ -194,7 +194,7 @@ func (c *conn) readFrame(r *bufio.Reader) (*frame, error) {
 	}
 	f := &frame{size: n, budget: c.budget, share: share{memory: c.server.memory}, pool: &c.server.buffers}
 	f.hold()
-	f.buf, err = readBody(r, n, &c.server.buffers, c.steps(f))
+	f.buf, err = readBody(r, n, &c.server.buffers, &pace{conn: c, frame: f, since: time.Now()})
 	f.share.read()
 	if err != nil {
 		f.release()
@@ -214,37 +214,58 @@ func (c *conn) frameSize(head []byte) (int, error) {
 	return frameSize(head, minHeader, c.server.limits.MaxRequestBytes, "socket.request.max.bytes")
 }
 
-// steps lets the reader of a request go on, step by step. A pause is for as long as
+// pace lets the reader of a request go on, step by step. A pause is for as long as
 // the connection may be idle; where others wait for memory, for stallTimeout. The
 // first step of a connection that has nothing in flight waits for nobody: so small
 // requests are served whatever others have taken.
-func (c *conn) steps(f *frame) (more func(end int) error) {
-	at, since := 0, time.Now()
-	return func(end int) error {
-		late := time.Since(since)
-		again := end == at // a deadline has passed
-		switch {
-		case again && c.leaving.Err() != nil:
-			return context.Cause(c.leaving)
-		case again && c.login.fresh() && !time.Now().Before(c.loginBy):
-			return ErrLoginTimeout
-		case again && late >= c.server.limits.IdleTimeout:
-			return fmt.Errorf("%w in the middle of a request", ErrIdle)
-		case again && late >= stallTimeout && c.server.memory.short():
-			return ErrStalled
-		case !again && at == 0 && c.budget.alone(f.size):
-			f.share.force(end)
-		case !again:
-			if err := f.share.take(c.leaving, end-at); err != nil {
-				return err
-			}
+type pace struct {
+	conn  *conn
+	frame *frame
+	at    int       // the end of the step that is being read
+	since time.Time // it is
+	taken int       // bytes that count
+}
+
+// step is called before each step, which ends at end, and again when a deadline has
+// interrupted it.
+func (p *pace) step(end int) error {
+	c := p.conn
+	late := time.Since(p.since)
+	again := end == p.at
+	switch {
+	case again && c.leaving.Err() != nil:
+		return context.Cause(c.leaving)
+	case again && c.login.fresh() && !time.Now().Before(c.loginBy):
+		return ErrLoginTimeout
+	case again && late >= c.server.limits.IdleTimeout:
+		return fmt.Errorf("%w in the middle of a request", ErrIdle)
+	case again && late >= stallTimeout && c.server.memory.short():
+		return ErrStalled
+	case again || end <= p.taken:
+	case p.at == 0 && c.budget.alone(p.frame.size):
+		p.frame.share.force(end)
+	default:
+		if err := p.frame.share.take(c.leaving, end-p.taken); err != nil {
+			return err
 		}
-		if !again {
-			at, since = end, time.Now()
-		}
-		left := c.server.limits.IdleTimeout - time.Since(since)
-		return c.armReadFor(min(stallTimeout, left))
 	}
+	if !again {
+		p.at, p.since, p.taken = end, time.Now(), max(end, p.taken)
+	}
+	left := c.server.limits.IdleTimeout - time.Since(p.since)
+	return c.armReadFor(min(stallTimeout, left))
+}
+
+// whole reports whether there may be memory for all of the request, which it then
+// counts.
+func (p *pace) whole() bool {
+	if p.taken < p.frame.size {
+		if !p.frame.share.ahead(p.frame.size - p.taken) {
+			return false
+		}
+		p.taken = p.frame.size
+	}
+	return true
 }
 
 // awaitFrame waits for a length field, for as long as the connection is not idle.

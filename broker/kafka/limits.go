@@ -23,7 +23,7 @@ type Limits struct {
 	// MaxRequestBytes bounds a request as its length field claims it (100 MiB,
 	// Kafka's socket.request.max.bytes). A larger one closes the connection before
 	// memory is set aside. Memory grows with the bytes that arrive, never ahead of
-	// them by more than the double.
+	// them by more than the double, but where less than half of MaxRequestMemory is taken.
 	MaxRequestBytes int
 	// MaxRequestElements bounds the elements of all arrays in one request taken
 	// together, and its tagged fields (262,144). More close the connection.
