@@ -147,6 +147,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 	}
 	s.changed = func() { signal(b.viewChanged) }
 	s.hurry = func() { signal(b.hurry) }
+	s.checkSpace() // batches may come before the first second has passed
 	s.peers = b
 	s.act = func(ctx context.Context, actions []txn.Action) { b.actOnHalves(ctx, s, actions) }
 	return s, nil

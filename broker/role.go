@@ -18,6 +18,9 @@ const (
 	// scarce is how many times disk.min.free.bytes must be free, so that the cleaner
 	// need not hurry.
 	scarce = 8
+	// unseenLimit is how much a shard writes until it looks again how much of the disk is
+	// free; whatever it writes, it looks every second.
+	unseenLimit = 2 << 20
 )
 
 // Tick does what is due.
@@ -47,6 +50,7 @@ func (s *Shard) Tick(time.Time) {
 // checkSpace refuses batches before the disk is full to the last byte: commands that
 // make room must still find some. Before that the cleaner hurries.
 func (s *Shard) checkSpace() {
+	s.unseen = 0
 	free, err := s.cfg.FS.Free(s.cfg.Dir)
 	if err != nil {
 		s.logger.Warn("asking how much room the disk has", "dir", s.cfg.Dir, "cause", err)

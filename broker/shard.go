@@ -76,8 +76,9 @@ type Shard struct {
 	// peers are the shards that take part in transactions: nil of a Machine.
 	peers transactionPeers
 	// act carries out what is due about half messages.
-	act   func(context.Context, []txn.Action)
-	ticks int
+	act    func(context.Context, []txn.Action)
+	ticks  int
+	unseen int // bytes written since the free room of the disk was looked at
 	// The next entry, be it empty: wanted as such, or to end the segment.
 	entryDue, rollDue bool
 	segmentBegun      int64 // the leader's time in the segment's first entry; 0 before it, ms
