@@ -18,7 +18,6 @@ import (
 
 	"github.com/splashdam/splashdam/broker/auth"
 	"github.com/splashdam/splashdam/broker/cluster"
-	"github.com/splashdam/splashdam/broker/group"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/broker/replica"
@@ -129,7 +128,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 	}
 	settings := b.cfg.Settings // those that are read when a shard is opened
 	groups := groupConfig(settings)
-	groups.Topics = func() group.Topics { return groupTopics{b.view()} }
+	groups.Topics, groups.ConsumerPace = b.topicsOfGroups, b.paceOfGroup
 	s, err := openShard(id, shardConfig{
 		FS: b.cfg.FS, Dir: dir,
 		Replica:      uint64(b.cfg.NodeID),

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -91,6 +92,38 @@ func TestWhatIsSetWhileABrokerRunsHoldsAtOnceAndOverARestart(t *testing.T) {
 	})
 }
 
+func TestAGroupGoesByItsSettingsAtOnceAndOverARestart(t *testing.T) {
+	disk := vfs.NewMem()
+	const group = kmsg.ConfigResourceTypeGroupConfig
+	pace := func(ctx context.Context, n *node, g string) int32 {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, g, "m", 60_000
+		req.SubscribedTopicNames, req.Topics = []string{orders}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		r := n.ConsumerGroupHeartbeat(ctx, kafka.Client{ID: "c", Host: "/::1", Principal: "User:u"}, req)
+		must(t, said(r.ErrorCode, r.ErrorMessage))
+		return r.HeartbeatIntervalMillis
+	}
+	within(t, Config{FS: disk}, func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		must(t, n.ensureTopic(ctx, cluster.NewTopic{Name: offsetsTopic, Partitions: -1, ReplicationFactor: -1}))
+		must(t, ask.configure(ctx, group, "g", "consumer.heartbeat.interval.ms", "7000", true))
+		if got := pace(ctx, n, "g"); got != 5000 {
+			t.Errorf("heartbeats every %d ms", got)
+		}
+		must(t, ask.configure(ctx, group, "g", "consumer.heartbeat.interval.ms", "7000", false))
+		if got := pace(ctx, n, "g"); got != 7000 {
+			t.Errorf("heartbeats every %d ms", got)
+		}
+	})
+	within(t, Config{FS: disk}, func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		if g, h := pace(ctx, n, "g"), pace(ctx, n, "h"); g != 7000 || h != 5000 {
+			t.Errorf("heartbeats every %d ms, of another group %d", g, h)
+		}
+		if got := ask.configured(ctx, t, group, "g", "consumer.heartbeat.interval.ms"); got != "7000 GROUP_CONFIG" {
+			t.Error(got)
+		}
+	})
+}
+
 // TestACleanerThatRestsHearsThatItMayRestLess: it would otherwise go on as it began.
 func TestACleanerThatRestsHearsThatItMayRestLess(t *testing.T) {
 	cfg := Config{Settings: settings(t, map[string]string{"log.cleaner.backoff.ms": "86400000", "log.retention.check.interval.ms": "1"})}
@@ -134,6 +167,30 @@ func TestConnectionsAreLimitedWhileABrokerRuns(t *testing.T) {
 			t.Error("nobody hears of it")
 		}
 		n.log.forget()
+	})
+}
+
+func TestSegmentsEndSoonerWhenTheirSizeIsLowered(t *testing.T) {
+	within(t, Config{}, func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		must(t, ask.createTopic(ctx, orders, 1))
+		topic, _ := n.view().Topic(orders)
+		log := n.shards[topic.Partitions[0].Shard].log
+		fill := func() int {
+			for range 8 {
+				if _, err := ask.produce(ctx, orders, 0, batch(-1, 0, string(make([]byte, 300<<10)))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return len(log.Segments())
+		}
+		if got := fill(); got != 1 {
+			t.Fatalf("%d segments of 1 GiB", got)
+		}
+		must(t, ask.configure(ctx, ofBroker, "1", "log.segment.bytes", "1048576", false))
+		time.Sleep(time.Second)
+		if got := fill(); got != 3 {
+			t.Errorf("%d segments, want 3: the first ends with the next batch, and one of 1 MiB four later", got)
+		}
 	})
 }
 

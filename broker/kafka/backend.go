@@ -36,6 +36,23 @@ type Node struct {
 	Rack string
 }
 
+// Quorum is the replicas of the cluster's metadata. HighWatermark is what is behind the
+// last entry that is committed.
+type Quorum struct {
+	Leader, Epoch     int32
+	HighWatermark     int64
+	Voters, Observers []QuorumReplica
+}
+
+// QuorumReplica is one of them. LogEnd is what is behind the last entry that it is known
+// to have; when it was heard of last, and when it had all, are in ms, -1 where that is not
+// known.
+type QuorumReplica struct {
+	Node                int32
+	LogEnd              int64
+	HeardMs, CaughtUpMs int64
+}
+
 // Topic is what a client may know of a topic. It is a snapshot: the slices are
 // shared and must not be changed.
 type Topic struct {
@@ -77,8 +94,8 @@ type NewTopic struct {
 	Configs           map[string]*string
 }
 
-// ConfigResource is what has settings: a topic, a broker by its id, or, without a name,
-// all brokers.
+// ConfigResource is what has settings: a topic, a group, a broker by its id, or, without a
+// name, all brokers.
 type ConfigResource struct {
 	Type kmsg.ConfigResourceType
 	Name string
@@ -125,6 +142,9 @@ type Cluster interface {
 	NodeID() int32
 	// ControllerID is the node that leads the metadata shard, -1 if none does.
 	ControllerID() int32
+	// Quorum errors with kerr.NotLeaderForPartition where another node leads the
+	// metadata.
+	Quorum(ctx context.Context) (Quorum, error)
 	// Nodes lists the brokers by the addresses advertised for a listener.
 	Nodes(listener string) []Node
 	// Topics lists all topics, by name.
@@ -144,9 +164,11 @@ type Cluster interface {
 	// CreatePartitions raises the number of partitions to total. The assignment, if
 	// not nil, gives the replicas of the new ones in order.
 	CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error
-	// Configs describes every setting of a topic or of this broker, by name, and of all
-	// brokers what is set for them.
+	// Configs describes every setting of a topic, a group or of this broker, by name, and of
+	// all brokers what is set for them.
 	Configs(r ConfigResource) ([]ConfigEntry, error)
+	// ConfiguredGroups lists the groups that have settings of their own, by name.
+	ConfiguredGroups() []string
 	// AlterConfigs makes all of the changes or none.
 	AlterConfigs(ctx context.Context, r ConfigResource, c ConfigChanges) error
 }
