@@ -501,17 +501,23 @@ func TestTheMatrixOfAccess(t *testing.T) {
 	}
 }
 
+// sampled is a backend that has what samples touch.
+func sampled(access acl.Authorizer) (*fake, Topic) {
+	f := newFake()
+	f.auto = true
+	f.access = access
+	topic := f.add("t", 2)
+	f.produce("t", 0, 1)
+	f.groups = []string{"g"}
+	f.transactions.known = []TransactionState{{ID: "x", State: "Ongoing", Started: 1, Partitions: []TopicPartition{{"t", 0}}}}
+	f.offsets["g"] = map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition{{"t", 0}: {}}
+	return f, topic.Topic
+}
+
 func tryAccess(t *testing.T, a *api, smp sample, v int16) {
 	refused := func(who string, access acl.Authorizer) (refused, sent bool) {
-		f := newFake()
-		f.auto = true
-		f.access = access
-		topic := f.add("t", 2)
-		f.produce("t", 0, 1)
-		f.groups = []string{"g"}
-		f.transactions.known = []TransactionState{{ID: "x", State: "Ongoing", Started: 1, Partitions: []TopicPartition{{"t", 0}}}}
-		f.offsets["g"] = map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition{{"t", 0}: {}}
-		req := smp.request(v, topic.Topic)
+		f, topic := sampled(access)
+		req := smp.request(v, topic)
 		if req == nil {
 			return false, false
 		}
