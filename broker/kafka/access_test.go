@@ -317,7 +317,7 @@ var samples = map[kmsg.Key][]sample{
 			request: inAll(kmsg.NewPtrDeleteTopicsRequest(), func(r *kmsg.DeleteTopicsRequest) {
 				r.TopicNames, r.Topics = []string{"t"}, []kmsg.DeleteTopicsRequestTopic{{Topic: s("t")}}
 			}),
-			enough: either(topicNeed(kmsg.ACLOperationDelete)),
+			enough: either(topicNeed(kmsg.ACLOperationDelete), clusterNeed(kmsg.ACLOperationDelete)),
 		},
 		{
 			request: func(v int16, t Topic) kmsg.Request {
@@ -328,7 +328,7 @@ var samples = map[kmsg.Key][]sample{
 				req.Topics = []kmsg.DeleteTopicsRequestTopic{{TopicID: t.ID}}
 				return req
 			},
-			enough: either(topicNeed(kmsg.ACLOperationDelete)), // which implies Describe
+			enough: either(topicNeed(kmsg.ACLOperationDelete), clusterNeed(kmsg.ACLOperationDelete)),
 		},
 	},
 	kmsg.DeleteRecords: {{
@@ -345,7 +345,7 @@ var samples = map[kmsg.Key][]sample{
 		request: inAll(kmsg.NewPtrOffsetForLeaderEpochRequest(), func(r *kmsg.OffsetForLeaderEpochRequest) {
 			r.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{{}}}}
 		}),
-		enough: either(topicNeed(kmsg.ACLOperationDescribe)),
+		enough: either(topicNeed(kmsg.ACLOperationDescribe), clusterNeed(kmsg.ACLOperationClusterAction)),
 	}},
 	kmsg.DescribeACLs: {{request: inAll(kmsg.NewPtrDescribeACLsRequest(), func(r *kmsg.DescribeACLsRequest) {
 		r.ResourceType, r.ResourcePatternType, r.Operation, r.PermissionType = 1, 1, 1, 1
