@@ -177,7 +177,7 @@ func codeOf(err error) int16 { return kafka.Code(err) }
 
 func (b *Broker) JoinGroup(ctx context.Context, c kafka.Client, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
 	resp, err := b.request(ctx, req.Group, func(co *group.Coordinator, now int64, t group.Token) []group.Effect {
-		return co.Join(now, t, group.Client{ID: c.ID, Host: c.Host}, req)
+		return co.Join(now, t, group.Client(c), req)
 	})
 	if err != nil {
 		r := req.ResponseKind().(*kmsg.JoinGroupResponse)

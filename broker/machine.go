@@ -63,7 +63,7 @@ func OpenMachine(id record.ShardID, cfg MachineConfig, wrap func(replica.StateMa
 	settings := *cluster.DefaultBrokerSettings()
 	settings.SegmentBytes = cfg.SegmentBytes
 	s, err := recoverShard(id, shardConfig{
-		FS: cfg.FS, Dir: cfg.Dir, Replica: cfg.ID, Voters: cfg.Voters, Settings: &settings,
+		FS: cfg.FS, Dir: cfg.Dir, Replica: cfg.ID, Voters: cfg.Voters, Settings: func() *cluster.BrokerSettings { return &settings },
 		Groups: groupConfig(&settings), Halves: txn.DefaultPolicy(),
 		RetentionOf: func(record.PartitionID) int64 { return -1 },
 		Now:         cfg.Now,
@@ -146,7 +146,7 @@ func (m *Machine) Due() (write func() error, due bool) {
 // Clean deletes what is dead, as the node's cleaner does. No partition is compacted.
 func (m *Machine) Clean() (commitlog.Cleaned, error) {
 	return m.s.log.Clean(judge{m.s, nil}, commitlog.CleanOptions{
-		SegmentSize: m.s.cfg.Settings.SegmentBytes,
+		SegmentSize: m.s.cfg.Settings().SegmentBytes,
 		Pace:        func(int) error { return nil },
 	})
 }

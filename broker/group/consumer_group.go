@@ -151,7 +151,7 @@ func (k *consumerGroup) member(id string, instance *string) (*consumerMember, *k
 // subscribes reports whether a member may be reading the topic.
 func (k *consumerGroup) subscribes(topic string) bool {
 	for _, m := range k.members {
-		if _, named := slices.BinarySearch(m.topics, topic); named || slices.Contains(k.subs.regexes[m.regex], topic) {
+		if _, named := slices.BinarySearch(m.topics, topic); named || slices.Contains(k.subs.matches(m), topic) {
 			return true
 		}
 	}

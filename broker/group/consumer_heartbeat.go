@@ -146,6 +146,8 @@ func (c *Coordinator) consumerBeats(g *group, t Token, cl Client, req *kmsg.Cons
 	next := m.with(func(n *consumerMember) { n.update(cl, req) })
 	if before == nil || !next.subscribesLike(m) {
 		k.bump, k.subs.known = true, false
+	} else if next.regex != "" && next.client != before.client {
+		k.subs.known = false // it may know of other topics now
 	}
 	k.put(next)
 	k.heard(id, c.now+c.cfg.ConsumerSessionTimeout.Milliseconds())

@@ -231,7 +231,7 @@ func (w *club) send(p *patron, do string) {
 	if p.classic {
 		w.effects(w.classic(p, t, do))
 	} else {
-		w.effects(w.c.ConsumerHeartbeat(w.now, t, Client{p.name, "/::1"}, w.beat(p, do)))
+		w.effects(w.c.ConsumerHeartbeat(w.now, t, Client{p.name, "/::1", ""}, w.beat(p, do)))
 	}
 }
 
@@ -283,7 +283,7 @@ func (w *club) classic(p *patron, t Token, do string) []Effect {
 			p.topics = [][]string{{"t"}, {"t", "u"}}[w.rng.IntN(2)]
 		}
 		q.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: consumes(p.topics...)}}
-		return w.c.Join(w.now, t, Client{p.name, "/::1"}, q)
+		return w.c.Join(w.now, t, Client{p.name, "/::1", ""}, q)
 	case "sync":
 		q := kmsg.NewPtrSyncGroupRequest()
 		q.Version, q.Group, q.MemberID, q.InstanceID, q.Generation = 4, loneGroup, p.id, p.instance, p.epoch

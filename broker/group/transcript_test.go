@@ -110,8 +110,10 @@ func (s *stage) do(a args) error {
 		s.c = Lead(s.state, s.cfg, s.now)
 	case "topic":
 		s.topics.set(a.object(), int32(a.Int("partitions", 0)))
+	case "hide":
+		s.topics.hide(a.object(), a.Text("from", ""))
 	case "beat":
-		s.effects(s.c.ConsumerHeartbeat(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1"}, s.beatRequest(a)))
+		s.effects(s.c.ConsumerHeartbeat(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1", a.Text("by", "")}, s.beatRequest(a)))
 	case "consumers":
 		s.consumers(a.Text("group", "g"))
 	case "delete-offsets":
@@ -135,7 +137,7 @@ func (s *stage) do(a args) error {
 			s.effects(s.c.Tick(s.now))
 		}
 	case "join":
-		s.effects(s.c.Join(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1"}, s.joinRequest(a)))
+		s.effects(s.c.Join(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1", a.Text("by", "")}, s.joinRequest(a)))
 	case "sync":
 		s.effects(s.c.Sync(s.now, s.next(), s.syncRequest(a)))
 	case "heartbeat":
@@ -235,7 +237,7 @@ func (s *stage) do(a args) error {
 			s.effects(s.c.Tick(s.now))
 			b := s.beatRequest(a)
 			b.MemberEpoch = int32(epoch)
-			e := s.c.ConsumerHeartbeat(s.now, s.next(), Client{"c", "/127.0.0.1"}, b)
+			e := s.c.ConsumerHeartbeat(s.now, s.next(), Client{"c", "/127.0.0.1", ""}, b)
 			for len(e) == 1 {
 				p, ok := e[0].(Persist)
 				if !ok {

@@ -77,7 +77,14 @@ type NewTopic struct {
 	Configs           map[string]*string
 }
 
-// ConfigEntry is one setting of a topic or of the broker.
+// ConfigResource is what has settings: a topic, a broker by its id, or, without a name,
+// all brokers.
+type ConfigResource struct {
+	Type kmsg.ConfigResourceType
+	Name string
+}
+
+// ConfigEntry is one setting of a resource.
 type ConfigEntry struct {
 	Name      string
 	Value     *string
@@ -96,7 +103,15 @@ type ConfigSynonym struct {
 	Source kmsg.ConfigSource
 }
 
-// ConfigChange sets (Delete false) or resets one setting.
+// ConfigChanges are changes of a resource's settings. Replace resets besides what the
+// resource has of its own and no change names.
+type ConfigChanges struct {
+	Changes      []ConfigChange
+	Replace      bool
+	ValidateOnly bool
+}
+
+// ConfigChange sets or resets one setting, or adds to a list or takes from it.
 type ConfigChange struct {
 	Name  string
 	Op    kmsg.IncrementalAlterConfigOp
@@ -129,13 +144,11 @@ type Cluster interface {
 	// CreatePartitions raises the number of partitions to total. The assignment, if
 	// not nil, gives the replicas of the new ones in order.
 	CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error
-	// TopicConfigs and BrokerConfigs describe every setting, sorted by name.
-	TopicConfigs(topic string) ([]ConfigEntry, error)
-	BrokerConfigs() []ConfigEntry
-	// AlterTopicConfigs makes all of the changes or none. ReplaceTopicConfigs resets
-	// besides what the topic has set and no change names.
-	AlterTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
-	ReplaceTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
+	// Configs describes every setting of a topic or of this broker, by name, and of all
+	// brokers what is set for them.
+	Configs(r ConfigResource) ([]ConfigEntry, error)
+	// AlterConfigs makes all of the changes or none.
+	AlterConfigs(ctx context.Context, r ConfigResource, c ConfigChanges) error
 }
 
 // CreatedTopic is the outcome for one NewTopic.

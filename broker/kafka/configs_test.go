@@ -140,7 +140,9 @@ func TestChangesOfSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 	add(topic, "no value", change{Name: "a"})
 	add(topic, "an operation", change{Name: "a", Op: 4, Value: &one})
 	add(topic, "a negative operation", change{Name: "a", Op: -1, Value: &one})
-	add(kmsg.ConfigResourceTypeBroker, "1", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeBroker, "2", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeBroker, "one", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeBrokerLogger, "1", change{Name: "a", Value: &one})
 	add(topic, "unknown", change{Name: "a", Value: &one})
 	for i, r := range ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources {
 		want := kerr.InvalidRequest.Code
