@@ -128,7 +128,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 	}
 	settings := b.cfg.Settings // those that are read when a shard is opened
 	groups := groupConfig(settings)
-	groups.Topics = b.topicsOfGroups
+	groups.Topics, groups.ConsumerPace = b.topicsOfGroups, b.paceOfGroup
 	s, err := openShard(id, shardConfig{
 		FS: b.cfg.FS, Dir: dir,
 		Replica:      uint64(b.cfg.NodeID),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -37,6 +38,16 @@ func (b *Broker) ConsumerGroupDescribe(ctx context.Context, req *kmsg.ConsumerGr
 		r.Groups = append(r.Groups, g)
 	}
 	return r
+}
+
+// paceOfGroup is what a group goes by now: its own settings, else the broker's.
+func (b *Broker) paceOfGroup(id string) group.Pace {
+	set := b.settings().Group(b.view().Configs(cluster.OfGroup(id)))
+	return group.Pace{
+		SessionTimeout:     time.Duration(set.SessionTimeoutMs) * time.Millisecond,
+		HeartbeatInterval:  time.Duration(set.HeartbeatIntervalMs) * time.Millisecond,
+		AssignmentInterval: time.Duration(set.AssignmentIntervalMs) * time.Millisecond,
+	}
 }
 
 // groupTopics is the cluster's topics as a group's coordinator asks for them, with who

@@ -30,8 +30,6 @@ func groupConfig(s *cluster.BrokerSettings) group.Config {
 	c.MaxSize = s.GroupMaxSize
 	c.OffsetsRetention = time.Duration(s.OffsetsRetentionMinutes) * time.Minute
 	c.OffsetMetadataMaxBytes = s.OffsetMetadataMaxBytes
-	c.ConsumerSessionTimeout = time.Duration(s.GroupConsumerSessionTimeoutMs) * time.Millisecond
-	c.ConsumerHeartbeatInterval = time.Duration(s.GroupConsumerHeartbeatIntervalMs) * time.Millisecond
 	c.ConsumerMaxSize = s.GroupConsumerMaxSize
 	c.Assignors = nil
 	for _, name := range s.GroupConsumerAssignors {

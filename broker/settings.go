@@ -73,6 +73,8 @@ func (b *Broker) Configs(r kafka.ConfigResource) ([]kafka.ConfigEntry, error) {
 			return nil, fmt.Errorf("topic %q: %w", r.Name, kerr.UnknownTopicOrPartition)
 		}
 		return b.topicConfigs(t), nil
+	case r.Type == kmsg.ConfigResourceTypeGroupConfig:
+		return configEntries(b.settings().GroupEntries(b.view().Configs(cluster.OfGroup(r.Name)))), nil
 	case r.Name == "":
 		return configEntries(b.settings().CommonEntries()), nil
 	}
@@ -97,6 +99,9 @@ func configEntries(entries []cluster.Entry) []kafka.ConfigEntry {
 	return all
 }
 
+// ConfiguredGroups implements kafka.Cluster.
+func (b *Broker) ConfiguredGroups() []string { return b.view().ConfiguredGroups() }
+
 // AlterConfigs implements kafka.Cluster.
 func (b *Broker) AlterConfigs(ctx context.Context, r kafka.ConfigResource, cs kafka.ConfigChanges) error {
 	changes := make([]cluster.ConfigChange, len(cs.Changes))
@@ -107,6 +112,8 @@ func (b *Broker) AlterConfigs(ctx context.Context, r kafka.ConfigResource, cs ka
 		switch {
 		case r.Type == kmsg.ConfigResourceTypeBroker:
 			return c.AlterBroker(b.brokerNamed(r.Name), changes, cs.Replace, b.cfg.Settings)
+		case r.Type == kmsg.ConfigResourceTypeGroupConfig:
+			return c.AlterGroup(cluster.OfGroup(r.Name), changes, cs.Replace, b.settings())
 		case cs.Replace:
 			cmd, _, err = c.ReplaceConfigs(r.Name, changes, b.settings())
 		default:

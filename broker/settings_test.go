@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -87,6 +88,38 @@ func TestWhatIsSetWhileABrokerRunsHoldsAtOnceAndOverARestart(t *testing.T) {
 		tooLarge(ctx, t, ask, nil)
 		if err := ask.configure(ctx, ofBroker, "1", "num.partitions", "7", false); !errors.Is(err, kerr.InvalidRequest) {
 			t.Errorf("a setting that is read at the start: %v", err)
+		}
+	})
+}
+
+func TestAGroupGoesByItsSettingsAtOnceAndOverARestart(t *testing.T) {
+	disk := vfs.NewMem()
+	const group = kmsg.ConfigResourceTypeGroupConfig
+	pace := func(ctx context.Context, n *node, g string) int32 {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis = 1, g, "m", 60_000
+		req.SubscribedTopicNames, req.Topics = []string{orders}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		r := n.ConsumerGroupHeartbeat(ctx, kafka.Client{ID: "c", Host: "/::1", Principal: "User:u"}, req)
+		must(t, said(r.ErrorCode, r.ErrorMessage))
+		return r.HeartbeatIntervalMillis
+	}
+	within(t, Config{FS: disk}, func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		must(t, n.ensureTopic(ctx, cluster.NewTopic{Name: offsetsTopic, Partitions: -1, ReplicationFactor: -1}))
+		must(t, ask.configure(ctx, group, "g", "consumer.heartbeat.interval.ms", "7000", true))
+		if got := pace(ctx, n, "g"); got != 5000 {
+			t.Errorf("heartbeats every %d ms", got)
+		}
+		must(t, ask.configure(ctx, group, "g", "consumer.heartbeat.interval.ms", "7000", false))
+		if got := pace(ctx, n, "g"); got != 7000 {
+			t.Errorf("heartbeats every %d ms", got)
+		}
+	})
+	within(t, Config{FS: disk}, func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		if g, h := pace(ctx, n, "g"), pace(ctx, n, "h"); g != 7000 || h != 5000 {
+			t.Errorf("heartbeats every %d ms, of another group %d", g, h)
+		}
+		if got := ask.configured(ctx, t, group, "g", "consumer.heartbeat.interval.ms"); got != "7000 GROUP_CONFIG" {
+			t.Error(got)
 		}
 	})
 }

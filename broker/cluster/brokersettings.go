@@ -53,6 +53,9 @@ type BrokerSettings struct {
 	GroupConsumerMaxSessionMs        int32
 	GroupConsumerMinHeartbeatMs      int32
 	GroupConsumerMaxHeartbeatMs      int32
+	GroupConsumerAssignmentMs        int32
+	GroupConsumerMinAssignmentMs     int32
+	GroupConsumerMaxAssignmentMs     int32
 	GroupConsumerMaxSize             int
 	GroupConsumerAssignors           []string
 	GroupConsumerMigrationPolicy     string
@@ -179,6 +182,13 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.FlushSync = v == "sync" },
 	},
 	{
+		// Kafka's is 1000 since 4.3, which saves work where many members come and go; then a
+		// member that joins waits for its partitions until its second heartbeat.
+		Setting: dynamic(integer(consumerAssignmentMs, 0, 0, math.MaxInt32,
+			"How long a consumer group keeps an assignment before it makes another one, in ms. 0 makes it at once.")),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerAssignmentMs = toInt32(v) },
+	},
+	{
 		Setting: some("group.consumer.assignors", "uniform,range", []string{"uniform", "range"},
 			"The server-side assignors that members of consumer groups may ask for. The first is taken where none is asked for."),
 		bind: func(s *BrokerSettings, v string) { s.GroupConsumerAssignors = splitList(v) },
@@ -187,6 +197,11 @@ var brokerSettings = []brokerSetting{
 		Setting: integer(consumerHeartbeatMs, 5000, 1, math.MaxInt32,
 			"How often a member of a consumer group is asked for a heartbeat, in ms."),
 		bind: func(s *BrokerSettings, v string) { s.GroupConsumerHeartbeatIntervalMs = toInt32(v) },
+	},
+	{
+		Setting: integer("group.consumer.max.assignment.interval.ms", 15000, 0, math.MaxInt32,
+			"The longest that group.consumer.assignment.interval.ms may be, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMaxAssignmentMs = toInt32(v) },
 	},
 	{
 		Setting: integer("group.consumer.max.heartbeat.interval.ms", 15000, 1, math.MaxInt32,
@@ -207,6 +222,11 @@ var brokerSettings = []brokerSetting{
 		Setting: choice("group.consumer.migration.policy", "bidirectional", []string{"bidirectional", "upgrade", "downgrade", "disabled"},
 			"In which directions a group with members may change between the classic and the consumer protocol."),
 		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMigrationPolicy = v },
+	},
+	{
+		Setting: integer("group.consumer.min.assignment.interval.ms", 0, 0, math.MaxInt32,
+			"The shortest that group.consumer.assignment.interval.ms may be, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMinAssignmentMs = toInt32(v) },
 	},
 	{
 		Setting: integer("group.consumer.min.heartbeat.interval.ms", 5000, 1, math.MaxInt32,
@@ -510,6 +530,7 @@ func (s *BrokerSettings) check() error {
 		name           string
 		least, v, most int32
 	}{
+		{consumerAssignmentMs, s.GroupConsumerMinAssignmentMs, s.GroupConsumerAssignmentMs, s.GroupConsumerMaxAssignmentMs},
 		{consumerHeartbeatMs, s.GroupConsumerMinHeartbeatMs, s.GroupConsumerHeartbeatIntervalMs, s.GroupConsumerMaxHeartbeatMs},
 		{consumerSessionMs, s.GroupConsumerMinSessionMs, s.GroupConsumerSessionTimeoutMs, s.GroupConsumerMaxSessionMs},
 	} {

@@ -1,7 +1,7 @@
 // Package cluster is the state of the metadata shard: the cluster's id, its
 // nodes, its data shards, the topics with their partitions and settings, the blocks of
 // producer ids, the users with their credentials, the access control list, the client
-// quotas, and what is changed of brokers' settings while they run.
+// quotas, what is changed of brokers' settings while they run, and settings of groups.
 //
 //	leading half                               applied half, the same on every node
 //

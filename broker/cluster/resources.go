@@ -15,7 +15,7 @@ import (
 	"github.com/splashdam/splashdam/broker/record"
 )
 
-// Resource is what has settings of its own and is no topic: one broker, or all.
+// Resource is what has settings of its own and is no topic: one broker, all, or a group.
 type Resource struct {
 	Type kmsg.ConfigResourceType
 	Name string
@@ -33,6 +33,9 @@ func (r Resource) String() string {
 	if r == AllBrokers {
 		return "all brokers"
 	}
+	if r.Type == kmsg.ConfigResourceTypeGroupConfig {
+		return "group " + strconv.Quote(shortened(r.Name))
+	}
 	return strings.ToLower(r.Type.String()) + " " + strconv.Quote(shortened(r.Name))
 }
 
@@ -44,7 +47,14 @@ func (r Resource) check() error {
 	if r == AllBrokers {
 		return nil
 	}
-	if r.Type != kmsg.ConfigResourceTypeBroker {
+	switch r.Type {
+	case kmsg.ConfigResourceTypeBroker:
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if r.Name == "" || len(r.Name) > maxText {
+			return fmt.Errorf("settings of %s, whose name has not 1 to %d bytes", r, maxText)
+		}
+		return nil
+	default:
 		return fmt.Errorf("settings of resource type %d", r.Type)
 	}
 	if id, err := strconv.ParseInt(r.Name, 10, 32); err != nil || OneBroker(int32(id)) != r || id < 0 {
@@ -139,7 +149,7 @@ const minConfigured = 1 + minString + 4
 
 // appendConfigured writes a resource with its settings, in a command and in a snapshot:
 //
-//	i8      Kafka's type of the resource: 4 a broker
+//	i8      Kafka's type of the resource: 4 a broker, 32 a group
 //	string  its name: of a broker the id, or "" for all brokers
 //	list    settings, by name: string name, string value
 func appendConfigured(dst []byte, r Resource, configs []pair) []byte {

@@ -11,7 +11,7 @@ import (
 )
 
 func TestEveryDeclarationHoldsTogether(t *testing.T) {
-	for what, all := range map[string][]Setting{"topic": TopicSettingDeclarations(), "broker": BrokerSettingDeclarations()} {
+	for what, all := range map[string][]Setting{"topic": TopicSettingDeclarations(), "broker": BrokerSettingDeclarations(), "group": GroupSettingDeclarations()} {
 		if !slices.IsSortedFunc(all, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) }) {
 			t.Errorf("%s settings are not in order", what)
 		}
@@ -178,7 +178,7 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 		GroupInitialRebalanceDelayMs: 3000, GroupMinSessionTimeoutMs: 6000, GroupMaxSessionTimeoutMs: 1_800_000,
 		GroupConsumerSessionTimeoutMs: 45_000, GroupConsumerMinSessionMs: 45_000, GroupConsumerMaxSessionMs: 60_000,
 		GroupConsumerHeartbeatIntervalMs: 5000, GroupConsumerMinHeartbeatMs: 5000, GroupConsumerMaxHeartbeatMs: 15_000,
-		GroupConsumerMaxSize: 10_000, GroupConsumerAssignors: []string{"uniform", "range"}, GroupConsumerMigrationPolicy: "bidirectional",
+		GroupConsumerMaxAssignmentMs: 15_000, GroupConsumerMaxSize: 10_000, GroupConsumerAssignors: []string{"uniform", "range"}, GroupConsumerMigrationPolicy: "bidirectional",
 		GroupMaxSize: 10_000, OffsetsTopicPartitions: 50, OffsetsRetentionMinutes: 10080, OffsetMetadataMaxBytes: 4096,
 		HalfMessageImmunityMs: 6000, HalfMessageCheckIntervalMs: 30_000, HalfMessageCheckMax: 15,
 		ProducerIDExpirationMs: 86_400_000, TransactionalIDExpirationMs: 604_800_000, TransactionMaxTimeoutMs: 900_000,
@@ -265,7 +265,7 @@ func TestWhatKafkaChangesWhileItRunsIsDynamic(t *testing.T) {
 		}
 	}
 	want := []string{
-		"compression.type", "disk.min.free.bytes", "log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.delete.retention.ms",
+		"compression.type", "disk.min.free.bytes", "group.consumer.assignment.interval.ms", "log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.delete.retention.ms",
 		"log.cleaner.io.max.bytes.per.second", "log.cleaner.max.compaction.lag.ms", "log.cleaner.min.cleanable.ratio", "log.cleaner.min.compaction.lag.ms",
 		"log.cleanup.policy", "log.message.timestamp.after.max.ms", "log.message.timestamp.before.max.ms", "log.message.timestamp.type",
 		"log.retention.bytes", "log.retention.ms", "log.roll.ms", "log.scrub.io.max.bytes.per.second",

@@ -28,7 +28,7 @@ const stateVersion = 1
 //	        mechanism, i32 iterations, string salt, string stored key, string server key
 //	list    bindings of the access control list, in order: acls.go
 //	list    client quotas, by entity: quotas.go
-//	list    settings of brokers, by type and name of the resource: resources.go
+//	list    settings of brokers and groups, by type and name of the resource: resources.go
 func (v *View) Encode() []byte {
 	dst := kbin.AppendInt8(nil, stateVersion)
 	dst = kbin.AppendInt64(dst, int64(v.version))

@@ -600,6 +600,7 @@ func FuzzApply(f *testing.F) {
 		&setQuotas{quota.Entity{IP: quota.Of("::1")}, quota.Values{}},
 		&configure{AllBrokers, []pair{{"log.roll.ms", "5"}}},
 		&configure{OneBroker(1), nil},
+		&configure{OfGroup("g"), []pair{{groupHeartbeatMs, "7000"}}},
 	} {
 		f.Add([]byte(command(ch)))
 	}
@@ -656,6 +657,9 @@ func busy(t testing.TB) *View {
 		if _, err := c.AlterBroker(r, []ConfigChange{configChange("log.roll.ms=7")}, false, DefaultBrokerSettings()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := c.AlterGroup(OfGroup("g"), []ConfigChange{configChange(groupHeartbeatMs + "=7000")}, false, DefaultBrokerSettings()); err != nil {
+		t.Fatal(err)
 	}
 	return c.View()
 }

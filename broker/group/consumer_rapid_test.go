@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -89,6 +90,9 @@ func newClub(t *rapid.T, seed uint64) *club {
 	}
 	w.cfg.NewID = func() string { w.ids++; return strconv.Itoa(w.ids) }
 	w.cfg.Topics = func() Topics { return w.topics }
+	pace := DefaultPace()
+	pace.AssignmentInterval = time.Duration(max(0, w.rng.IntN(8)-4)) * time.Second
+	w.cfg.ConsumerPace = func(string) Pace { return pace }
 	w.cfg.ConsumerMaxSize = 3 + w.rng.IntN(4)
 	w.cfg.MigrationPolicy = []MigrationPolicy{MigrateBothWays, MigrateBothWays, MigrateBothWays, MigrateUp}[w.rng.IntN(4)]
 	w.topics.set("t", int32(1+w.rng.IntN(8)))

@@ -339,7 +339,7 @@ func (g *group) persisted(assignments map[string][]byte) *metadata {
 func restored(id string, s *groupState, cfg *Config, now int64) *group {
 	g := newGroup(id, now)
 	if s.consumer != nil {
-		g.consumer, g.protocolType = restoredConsumers(s.consumer, cfg, now), consumerType
+		g.consumer, g.protocolType = restoredConsumers(s.consumer, cfg.ConsumerPace(id), now), consumerType
 		g.phase, g.since = g.consumer.phase(), s.consumer.since
 		return g
 	}

@@ -104,6 +104,11 @@ func (s *stage) do(a args) error {
 		if v, ok := a.Values["consumer-max-size"]; ok {
 			s.cfg.ConsumerMaxSize, _ = strconv.Atoi(v)
 		}
+		if v, ok := a.Values["assignment-interval"]; ok {
+			pace := DefaultPace()
+			pace.AssignmentInterval, _ = time.ParseDuration(v)
+			s.cfg.ConsumerPace = func(string) Pace { return pace }
+		}
 		if v, ok := a.Values["migration"]; ok {
 			s.cfg.MigrationPolicy = MigrationPolicy(v)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// AlterConfigs sets all that a topic, or a broker, has of its own: a setting that the
+// AlterConfigs sets all that a topic, a broker or a group has of its own: a setting that the
 // request does not name goes back to what holds without it. IncrementalAlterConfigs (KIP-339) took
 // its place; older clients have only this one.
 //

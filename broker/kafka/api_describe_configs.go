@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeConfigs shows the settings of topics and of this broker, and what is set for
-// all brokers.
+// DescribeConfigs shows the settings of topics, of groups and of this broker, and what is
+// set for all brokers.
 //
 //	1    sources and synonyms (KIP-226)
 //	2    throttling happens after the answer (KIP-219)

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// IncrementalAlterConfigs changes single settings of topics and of brokers (KIP-339,
-// KIP-226).
+// IncrementalAlterConfigs changes single settings of topics, of brokers and of groups
+// (KIP-339, KIP-226, KIP-848).
 //
 //	0
 //	1    flexible
@@ -72,6 +72,11 @@ func (c *call) mayConfigure(op kmsg.ACLOperation, r ConfigResource) error {
 	switch r.Type {
 	case kmsg.ConfigResourceTypeTopic:
 		return c.may(op, onTopic, r.Name)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if err := c.may(op, onGroup, r.Name); err != nil || r.Name != "" {
+			return err
+		}
+		return fmt.Errorf("settings of a group without a name: %w", kerr.InvalidRequest)
 	case kmsg.ConfigResourceTypeBroker:
 		if err := c.mayCluster(op); err != nil || r.Name == "" {
 			return err

@@ -77,8 +77,8 @@ type NewTopic struct {
 	Configs           map[string]*string
 }
 
-// ConfigResource is what has settings: a topic, a broker by its id, or, without a name,
-// all brokers.
+// ConfigResource is what has settings: a topic, a group, a broker by its id, or, without a
+// name, all brokers.
 type ConfigResource struct {
 	Type kmsg.ConfigResourceType
 	Name string
@@ -144,9 +144,11 @@ type Cluster interface {
 	// CreatePartitions raises the number of partitions to total. The assignment, if
 	// not nil, gives the replicas of the new ones in order.
 	CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error
-	// Configs describes every setting of a topic or of this broker, by name, and of all
-	// brokers what is set for them.
+	// Configs describes every setting of a topic, a group or of this broker, by name, and of
+	// all brokers what is set for them.
 	Configs(r ConfigResource) ([]ConfigEntry, error)
+	// ConfiguredGroups lists the groups that have settings of their own, by name.
+	ConfiguredGroups() []string
 	// AlterConfigs makes all of the changes or none.
 	AlterConfigs(ctx context.Context, r ConfigResource, c ConfigChanges) error
 }

@@ -215,6 +215,8 @@ func settingsOfFake() []ConfigEntry {
 	}
 }
 
+func (f *fake) ConfiguredGroups() []string { return []string{"g"} }
+
 func (f *fake) Configs(r ConfigResource) ([]ConfigEntry, error) {
 	if r.Type == kmsg.ConfigResourceTypeTopic {
 		if _, err := f.Topic(r.Name); err != nil {
