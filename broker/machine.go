@@ -52,10 +52,11 @@ func (unrun) Run(context.Context) error {
 	invariant.That(false, "running a shard that is driven")
 	return nil
 }
-func (unrun) Wake()                                  {}
-func (unrun) Call(_ context.Context, f func()) error { f(); return nil }
-func (u unrun) Do(_ context.Context, f func()) error { f(); return nil }
-func (u unrun) ConfState() []byte                    { return u.r.ConfState() }
+func (unrun) Wake()                                     {}
+func (unrun) Call(_ context.Context, f func()) error    { f(); return nil }
+func (u unrun) Do(_ context.Context, f func()) error    { f(); return nil }
+func (u unrun) ConfState() []byte                       { return u.r.ConfState() }
+func (u unrun) Group() (record.Index, []replica.Member) { return u.r.Group() }
 
 // OpenMachine recovers the shard in cfg.Dir, or makes it. wrap, where it is not nil,
 // puts something between the replica and the state machine.

@@ -97,6 +97,9 @@ type runner interface {
 	Do(ctx context.Context, f func()) error
 	// ConfState is the members of the group, encoded. It is called in the loop only.
 	ConfState() []byte
+	// Group is the group's members as their leader knows them, and the last committed
+	// entry. It is called in the loop only.
+	Group() (committed record.Index, members []replica.Member)
 }
 
 // shardConfig is what a shard needs of the node's configuration.

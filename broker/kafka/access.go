@@ -72,6 +72,8 @@ var access = map[kmsg.Key][]need{
 	kmsg.DescribeUserSCRAMCredentials: {{kmsg.ACLOperationDescribe, onCluster}},
 	kmsg.AlterUserSCRAMCredentials:    {{kmsg.ACLOperationAlter, onCluster}},
 	kmsg.DescribeLogDirs:              {{kmsg.ACLOperationDescribe, onCluster}},
+	kmsg.DescribeQuorum:               {{kmsg.ACLOperationDescribe, onCluster}},
+	kmsg.UpdateFeatures:               {{kmsg.ACLOperationAlter, onCluster}},
 	kmsg.ElectLeaders:                 {{kmsg.ACLOperationAlter, onCluster}},
 	kmsg.AlterPartitionAssignments:    {{kmsg.ACLOperationAlter, onCluster}},
 	kmsg.ListPartitionReassignments:   {{kmsg.ACLOperationDescribe, onCluster}},

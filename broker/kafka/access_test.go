@@ -166,6 +166,16 @@ var samples = map[kmsg.Key][]sample{
 		}),
 		enough: either(clusterNeed(kmsg.ACLOperationAlter)),
 	}},
+	kmsg.DescribeQuorum: {{
+		request: inAll(kmsg.NewPtrDescribeQuorumRequest(), func(r *kmsg.DescribeQuorumRequest) {
+			r.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: metadataTopic, Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+		}),
+		enough: either(clusterNeed(kmsg.ACLOperationDescribe)),
+	}},
+	kmsg.UpdateFeatures: {{
+		request: inAll(kmsg.NewPtrUpdateFeaturesRequest(), func(*kmsg.UpdateFeaturesRequest) {}),
+		enough:  either(clusterNeed(kmsg.ACLOperationAlter)),
+	}},
 	kmsg.AlterPartitionAssignments: {{
 		request: inAll(kmsg.NewPtrAlterPartitionAssignmentsRequest(), func(*kmsg.AlterPartitionAssignmentsRequest) {}),
 		enough:  either(clusterNeed(kmsg.ACLOperationAlter)),

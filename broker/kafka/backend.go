@@ -36,6 +36,23 @@ type Node struct {
 	Rack string
 }
 
+// Quorum is the replicas of the cluster's metadata. HighWatermark is what is behind the
+// last entry that is committed.
+type Quorum struct {
+	Leader, Epoch     int32
+	HighWatermark     int64
+	Voters, Observers []QuorumReplica
+}
+
+// QuorumReplica is one of them. LogEnd is what is behind the last entry that it is known
+// to have; when it was heard of last, and when it had all, are in ms, -1 where that is not
+// known.
+type QuorumReplica struct {
+	Node                int32
+	LogEnd              int64
+	HeardMs, CaughtUpMs int64
+}
+
 // Topic is what a client may know of a topic. It is a snapshot: the slices are
 // shared and must not be changed.
 type Topic struct {
@@ -125,6 +142,9 @@ type Cluster interface {
 	NodeID() int32
 	// ControllerID is the node that leads the metadata shard, -1 if none does.
 	ControllerID() int32
+	// Quorum errors with kerr.NotLeaderForPartition where another node leads the
+	// metadata.
+	Quorum(ctx context.Context) (Quorum, error)
 	// Nodes lists the brokers by the addresses advertised for a listener.
 	Nodes(listener string) []Node
 	// Topics lists all topics, by name.

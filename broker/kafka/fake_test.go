@@ -215,6 +215,14 @@ func settingsOfFake() []ConfigEntry {
 	}
 }
 
+func (f *fake) Quorum(context.Context) (Quorum, error) {
+	return Quorum{
+		Leader: 1, Epoch: 7, HighWatermark: 12,
+		Voters:    []QuorumReplica{{Node: 1, LogEnd: 13, HeardMs: 100, CaughtUpMs: 100}, {Node: 2, LogEnd: 12, HeardMs: -1, CaughtUpMs: -1}},
+		Observers: []QuorumReplica{{Node: 3, LogEnd: 4, HeardMs: -1, CaughtUpMs: -1}},
+	}, nil
+}
+
 func (f *fake) ConfiguredGroups() []string { return []string{"g"} }
 
 func (f *fake) Configs(r ConfigResource) ([]ConfigEntry, error) {

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/invariant"
 )
 
@@ -170,6 +171,9 @@ func (h *Host) Receive(m Message) { h.inbox.push(m) }
 // ConfState is the group's membership as of the last applied entry, encoded. It may
 // be called in the loop only.
 func (h *Host) ConfState() []byte { return h.r.ConfState() }
+
+// Group is the replica's. It is called in the loop only.
+func (h *Host) Group() (committed record.Index, members []Member) { return h.r.Group() }
 
 func (h *Host) carryOut(ctx context.Context, fx TransferEffects) {
 	if len(fx.Send) > 0 {
