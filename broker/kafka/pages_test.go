@@ -119,11 +119,12 @@ func TestWhatCanBeConfiguredIsListedByType(t *testing.T) {
 		code    int16
 	}{
 		{0, nil, nil, 0},
-		{1, nil, []string{"2 t", "4 1", "4 7"}, 0},
+		{1, nil, []string{"2 t", "4 1", "4 7", "32 g"}, 0},
 		{1, []int8{2}, []string{"2 t"}, 0},
 		{1, []int8{4, 2, 4}, []string{"2 t", "4 1", "4 7"}, 0},
 		{1, []int8{8}, nil, 0},
-		{1, []int8{16, 32}, nil, 0},
+		{1, []int8{16}, nil, 0},
+		{1, []int8{16, 32}, []string{"32 g"}, 0},
 		{1, []int8{2, 3}, nil, kerr.UnsupportedVersion.Code},
 		{1, []int8{0}, nil, kerr.UnsupportedVersion.Code},
 		{1, []int8{-1}, nil, kerr.UnsupportedVersion.Code},
