@@ -56,6 +56,7 @@ func (unrun) Wake()                                     {}
 func (unrun) Call(_ context.Context, f func()) error    { f(); return nil }
 func (u unrun) Do(_ context.Context, f func()) error    { f(); return nil }
 func (u unrun) ConfState() []byte                       { return u.r.ConfState() }
+func (u unrun) LimitSegment(size int64)                 { u.r.LimitSegment(size) }
 func (u unrun) Group() (record.Index, []replica.Member) { return u.r.Group() }
 
 // OpenMachine recovers the shard in cfg.Dir, or makes it. wrap, where it is not nil,

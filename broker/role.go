@@ -30,6 +30,7 @@ func (s *Shard) Tick(time.Time) {
 		s.checkSpace()
 	}
 	s.dueRoom()
+	s.host.LimitSegment(s.cfg.Settings().SegmentBytes)
 	l := s.leading
 	if l == nil {
 		return

@@ -170,6 +170,30 @@ func TestConnectionsAreLimitedWhileABrokerRuns(t *testing.T) {
 	})
 }
 
+func TestSegmentsEndSoonerWhenTheirSizeIsLowered(t *testing.T) {
+	within(t, Config{}, func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		must(t, ask.createTopic(ctx, orders, 1))
+		topic, _ := n.view().Topic(orders)
+		log := n.shards[topic.Partitions[0].Shard].log
+		fill := func() int {
+			for range 8 {
+				if _, err := ask.produce(ctx, orders, 0, batch(-1, 0, string(make([]byte, 300<<10)))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return len(log.Segments())
+		}
+		if got := fill(); got != 1 {
+			t.Fatalf("%d segments of 1 GiB", got)
+		}
+		must(t, ask.configure(ctx, ofBroker, "1", "log.segment.bytes", "1048576", false))
+		time.Sleep(time.Second)
+		if got := fill(); got != 3 {
+			t.Errorf("%d segments, want 3: the first ends with the next batch, and one of 1 MiB four later", got)
+		}
+	})
+}
+
 // TestSettingsThatDoNotGoWithThoseOfTheStartAreSaidAndDoNotHold: the configuration of a
 // broker may be another one than when they were set.
 func TestSettingsThatDoNotGoWithThoseOfTheStartAreSaidAndDoNotHold(t *testing.T) {

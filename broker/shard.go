@@ -97,6 +97,9 @@ type runner interface {
 	Do(ctx context.Context, f func()) error
 	// ConfState is the members of the group, encoded. It is called in the loop only.
 	ConfState() []byte
+	// LimitSegment changes the size at which a leader ends a segment. It is called in the
+	// loop only.
+	LimitSegment(size int64)
 	// Group is the group's members as their leader knows them, and the last committed
 	// entry. It is called in the loop only.
 	Group() (committed record.Index, members []replica.Member)

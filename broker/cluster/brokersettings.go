@@ -343,8 +343,8 @@ var brokerSettings = []brokerSetting{
 	},
 	{
 		// Kafka's least is 1 MiB as well; above 2 GiB nothing is gained.
-		Setting: integer("log.segment.bytes", 1<<30, 1<<20, math.MaxInt32,
-			"The size at which a segment of a shard's log ends, in bytes."),
+		Setting: dynamic(integer("log.segment.bytes", 1<<30, 1<<20, math.MaxInt32,
+			"The size at which a segment of a shard's log ends, in bytes.")),
 		bind: func(s *BrokerSettings, v string) { s.SegmentBytes = toInt64(v) },
 	},
 	{

@@ -254,8 +254,7 @@ func TestRetentionTakesTheFinestUnitThatIsSet(t *testing.T) {
 	}
 }
 
-// TestWhatKafkaChangesWhileItRunsIsDynamic but for security, and for log.segment.bytes,
-// which is read at the start.
+// TestWhatKafkaChangesWhileItRunsIsDynamic but for security.
 func TestWhatKafkaChangesWhileItRunsIsDynamic(t *testing.T) {
 	var got []string
 	entries := brokerSettingsOf(t, map[string]string{"num.partitions": "3"}).Entries()
@@ -268,7 +267,7 @@ func TestWhatKafkaChangesWhileItRunsIsDynamic(t *testing.T) {
 		"compression.type", "disk.min.free.bytes", "group.consumer.assignment.interval.ms", "log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.delete.retention.ms",
 		"log.cleaner.io.max.bytes.per.second", "log.cleaner.max.compaction.lag.ms", "log.cleaner.min.cleanable.ratio", "log.cleaner.min.compaction.lag.ms",
 		"log.cleanup.policy", "log.message.timestamp.after.max.ms", "log.message.timestamp.before.max.ms", "log.message.timestamp.type",
-		"log.retention.bytes", "log.retention.ms", "log.roll.ms", "log.scrub.io.max.bytes.per.second",
+		"log.retention.bytes", "log.retention.ms", "log.roll.ms", "log.scrub.io.max.bytes.per.second", "log.segment.bytes",
 		"max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides", "message.max.bytes", "producer.id.expiration.ms",
 	}
 	if !slices.Equal(got, want) {
