@@ -69,12 +69,12 @@ func (c *cleaning) tallySealed(s *segment, t *tally) error {
 func (c *cleaning) tallyInMemory(s *segment, t *tally) {
 	c.mu.RLock()
 	var rows rowList
-	var numbers byPartition[rowNumbers]
+	var numbers record.ByPartition[rowNumbers]
 	if s.mem != nil {
-		rows, numbers = s.mem.rows, s.mem.numbers.clone()
+		rows, numbers = s.mem.rows, s.mem.numbers.Clone()
 	}
 	c.mu.RUnlock()
-	for p, n := range numbers.all() {
+	for p, n := range numbers.All() {
 		v := c.judge.Judge(p)
 		for r := range n.in(rows).all() {
 			t.add(&v, r, c.Now)

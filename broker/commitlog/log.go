@@ -192,7 +192,7 @@ func (l *Log) Committed(e record.Entry) {
 func (l *Log) Forget(p record.PartitionID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.directory.delete(p)
+	l.directory.Delete(p)
 }
 
 // writable is nil as long as the log may be written.

@@ -386,7 +386,7 @@ func (l *Log) checkIndexes() error {
 			if err := x.compare(mem, d, cleaned); err != nil {
 				return fmt.Errorf("%s: %w", x.name, err)
 			}
-			if dirs := int64(d.len()); !cleaned && x.dirs != dirs {
+			if dirs := int64(d.Len()); !cleaned && x.dirs != dirs {
 				return fmt.Errorf("%s: %d directory rows, want %d", x.name, x.dirs, dirs)
 			}
 			continue
@@ -395,12 +395,12 @@ func (l *Log) checkIndexes() error {
 			return fmt.Errorf("the index of %s in memory is %v, from scratch it is %v", s.name(), a, b)
 		}
 	}
-	for p, e := range d.all() {
-		if have, ok := l.directory.get(p); cleaned && ok && (have.next < e.next || have.maxTime < e.maxTime) {
+	for p, e := range d.All() {
+		if have, ok := l.directory.Get(p); cleaned && ok && (have.next < e.next || have.maxTime < e.maxTime) {
 			return fmt.Errorf("%v stands at %+v, its batches at %+v", p, have, e)
 		}
 	}
-	if !cleaned && !maps.Equal(maps.Collect(l.directory.all()), maps.Collect(d.all())) {
+	if !cleaned && !maps.Equal(maps.Collect(l.directory.All()), maps.Collect(d.All())) {
 		return fmt.Errorf("the directory is %v, from scratch it is %v", l.directory, d)
 	}
 	return nil

@@ -47,14 +47,16 @@ type directoryRow struct {
 }
 
 // directory is where all partitions of the shard stand.
-type directory struct{ byPartition[directoryRow] }
+type directory struct {
+	record.ByPartition[directoryRow]
+}
 
-func newDirectory() directory { return directory{make(byPartition[directoryRow])} }
+func newDirectory() directory { return directory{make(record.ByPartition[directoryRow])} }
 
 // note takes a batch into account. It reports false, and changes nothing, for one
 // that is not behind the partition's last.
 func (d directory) note(p record.PartitionID, r row) bool {
-	e, isNew := d.at(p)
+	e, isNew := d.At(p)
 	switch {
 	case isNew:
 		*e = directoryRow{partition: p, maxTime: r.maxTime}
@@ -67,14 +69,14 @@ func (d directory) note(p record.PartitionID, r row) bool {
 
 // next is where a partition ends.
 func (d directory) next(p record.PartitionID) int64 {
-	e, _ := d.get(p)
+	e, _ := d.Get(p)
 	return e.next
 }
 
 // rows is the directory in no order: it is taken while readers wait.
 func (d directory) rows() []directoryRow {
-	list := make([]directoryRow, 0, d.len())
-	for _, e := range d.all() {
+	list := make([]directoryRow, 0, d.Len())
+	for _, e := range d.All() {
 		list = append(list, e)
 	}
 	return list
@@ -95,7 +97,7 @@ func directoryOf(rows []directoryRow) directory {
 }
 
 func (d directory) put(e directoryRow) {
-	at, _ := d.at(e.partition)
+	at, _ := d.At(e.partition)
 	*at = e
 }
 
@@ -107,22 +109,22 @@ func (d directory) put(e directoryRow) {
 // and its number into 4 bytes beside those before it.
 type memIndex struct {
 	rows    rowList
-	numbers byPartition[rowNumbers]
+	numbers record.ByPartition[rowNumbers]
 	digest  Digest
 	// holes is how many runs of damaged bytes it was made around.
 	holes uint32
 }
 
-func newMemIndex() *memIndex { return &memIndex{numbers: make(byPartition[rowNumbers])} }
+func newMemIndex() *memIndex { return &memIndex{numbers: make(record.ByPartition[rowNumbers])} }
 
 func (m *memIndex) add(p record.PartitionID, r row) {
-	numbers, _ := m.numbers.at(p)
+	numbers, _ := m.numbers.At(p)
 	numbers.add(m.rows.add(r))
 }
 
 // of is the rows of a partition as they are now.
 func (m *memIndex) of(p record.PartitionID) memRows {
-	numbers, _ := m.numbers.get(p)
+	numbers, _ := m.numbers.Get(p)
 	return numbers.in(m.rows)
 }
 
@@ -205,4 +207,4 @@ func (m memRows) from(offset int64) iter.Seq[row] {
 }
 
 // partitions lists those with rows, sorted.
-func (m *memIndex) partitions() []record.PartitionID { return m.numbers.partitions() }
+func (m *memIndex) partitions() []record.PartitionID { return m.numbers.IDs() }

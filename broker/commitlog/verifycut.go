@@ -28,16 +28,16 @@ type cutting struct {
 // beginCut notes the first place from which on the log cannot be kept.
 func (v *verifier) beginCut(i int, pos int64) {
 	if v.cut == nil {
-		v.cut = &cutting{Cut: Cut{Last: max(v.chain.index, v.snapshot), segment: i, pos: pos, at: v.chain.index}, before: directory{v.directory.clone()}}
+		v.cut = &cutting{Cut: Cut{Last: max(v.chain.index, v.snapshot), segment: i, pos: pos, at: v.chain.index}, before: directory{v.directory.Clone()}}
 	}
 }
 
 // finish sums up; after is where the partitions stand at the end of the log.
 func (c *cutting) finish(end record.Index, after directory) *Cut {
 	c.End = end
-	for _, p := range after.partitions() {
-		from, _ := c.before.get(p)
-		if to, _ := after.get(p); to.next > from.next {
+	for _, p := range after.IDs() {
+		from, _ := c.before.Get(p)
+		if to, _ := after.Get(p); to.next > from.next {
 			c.Offsets = append(c.Offsets, OffsetRange{p, from.next, to.next})
 		}
 	}

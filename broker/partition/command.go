@@ -93,7 +93,7 @@ func (t *Table) Apply(p record.PartitionID, c record.Command, now int64) error {
 		if err := wellFormed(&r, c, true); err != nil {
 			return err
 		}
-		delete(t.partitions, p)
+		t.partitions.Delete(p)
 	case kindLogStart:
 		offset := r.Int64()
 		if err := wellFormed(&r, c, offset >= 0); err != nil {

@@ -26,7 +26,7 @@ type crowd struct {
 
 func newCrowd(t *Table, limit int) crowd {
 	c := crowd{limit: limit, due: make(map[record.PartitionID]int64)}
-	for id, p := range t.partitions {
+	for id, p := range t.partitions.All() {
 		c.met(id, len(p.producers.byID))
 	}
 	return c
@@ -44,7 +44,7 @@ func (c *crowd) met(p record.PartitionID, n int) {
 func (l *Leading) crowded(now int64, max int) []Expiry {
 	var out []Expiry
 	for _, id := range slices.Sorted(maps.Keys(l.crowd.due)) {
-		q := l.table.partitions[id]
+		q := l.table.find(id)
 		if q == nil || len(q.producers.byID) <= l.crowd.limit {
 			delete(l.crowd.due, id)
 			continue
@@ -72,7 +72,7 @@ func (l *Leading) crowded(now int64, max int) []Expiry {
 // be forgotten, fewer if there are not so many.
 func (l *Leading) oldest(p record.PartitionID, n int) []idleProducer {
 	var list []idleProducer
-	for id, s := range l.table.partitions[p].producers.byID {
+	for id, s := range l.table.find(p).producers.byID {
 		o := idleProducer{s.lastUsed, producerKey{p, id}}
 		if len(list) == n && compareIdle(o, list[n-1]) > 0 || l.busy(o.producerKey) {
 			continue

@@ -21,7 +21,7 @@ type idleProducer struct {
 
 func newIdleHeap(t *Table) idleHeap {
 	var h idleHeap
-	for id, p := range t.partitions {
+	for id, p := range t.partitions.All() {
 		for producer, s := range p.producers.byID {
 			h = append(h, idleProducer{s.lastUsed, producerKey{id, producer}})
 		}
@@ -110,5 +110,5 @@ func (l *Leading) flying(k producerKey) bool {
 
 // busy reports whether the producer must not be forgotten now.
 func (l *Leading) busy(k producerKey) bool {
-	return l.flying(k) || l.table.partitions[k.partition].producers.openTransaction(k.id) != noTransaction
+	return l.flying(k) || l.table.find(k.partition).producers.openTransaction(k.id) != noTransaction
 }

@@ -143,7 +143,7 @@ func (l *Leading) AppendVerified(p record.PartitionID, b record.Batch, verified 
 	if err != nil {
 		return Decision{}, err
 	}
-	if q := l.table.partitions[p]; q != nil {
+	if q := l.table.find(p); q != nil {
 		d.LogStart = q.logStart
 	}
 	if !d.Duplicate {
@@ -250,7 +250,7 @@ func (l *Leading) follow(r *reservation, epoch int16) (d Decision, repeats bool,
 
 // full reports whether a partition takes no producer that it does not know.
 func (l *Leading) full(p record.PartitionID) bool {
-	q := l.table.partitions[p]
+	q := l.table.find(p)
 	return q != nil && len(q.producers.byID)+l.tails[p].flights >= 2*l.crowd.limit
 }
 
@@ -259,7 +259,7 @@ func (l *Leading) flight(n int) *reservation { return &l.flights[n-l.settled] }
 
 // applied is what the table knows of a producer, nil for nothing.
 func (l *Leading) applied(k producerKey) *producer {
-	if q := l.table.partitions[k.partition]; q != nil {
+	if q := l.table.find(k.partition); q != nil {
 		return q.producers.byID[k.id]
 	}
 	return nil
@@ -280,7 +280,7 @@ func (l *Leading) standing(k producerKey) (standing, bool) {
 // first is the standing that a producer without one is held to: where it likes
 // to begin if it may have been forgotten here, else at 0.
 func (l *Leading) first(k producerKey, epoch int16, first int32) standing {
-	if q := l.table.partitions[k.partition]; q != nil && k.id <= q.producers.maxExpired {
+	if q := l.table.find(k.partition); q != nil && k.id <= q.producers.maxExpired {
 		return standing{epoch: epoch, next: first}
 	}
 	return standing{epoch: epoch}
@@ -289,7 +289,7 @@ func (l *Leading) first(k producerKey, epoch int16, first int32) standing {
 // NextOffset is the offset that the next batch for a partition will get, -1 if
 // the partition is not open. A hidden partition that is not begins at 0.
 func (l *Leading) NextOffset(p record.PartitionID) int64 {
-	q := l.table.partitions[p]
+	q := l.table.find(p)
 	if _, closing := l.closing[p]; closing || q == nil && !p.Hidden() {
 		return -1
 	}
@@ -332,7 +332,7 @@ func (l *Leading) met(r *reservation, k producerKey) {
 		return
 	}
 	l.idle.add(p.lastUsed, k)
-	l.crowd.met(k.partition, len(l.table.partitions[k.partition].producers.byID))
+	l.crowd.met(k.partition, len(l.table.find(k.partition).producers.byID))
 }
 
 // Dropped says that entry at, the newest one, will never be: what was reserved

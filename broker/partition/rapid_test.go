@@ -624,7 +624,7 @@ const idleAfter = int64(60_000)
 // are idle and were not named in the last minute, and only such.
 func (w *world) expire() {
 	before := w.now - idleAfter
-	for p := range w.table.partitions { // whose transaction is open is looked at again, too
+	for p := range w.table.partitions.All() { // whose transaction is open is looked at again, too
 		for id := range w.read(p).open {
 			w.named[producerKey{p, id}] = w.now
 		}
@@ -657,7 +657,7 @@ func (w *world) expire() {
 	if n == limit {
 		return
 	}
-	for p := range w.table.partitions {
+	for p := range w.table.partitions.All() {
 		for id, sent := range w.read(p).producers {
 			if _, open := w.read(p).open[id]; open || sent[len(sent)-1].time > before {
 				continue
@@ -687,7 +687,7 @@ func expired(c record.Command) []int64 {
 		panic(err)
 	}
 	for id := range int64(10) {
-		if table.partitions[1].producers.byID[id] == nil {
+		if table.find(1).producers.byID[id] == nil {
 			ids = append(ids, id)
 		}
 	}

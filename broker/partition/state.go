@@ -53,8 +53,8 @@ type viewed struct {
 // View fixes the present state. It copies a pointer per partition; what changes
 // later is changed on copies.
 func (t *Table) View() *View {
-	v := &View{partitions: make([]viewed, 0, len(t.partitions))}
-	for id, p := range t.partitions {
+	v := &View{partitions: make([]viewed, 0, t.partitions.Len())}
+	for id, p := range t.partitions.All() {
 		v.partitions = append(v.partitions, viewed{id, p})
 	}
 	t.generation++
@@ -140,7 +140,7 @@ func Restore(data []byte) (*Table, error) {
 		if d.err != nil {
 			return nil, fmt.Errorf("%w: partition %v: %w", ErrState, id, d.err)
 		}
-		t.partitions[id] = p
+		t.put(id, p)
 	}
 	d.must(d.Complete() == nil, "cut off")
 	d.must(len(d.Src) == 0, "%d bytes behind the end", len(d.Src))

@@ -73,7 +73,7 @@ func TestWhatASnapshotHoldsIsRestored(t *testing.T) {
 	if r.Len() != 3 {
 		t.Errorf("%d partitions", r.Len())
 	}
-	for p := range table.partitions {
+	for p := range table.partitions.All() {
 		want, _ := table.Bounds(p)
 		if got, ok := r.Bounds(p); !ok || got != want {
 			t.Errorf("%v: %+v, was %+v", p, got, want)
@@ -136,7 +136,7 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	spoilt := func(what string, spoil func(p *partition)) {
 		t.Helper()
 		table := lived(t)
-		spoil(table.partitions[1])
+		spoil(table.find(1))
 		refused(what, table.View().Encode())
 	}
 	spoilt("number -1", func(p *partition) { p.number = -1 })
@@ -168,7 +168,7 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 	transaction := func(what string, spoil func(p *partition)) {
 		t.Helper()
 		table := lived(t)
-		spoil(table.partitions[0x102])
+		spoil(table.find(0x102))
 		refused(what, table.View().Encode())
 	}
 	transaction("a transaction behind the end", func(p *partition) { p.producers.byID[31].transaction = p.end })
@@ -199,7 +199,7 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 
 func TestHostileCountsAllocateNothing(t *testing.T) {
 	table := written(t)
-	p := table.partitions[1]
+	p := table.find(1)
 	p.producers.byID[50] = &producer{transaction: noTransaction}
 	p.transactions.aborted = []Aborted{{50, 0, 1, 2}}
 	good := table.View().Encode()
@@ -236,7 +236,7 @@ func TestOldLeaderEpochsAreForgottenAboveALimit(t *testing.T) {
 	for i := range int64(3 * maxEpochs) {
 		table.ApplyBatch(1, at(i, sequenced(-1, -1, -1, 1)), record.Term(i+1), 1)
 	}
-	if n := len(table.partitions[1].epochs); n != maxEpochs {
+	if n := len(table.find(1).epochs); n != maxEpochs {
 		t.Errorf("%d are remembered", n)
 	}
 	oldest := int64(3*maxEpochs - maxEpochs)

@@ -1,8 +1,6 @@
 package partition
 
 import (
-	"slices"
-
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -12,16 +10,27 @@ type Table struct {
 	// generation rises with every View. What was made under an older one may be
 	// in use by an Encode and is copied before it is changed.
 	generation uint64
-	partitions map[record.PartitionID]*partition
+	partitions record.ByPartition[*partition]
 }
 
 // NewTable returns a table without partitions.
 func NewTable() *Table {
-	return &Table{partitions: make(map[record.PartitionID]*partition)}
+	return &Table{partitions: make(record.ByPartition[*partition])}
+}
+
+// find is nil for a partition that is not open.
+func (t *Table) find(p record.PartitionID) *partition {
+	q, _ := t.partitions.Get(p)
+	return q
+}
+
+func (t *Table) put(p record.PartitionID, q *partition) {
+	at, _ := t.partitions.At(p)
+	*at = q
 }
 
 func (t *Table) open(p record.PartitionID, topic [16]byte, number int32) *partition {
-	if q, ok := t.partitions[p]; ok {
+	if q, ok := t.partitions.Get(p); ok {
 		return q
 	}
 	q := &partition{
@@ -31,20 +40,20 @@ func (t *Table) open(p record.PartitionID, topic [16]byte, number int32) *partit
 		maxTimestamp: NoTimestamp,
 		producers:    producers{maxExpired: noProducer},
 	}
-	t.partitions[p] = q
+	t.put(p, q)
 	return q
 }
 
 // own returns a partition's record as one that may be changed, nil if the
 // partition is not open.
 func (t *Table) own(p record.PartitionID) *partition {
-	q := t.partitions[p]
+	q := t.find(p)
 	if q == nil || q.generation == t.generation {
 		return q
 	}
 	c := *q
 	c.generation = t.generation
-	t.partitions[p] = &c
+	t.put(p, &c)
 	return &c
 }
 
@@ -71,7 +80,7 @@ func (t *Table) ApplyBatch(p record.PartitionID, b record.Batch, term record.Ter
 
 // Bounds returns the bounds of an open partition.
 func (t *Table) Bounds(p record.PartitionID) (Bounds, bool) {
-	q, ok := t.partitions[p]
+	q, ok := t.partitions.Get(p)
 	if !ok {
 		return Bounds{}, false
 	}
@@ -86,7 +95,7 @@ func (t *Table) Bounds(p record.PartitionID) (Bounds, bool) {
 // current one is for the caller to check. False for a negative epoch and for a
 // partition that is not open.
 func (t *Table) EpochEnd(p record.PartitionID, epoch int32) (int32, int64, bool) {
-	q, ok := t.partitions[p]
+	q, ok := t.partitions.Get(p)
 	if !ok || epoch < 0 {
 		return -1, -1, false
 	}
@@ -97,7 +106,7 @@ func (t *Table) EpochEnd(p record.PartitionID, epoch int32) (int32, int64, bool)
 // Info returns which partition of which topic p is, as the command that opened
 // it said. False for hidden partitions and those that are not open.
 func (t *Table) Info(p record.PartitionID) (topic [16]byte, number int32, ok bool) {
-	q, ok := t.partitions[p]
+	q, ok := t.partitions.Get(p)
 	if !ok || p.Hidden() {
 		return [16]byte{}, 0, false
 	}
@@ -105,18 +114,13 @@ func (t *Table) Info(p record.PartitionID) (topic [16]byte, number int32, ok boo
 }
 
 // Len is the number of open partitions.
-func (t *Table) Len() int { return len(t.partitions) }
+func (t *Table) Len() int { return t.partitions.Len() }
 
 // Each calls do for every open partition, hidden ones included, in the order of
 // their ids. It takes a copy of the ids first, so do may change the table.
 func (t *Table) Each(do func(p record.PartitionID, b Bounds)) {
-	ids := make([]record.PartitionID, 0, len(t.partitions))
-	for p := range t.partitions {
-		ids = append(ids, p)
-	}
-	slices.Sort(ids)
-	for _, p := range ids {
-		if q, ok := t.partitions[p]; ok {
+	for _, p := range t.partitions.IDs() {
+		if q, ok := t.partitions.Get(p); ok {
 			do(p, q.bounds())
 		}
 	}

@@ -93,7 +93,7 @@ func (l *Leading) transaction(k producerKey) transactionStanding {
 // taken. A producer's batch outside of its open transaction is refused, as in Kafka.
 func (l *Leading) begins(k producerKey, epoch int16, transactional bool, verified int64) (bool, error) {
 	if !transactional {
-		if q := l.table.partitions[k.partition]; len(l.transacting.newest) == 0 && (q == nil || len(q.transactions.open) == 0) {
+		if q := l.table.find(k.partition); len(l.transacting.newest) == 0 && (q == nil || len(q.transactions.open) == 0) {
 			return false, nil // as nearly always
 		}
 	}
@@ -185,7 +185,7 @@ func (l *Leading) End(p record.PartitionID, e End, now int64, at record.Index) (
 // Open reports whether a producer has a transaction open in a partition under an epoch,
 // by what is applied: so that most batches need no coordinator.
 func (t *Table) Open(p record.PartitionID, producer int64, epoch int16) bool {
-	q := t.partitions[p]
+	q := t.find(p)
 	if q == nil {
 		return false
 	}
@@ -205,7 +205,7 @@ type Producer struct {
 
 // Producers lists those that a partition knows, in no order.
 func (t *Table) Producers(p record.PartitionID) []Producer {
-	q := t.partitions[p]
+	q := t.find(p)
 	if q == nil {
 		return nil
 	}

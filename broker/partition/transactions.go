@@ -68,7 +68,7 @@ func (t *transactions) from(offset int64) {
 // read_committed wants them. What lies between is decided only below the partition's
 // LastStable. The slice is the table's and must not be changed.
 func (t *Table) Aborted(p record.PartitionID, from, to int64) []Aborted {
-	q := t.partitions[p]
+	q := t.find(p)
 	if q == nil {
 		return nil
 	}

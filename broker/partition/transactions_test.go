@@ -112,7 +112,7 @@ func TestAProducerWithAnOpenTransactionIsNotForgotten(t *testing.T) {
 	if err := table.Apply(1, ExpireProducersCommand(100, 1, 2), 5); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(table.partitions[1].producers.byID); n != 1 || table.partitions[1].producers.byID[1] == nil {
+	if n := len(table.find(1).producers.byID); n != 1 || table.find(1).producers.byID[1] == nil {
 		t.Errorf("%d producers are left", n)
 	}
 	table.ApplyBatch(1, at(2, marker(1, 0, record.MarkerAbort)), 1, 6)
@@ -159,7 +159,7 @@ func TestACrowdedPartitionForgetsThoseThatWereIdleForTheLongest(t *testing.T) {
 	if err := table.Apply(1, list[0].Command, 300); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(table.partitions[1].producers.byID); n != 10 || table.partitions[1].producers.byID[0] == nil {
+	if n := len(table.find(1).producers.byID); n != 10 || table.find(1).producers.byID[0] == nil {
 		t.Errorf("%d producers are left", n)
 	}
 	if list := l.ExpiredProducers(5000, 1_000_000, 100); len(list) != 0 || len(l.crowd.due) > 0 {
