@@ -149,10 +149,11 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 			return nil, fmt.Errorf("%s: %w", call.request(), err)
 		}
 	}
-	if err := a.shape.walk(body, h.version, s.limits.MaxRequestElements); err != nil {
+	size, err := a.shape.walk(body, h.version, s.limits.MaxRequestElements)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", call.request(), err)
 	}
-	if err := req.ReadFrom(body); err != nil {
+	if err := req.ReadFrom(body[:size]); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", call.request(), ErrRequest, err)
 	}
 	f.keep = a.keeps
