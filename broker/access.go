@@ -12,8 +12,10 @@ import (
 // This file is the node as kafka.Access.
 
 // Authorizer decides by the settings of this node and the cluster's list.
-func (b *Broker) Authorizer() acl.Authorizer {
-	return acl.Authorizer{Policy: b.cfg.Settings.Access, List: b.view().ACLs()}
+func (b *Broker) Authorizer() acl.Authorizer { return b.authorizerOf(b.view()) }
+
+func (b *Broker) authorizerOf(v *cluster.View) acl.Authorizer {
+	return acl.Authorizer{Policy: b.cfg.Settings.Access, List: v.ACLs()}
 }
 
 // AddACLs adds bindings in changes of a bounded size, each of which is made whole or

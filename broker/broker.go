@@ -11,13 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/splashdam/splashdam/broker/auth"
 	"github.com/splashdam/splashdam/broker/cluster"
-	"github.com/splashdam/splashdam/broker/group"
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/broker/replica"
@@ -31,6 +31,9 @@ type Broker struct {
 	meta   *Shard
 	shards map[record.ShardID]*Shard // the data shards; complete before the server starts
 	server *kafka.Server
+	// current are the settings that hold now; followed belongs to the metadata's loop.
+	current  atomic.Pointer[cluster.BrokerSettings]
+	followed followed
 	// keySets are kept fresh while the node runs.
 	keySets []*auth.KeySet
 	ready   chan struct{}
@@ -77,10 +80,16 @@ func Open(cfg Config) (*Broker, error) {
 		creations:   make(chan string, maxCreations),
 		inflating:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
+	b.current.Store(cfg.Settings)
 	b.meta, err = b.openShard(record.MetadataShard)
 	if err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
+	b.meta.changed = func() {
+		b.followSettings()
+		signal(b.viewChanged)
+	}
+	b.followSettings()
 	listeners, err := b.openListeners()
 	if err == nil {
 		b.server, err = kafka.New(b.serverConfig(listeners), b)
@@ -117,14 +126,14 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := b.cfg.Settings
+	settings := b.cfg.Settings // those that are read when a shard is opened
 	groups := groupConfig(settings)
-	groups.Topics = func() group.Topics { return groupTopics{b.view()} }
+	groups.Topics, groups.ConsumerPace = b.topicsOfGroups, b.paceOfGroup
 	s, err := openShard(id, shardConfig{
 		FS: b.cfg.FS, Dir: dir,
 		Replica:      uint64(b.cfg.NodeID),
 		Voters:       []uint64{uint64(b.cfg.NodeID)},
-		Settings:     settings,
+		Settings:     b.settings,
 		Flush:        flushPolicy(settings),
 		Groups:       groups,
 		Halves:       halfPolicy(settings),
@@ -138,6 +147,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 	}
 	s.changed = func() { signal(b.viewChanged) }
 	s.hurry = func() { signal(b.hurry) }
+	s.checkSpace() // batches may come before the first second has passed
 	s.peers = b
 	s.act = func(ctx context.Context, actions []txn.Action) { b.actOnHalves(ctx, s, actions) }
 	return s, nil
@@ -160,7 +170,7 @@ func (b *Broker) retentionOf(p record.PartitionID) int64 {
 	if !ok {
 		return -1
 	}
-	return b.cfg.Settings.Topic(t).RetentionMs
+	return b.settings().Topic(t).RetentionMs
 }
 
 // serverConfig is the node's configuration as the protocol server needs it.
@@ -172,14 +182,12 @@ func (b *Broker) serverConfig(listeners []kafka.ListenerConfig) kafka.Config {
 		Mutations:     quotaWindows(set.MutationQuotaWindows, set.MutationQuotaWindowSeconds),
 		NumPartitions: int(set.NumPartitions),
 		Limits: kafka.Limits{
-			MaxConnections:           set.MaxConnections,
-			MaxConnectionsPerAddress: set.MaxConnectionsPerIP,
-			AddressOverrides:         set.ConnectionsPerIP,
-			MaxLoginBytes:            set.LoginMaxBytes,
-			FailedLoginDelay:         time.Duration(set.FailedLoginDelayMs) * time.Millisecond,
-			MaxRequestBytes:          set.SocketRequestMaxBytes,
-			MaxRequestMemory:         set.QueuedMaxRequestBytes,
-			IdleTimeout:              time.Duration(set.ConnectionsMaxIdleMs) * time.Millisecond,
+			Connections:      b.connectionLimits(),
+			MaxLoginBytes:    set.LoginMaxBytes,
+			FailedLoginDelay: time.Duration(set.FailedLoginDelayMs) * time.Millisecond,
+			MaxRequestBytes:  set.SocketRequestMaxBytes,
+			MaxRequestMemory: set.QueuedMaxRequestBytes,
+			IdleTimeout:      time.Duration(set.ConnectionsMaxIdleMs) * time.Millisecond,
 		},
 		Events: kafka.Events{
 			Disconnected: func(p kafka.Peer, err error) {

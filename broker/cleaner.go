@@ -53,12 +53,12 @@ const restShare = 5
 const urgentWaste = 1 << 20
 
 func newCleaner(b *Broker) *cleaner {
-	return &cleaner{b: b, pace: pace{perSecond: b.cfg.Settings.CleanerBytesPerSecond}, known: make(map[*Shard]*cleanedShard)}
+	return &cleaner{b: b, known: make(map[*Shard]*cleanedShard)}
 }
 
 // pause is how long to wait for the next round.
 func (c *cleaner) pause() time.Duration {
-	ms := min(c.b.cfg.Settings.CleanerBackoffMs, maxWaitMs)
+	ms := min(c.b.settings().CleanerBackoffMs, maxWaitMs)
 	for s := range c.known {
 		if s.status.Load().hurry() {
 			ms = min(ms, urgentBackoffMs)
@@ -91,7 +91,7 @@ func (c *cleaner) round(ctx context.Context) {
 			k = &cleanedShard{sizes: retention{}}
 			c.known[s] = k
 		}
-		every := c.b.cfg.Settings.RetentionCheckMs
+		every := c.b.settings().RetentionCheckMs
 		if k.retained.IsZero() || time.Since(k.retained).Milliseconds() >= every || s.status.Load().hurry() {
 			k.retained = time.Now()
 			if err := c.b.retain(ctx, s, k.sizes); err != nil && ctx.Err() == nil {
@@ -117,7 +117,7 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 		now.snapshot = snap.Index
 	}
 	rested := time.Since(k.seenAt)
-	if k.seen == now && rested.Milliseconds() < s.cfg.Settings.RetentionCheckMs || rested < restShare*k.took && !now.urgent {
+	if k.seen == now && rested.Milliseconds() < s.cfg.Settings().RetentionCheckMs || rested < restShare*k.took && !now.urgent {
 		return nil
 	}
 	begin := time.Now()
@@ -126,18 +126,18 @@ func (c *cleaner) clean(ctx context.Context, s *Shard, k *cleanedShard) error {
 		return err
 	}
 	done, err := s.log.Clean(c.judge(s), commitlog.CleanOptions{
-		SegmentSize: s.cfg.Settings.SegmentBytes,
-		KeyMapBytes: s.cfg.Settings.CleanerKeyMapBytes,
+		SegmentSize: s.cfg.Settings().SegmentBytes,
+		KeyMapBytes: s.cfg.Settings().CleanerKeyMapBytes,
 		Now:         clock,
-		Pace:        func(n int) error { return c.pace.wait(ctx, n) },
+		Pace:        func(n int) error { return c.pace.wait(ctx, n, c.b.settings().CleanerBytesPerSecond) },
 		Urgent:      now.urgent,
-		MinFree:     s.cfg.Settings.MinFreeBytes,
+		MinFree:     s.cfg.Settings().MinFreeBytes,
 	})
 	k.took, k.seenAt = time.Since(begin), time.Now()
 	if err != nil {
 		return err
 	}
-	enough, share := s.cfg.Settings.SegmentBytes/wasteShare, int64(2)
+	enough, share := s.cfg.Settings().SegmentBytes/wasteShare, int64(2)
 	if now.urgent {
 		enough, share = min(enough, urgentWaste), wasteShare
 	}
@@ -168,7 +168,7 @@ func (s *Shard) tidy(roll, snapshot bool) {
 // rollByAge ends a segment that is log.roll.ms old, so that what is in it can be
 // deleted though little is written.
 func (s *Shard) rollByAge(now int64) {
-	if s.segmentBegun > 0 && now-s.segmentBegun >= s.cfg.Settings.RollMs {
+	if s.segmentBegun > 0 && now-s.segmentBegun >= s.cfg.Settings().RollMs {
 		s.rollDue = true
 		s.segmentBegun = now
 		s.host.Wake()
@@ -195,7 +195,7 @@ type judge struct {
 func (c *cleaner) judge(s *Shard) judge {
 	j := judge{s, make(map[record.PartitionID]cluster.TopicSettings)}
 	for _, t := range c.b.view().Topics() {
-		set := c.b.cfg.Settings.Topic(t)
+		set := c.b.settings().Topic(t)
 		if !set.Compacted {
 			continue
 		}
@@ -238,19 +238,16 @@ func (j judge) Judge(p record.PartitionID) commitlog.Verdict {
 }
 
 // pace spreads bytes over time.
-type pace struct {
-	perSecond int64
-	next      time.Time
-}
+type pace struct{ next time.Time }
 
 // wait returns when it is the turn of n more bytes.
-func (p *pace) wait(ctx context.Context, n int) error {
+func (p *pace) wait(ctx context.Context, n int, perSecond int64) error {
 	now := time.Now()
 	if p.next.Before(now) {
 		p.next = now
 	}
 	ahead := p.next.Sub(now)
-	p.next = p.next.Add(time.Duration(float64(n) / float64(p.perSecond) * float64(time.Second)))
+	p.next = p.next.Add(time.Duration(float64(n) / float64(perSecond) * float64(time.Second)))
 	if ahead < paceSlice {
 		return ctx.Err()
 	}

@@ -310,17 +310,17 @@ func TestASegmentEndsAtItsAge(t *testing.T) {
 
 func TestThePaceIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pace{perSecond: 1000}
+		var p pace
 		begin := time.Now()
 		for range 50 {
-			must(t, p.wait(context.Background(), 100))
+			must(t, p.wait(context.Background(), 100, 1000))
 		}
 		if took := time.Since(begin); took < 4800*time.Millisecond || took > 5*time.Second {
 			t.Errorf("5000 bytes at 1000 a second took %v", took)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if err := p.wait(ctx, 1); !errors.Is(err, context.Canceled) {
+		if err := p.wait(ctx, 1, 1000); !errors.Is(err, context.Canceled) {
 			t.Errorf("canceled: %v", err)
 		}
 	})

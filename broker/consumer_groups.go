@@ -3,9 +3,12 @@ package broker
 import (
 	"context"
 	"iter"
+	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/splashdam/splashdam/broker/acl"
 	"github.com/splashdam/splashdam/broker/cluster"
 	"github.com/splashdam/splashdam/broker/group"
 	"github.com/splashdam/splashdam/broker/kafka"
@@ -14,7 +17,7 @@ import (
 // ConsumerGroupHeartbeat is what a member of a group of the consumer protocol says.
 func (b *Broker) ConsumerGroupHeartbeat(ctx context.Context, c kafka.Client, req *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse {
 	resp, err := b.request(ctx, req.Group, func(co *group.Coordinator, now int64, t group.Token) []group.Effect {
-		return co.ConsumerHeartbeat(now, t, group.Client{ID: c.ID, Host: c.Host}, req)
+		return co.ConsumerHeartbeat(now, t, group.Client(c), req)
 	})
 	if err != nil {
 		r := req.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
@@ -37,8 +40,44 @@ func (b *Broker) ConsumerGroupDescribe(ctx context.Context, req *kmsg.ConsumerGr
 	return r
 }
 
-// groupTopics is the cluster's topics as a group's coordinator asks for them.
-type groupTopics struct{ view *cluster.View }
+// paceOfGroup is what a group goes by now: its own settings, else the broker's.
+func (b *Broker) paceOfGroup(id string) group.Pace {
+	set := b.settings().Group(b.view().Configs(cluster.OfGroup(id)))
+	return group.Pace{
+		SessionTimeout:     time.Duration(set.SessionTimeoutMs) * time.Millisecond,
+		HeartbeatInterval:  time.Duration(set.HeartbeatIntervalMs) * time.Millisecond,
+		AssignmentInterval: time.Duration(set.AssignmentIntervalMs) * time.Millisecond,
+	}
+}
+
+// groupTopics is the cluster's topics as a group's coordinator asks for them, with who
+// may know of them.
+type groupTopics struct {
+	view       *cluster.View
+	authorizer acl.Authorizer
+}
+
+// topicsOfGroups are those of this moment. Also a change of who may do what makes
+// another version of the view.
+func (b *Broker) topicsOfGroups() group.Topics {
+	v := b.view()
+	return groupTopics{v, b.authorizerOf(v)}
+}
+
+// Sight goes by the principal and, where some line of the list is about hosts, by the host.
+func (t groupTopics) Sight(c group.Client) (string, func(string) bool) {
+	if !t.authorizer.Enabled() {
+		return "", nil
+	}
+	key := c.Principal
+	if t.authorizer.List.AboutHosts() {
+		key += " " + c.Host
+	}
+	who := acl.Subject{Principal: c.Principal, Host: acl.ParseHost(strings.TrimPrefix(c.Host, "/"))}
+	return key, func(topic string) bool {
+		return t.authorizer.Allowed(who, kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, topic)
+	}
+}
 
 func (t groupTopics) Version() uint64 { return t.view.Version() }
 

@@ -307,3 +307,44 @@ func TestANearlyFullDiskTakesNoBatches(t *testing.T) {
 		}
 	})
 }
+
+// TestTheLastOfADiskIsKeptHoweverFastItFills: what is written between two looks at the
+// clock, and before the first, is bounded too.
+func TestTheLastOfADiskIsKeptHoweverFastItFills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		mem := vfs.NewMem()
+		minFree := cluster.DefaultBrokerSettings().MinFreeBytes
+		mem.SetCapacity(minFree + 24<<20)
+		cfg := Config{FS: mem, Settings: settings(t, map[string]string{"flush": "async"})}
+		n := run(t, cfg)
+		ask := n.asker(t)
+		must(t, ask.createTopic(ctx, orders, 1))
+		fill := func() (written int) {
+			for ; written < 1000; written++ {
+				_, err := ask.produce(ctx, orders, 0, batch(-1, 0, strings.Repeat("x", 256<<10)))
+				if errors.Is(err, kerr.KafkaStorageError) {
+					break
+				}
+				must(t, err)
+			}
+			return written
+		}
+		// Nothing here waits for a clock.
+		if written := fill(); written < 80 || written > 24*4+unseenLimit/(256<<10)+1 {
+			t.Errorf("%d batches of 256 KiB fit into 24 MiB", written)
+		}
+		for range 5 {
+			must(t, n.end())
+			n = run(t, cfg)
+			ask = n.asker(t)
+			if written := fill(); written > 0 {
+				t.Errorf("a node that starts takes %d batches more", written)
+			}
+		}
+		if free, err := mem.Free("/"); err != nil || free < minFree-2*unseenLimit {
+			t.Errorf("%d bytes are free, of %d that are kept: %v", free, minFree, err)
+		}
+		must(t, n.end())
+	})
+}

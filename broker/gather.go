@@ -167,6 +167,10 @@ func (s *Shard) Next(b *record.EntryBuilder, at record.Index) (int64, bool) {
 	if n := len(s.inFlight); n > 0 {
 		e.before = s.inFlight[n-1].at
 	}
+	if s.unseen >= unseenLimit {
+		s.checkSpace()
+	}
+	low := s.status.Load().low
 	var items []item
 	for {
 		it, ok := s.queue.take(func(size int) bool {
@@ -174,6 +178,10 @@ func (s *Shard) Next(b *record.EntryBuilder, at record.Index) (int64, bool) {
 		})
 		if !ok {
 			break
+		}
+		if low && it.refusable() {
+			it.end(errNoSpace)
+			continue
 		}
 		parts, size := b.Parts(), b.Size()
 		v, err := it.decide(s.leading, e)
@@ -198,6 +206,7 @@ func (s *Shard) Next(b *record.EntryBuilder, at record.Index) (int64, bool) {
 		b.Roll()
 	}
 	s.rollDue, s.entryDue = false, false
+	s.unseen += b.Size()
 	s.gathered = items
 	return e.now, true
 }

@@ -30,8 +30,6 @@ func groupConfig(s *cluster.BrokerSettings) group.Config {
 	c.MaxSize = s.GroupMaxSize
 	c.OffsetsRetention = time.Duration(s.OffsetsRetentionMinutes) * time.Minute
 	c.OffsetMetadataMaxBytes = s.OffsetMetadataMaxBytes
-	c.ConsumerSessionTimeout = time.Duration(s.GroupConsumerSessionTimeoutMs) * time.Millisecond
-	c.ConsumerHeartbeatInterval = time.Duration(s.GroupConsumerHeartbeatIntervalMs) * time.Millisecond
 	c.ConsumerMaxSize = s.GroupConsumerMaxSize
 	c.Assignors = nil
 	for _, name := range s.GroupConsumerAssignors {
@@ -177,7 +175,7 @@ func codeOf(err error) int16 { return kafka.Code(err) }
 
 func (b *Broker) JoinGroup(ctx context.Context, c kafka.Client, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse {
 	resp, err := b.request(ctx, req.Group, func(co *group.Coordinator, now int64, t group.Token) []group.Effect {
-		return co.Join(now, t, group.Client{ID: c.ID, Host: c.Host}, req)
+		return co.Join(now, t, group.Client(c), req)
 	})
 	if err != nil {
 		r := req.ResponseKind().(*kmsg.JoinGroupResponse)

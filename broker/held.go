@@ -49,7 +49,7 @@ type heldItem struct {
 func (b *Broker) appendHeld(at place, req kafka.AppendRequest, done func(kafka.Appended)) {
 	it := &heldItem{
 		shard: at.shard, target: at.id, principal: req.Principal, done: done,
-		stamp:    b.cfg.Settings.Topic(at.topic).LogAppendTime,
+		stamp:    b.settings().Topic(at.topic).LogAppendTime,
 		producer: req.Batch.ProducerID(), epoch: req.Batch.ProducerEpoch(), sequence: req.Batch.BaseSequence(),
 	}
 	err := b.takeApart(at, req.Batch, it)
@@ -81,7 +81,7 @@ func (b *Broker) takeApart(at place, batch record.Batch, it *heldItem) error {
 	if err != nil {
 		return err
 	}
-	compacted := b.cfg.Settings.Topic(at.topic).Compacted
+	compacted := b.settings().Topic(at.topic).Compacted
 	bad := &recordErrors{code: kerr.InvalidRecord}
 	seen := make(map[string]bool, len(records))
 	for i, r := range records {

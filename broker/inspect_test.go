@@ -20,7 +20,7 @@ var codecs = []record.Codec{record.None, record.Gzip, record.Snappy, record.LZ4,
 
 func looker() *Broker {
 	b := &Broker{inflating: make(chan struct{}, 1)}
-	b.cfg.Settings = new(cluster.BrokerSettings)
+	b.current.Store(new(cluster.BrokerSettings))
 	return b
 }
 

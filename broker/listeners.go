@@ -25,7 +25,7 @@ func (b *Broker) openListeners() ([]kafka.ListenerConfig, error) {
 	var all []kafka.ListenerConfig
 	for _, l := range b.cfg.Listeners {
 		set := b.cfg.Settings.Listener(l.Name)
-		c := kafka.ListenerConfig{Name: l.Name, Protocol: l.Protocol, Listener: l.Net, MaxConnections: set.MaxConnections}
+		c := kafka.ListenerConfig{Name: l.Name, Protocol: l.Protocol, Listener: l.Net}
 		var err error
 		switch l.Protocol {
 		case kafka.SSL:

@@ -52,10 +52,12 @@ func (unrun) Run(context.Context) error {
 	invariant.That(false, "running a shard that is driven")
 	return nil
 }
-func (unrun) Wake()                                  {}
-func (unrun) Call(_ context.Context, f func()) error { f(); return nil }
-func (u unrun) Do(_ context.Context, f func()) error { f(); return nil }
-func (u unrun) ConfState() []byte                    { return u.r.ConfState() }
+func (unrun) Wake()                                     {}
+func (unrun) Call(_ context.Context, f func()) error    { f(); return nil }
+func (u unrun) Do(_ context.Context, f func()) error    { f(); return nil }
+func (u unrun) ConfState() []byte                       { return u.r.ConfState() }
+func (u unrun) LimitSegment(size int64)                 { u.r.LimitSegment(size) }
+func (u unrun) Group() (record.Index, []replica.Member) { return u.r.Group() }
 
 // OpenMachine recovers the shard in cfg.Dir, or makes it. wrap, where it is not nil,
 // puts something between the replica and the state machine.
@@ -63,7 +65,7 @@ func OpenMachine(id record.ShardID, cfg MachineConfig, wrap func(replica.StateMa
 	settings := *cluster.DefaultBrokerSettings()
 	settings.SegmentBytes = cfg.SegmentBytes
 	s, err := recoverShard(id, shardConfig{
-		FS: cfg.FS, Dir: cfg.Dir, Replica: cfg.ID, Voters: cfg.Voters, Settings: &settings,
+		FS: cfg.FS, Dir: cfg.Dir, Replica: cfg.ID, Voters: cfg.Voters, Settings: func() *cluster.BrokerSettings { return &settings },
 		Groups: groupConfig(&settings), Halves: txn.DefaultPolicy(),
 		RetentionOf: func(record.PartitionID) int64 { return -1 },
 		Now:         cfg.Now,
@@ -146,7 +148,7 @@ func (m *Machine) Due() (write func() error, due bool) {
 // Clean deletes what is dead, as the node's cleaner does. No partition is compacted.
 func (m *Machine) Clean() (commitlog.Cleaned, error) {
 	return m.s.log.Clean(judge{m.s, nil}, commitlog.CleanOptions{
-		SegmentSize: m.s.cfg.Settings.SegmentBytes,
+		SegmentSize: m.s.cfg.Settings().SegmentBytes,
 		Pace:        func(int) error { return nil },
 	})
 }

@@ -69,7 +69,7 @@ func (b *Broker) TopicByID(id [16]byte) (kafka.Topic, error) {
 
 // describe is a topic as clients see it from this node now.
 func (b *Broker) describe(t *cluster.Topic) kafka.Topic {
-	settings := b.cfg.Settings.Topic(t)
+	settings := b.settings().Topic(t)
 	d := kafka.Topic{
 		Name: t.Name, ID: t.ID, Internal: t.Internal,
 		Partitions: make([]kafka.PartitionInfo, len(t.Partitions)),
@@ -98,7 +98,7 @@ func (b *Broker) AutoCreate(name string) error {
 	if err := cluster.CheckTopicName(name); err != nil {
 		return err
 	}
-	if !b.cfg.Settings.AutoCreateTopics && !internalTopic(name) {
+	if !b.settings().AutoCreateTopics && !internalTopic(name) {
 		return fmt.Errorf("topic %q, and auto.create.topics.enable is false: %w", name, kerr.UnknownTopicOrPartition)
 	}
 	if _, under := b.creating.LoadOrStore(name, struct{}{}); under {
@@ -159,7 +159,7 @@ func (b *Broker) createTopic(ctx context.Context, nt cluster.NewTopic) (*cluster
 					return c.CreateInternal(nt.Name, s, newID)
 				}
 			}
-			cmd, _, err := create(nt, b.cfg.Settings, newUUID)
+			cmd, _, err := create(nt, b.settings(), newUUID)
 			return cmd, err
 		})
 		if errors.Is(err, errForgetting) {
@@ -206,7 +206,7 @@ func (b *Broker) createOne(ctx context.Context, nt kafka.NewTopic, validateOnly 
 		return b.createTopic(ctx, r)
 	}
 	// What would be decided now, on a copy that nobody sees.
-	_, t, err := cluster.Lead(b.view()).CreateTopic(r, b.cfg.Settings, newUUID)
+	_, t, err := cluster.Lead(b.view()).CreateTopic(r, b.settings(), newUUID)
 	return t, err
 }
 
@@ -214,7 +214,7 @@ func (b *Broker) DeleteTopics(ctx context.Context, names []string) []error {
 	errs := make([]error, len(names))
 	for i, name := range names {
 		errs[i] = b.changeMetadata(ctx, func(c *cluster.Controller) (record.Command, error) {
-			cmd, t, err := c.DeleteTopic(name, b.cfg.Settings)
+			cmd, t, err := c.DeleteTopic(name, b.settings())
 			if err == nil {
 				b.forgetting.Store(t.Name, t.ID)
 			}
@@ -245,64 +245,6 @@ func (b *Broker) CreatePartitions(ctx context.Context, topic string, total int32
 		return fmt.Errorf("topic %q was deleted meanwhile: %w", topic, kerr.UnknownTopicOrPartition)
 	}
 	return b.openPartitions(ctx, t)
-}
-
-func (b *Broker) TopicConfigs(topic string) ([]kafka.ConfigEntry, error) {
-	if err := cluster.CheckTopicName(topic); err != nil {
-		return nil, err
-	}
-	t, ok := b.view().Topic(topic)
-	if !ok {
-		return nil, fmt.Errorf("topic %q: %w", topic, kerr.UnknownTopicOrPartition)
-	}
-	return b.topicConfigs(t), nil
-}
-
-func (b *Broker) topicConfigs(t *cluster.Topic) []kafka.ConfigEntry {
-	return configEntries(b.cfg.Settings.Effective(t))
-}
-
-func (b *Broker) BrokerConfigs() []kafka.ConfigEntry {
-	return configEntries(b.cfg.Settings.Entries())
-}
-
-func configEntries(entries []cluster.Entry) []kafka.ConfigEntry {
-	all := make([]kafka.ConfigEntry, len(entries))
-	for i, e := range entries {
-		all[i] = kafka.ConfigEntry{
-			Name: e.Name, Value: e.Value, Source: e.Source,
-			Type: e.Type, ReadOnly: e.ReadOnly, Sensitive: e.Sensitive, Doc: e.Doc,
-		}
-		for _, y := range e.Synonyms {
-			all[i].Synonyms = append(all[i].Synonyms, kafka.ConfigSynonym(y))
-		}
-	}
-	return all
-}
-
-func (b *Broker) AlterTopicConfigs(ctx context.Context, topic string, changes []kafka.ConfigChange, validateOnly bool) error {
-	return b.changeConfigs(ctx, topic, changes, validateOnly, (*cluster.Controller).AlterConfigs)
-}
-
-func (b *Broker) ReplaceTopicConfigs(ctx context.Context, topic string, changes []kafka.ConfigChange, validateOnly bool) error {
-	return b.changeConfigs(ctx, topic, changes, validateOnly, (*cluster.Controller).ReplaceConfigs)
-}
-
-func (b *Broker) changeConfigs(ctx context.Context, topic string, changes []kafka.ConfigChange, validateOnly bool,
-	decide func(*cluster.Controller, string, []cluster.ConfigChange, *cluster.BrokerSettings) (record.Command, *cluster.Topic, error)) error {
-	cs := make([]cluster.ConfigChange, len(changes))
-	for i, c := range changes {
-		cs[i] = cluster.ConfigChange{Name: c.Name, Op: c.Op, Value: c.Value}
-	}
-	change := func(c *cluster.Controller) (record.Command, error) {
-		cmd, _, err := decide(c, topic, cs, b.cfg.Settings)
-		return cmd, err
-	}
-	if validateOnly {
-		_, err := change(cluster.Lead(b.view()))
-		return err
-	}
-	return b.changeMetadata(ctx, change)
 }
 
 // openPartitions opens a topic's partitions in the data shards that this node

@@ -42,7 +42,7 @@ func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	it.base, it.stampedAt = d.BaseOffset, -1
+	it.base, it.logStart, it.stampedAt = d.BaseOffset, d.LogStart, -1
 	if it.stamp {
 		it.stampedAt = d.Timestamp // of a duplicate, when the original came
 	}
@@ -85,7 +85,7 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 		failed(done, errNoSpace)
 		return
 	}
-	settings := b.cfg.Settings.Topic(at.topic)
+	settings := b.settings().Topic(at.topic)
 	if settings.MessageType == cluster.Transaction {
 		if req.Batch.IsTransactional() {
 			failed(done, fmt.Errorf("topic %q has message.type=transaction, which takes half messages and no Kafka transactions: %w", req.Topic, kerr.InvalidRecord))
@@ -100,7 +100,7 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 	}
 	it := &appendItem{
 		partition: at.id, batch: req.Batch, acks: req.Acks, stamp: settings.LogAppendTime, done: done,
-		logStart: at.shard.bounds(at.id).LogStart, verified: partition.Unverified,
+		verified: partition.Unverified,
 	}
 	if req.Batch.IsTransactional() {
 		b.appendTransactional(at, it, req)

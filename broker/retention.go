@@ -51,7 +51,7 @@ func (b *Broker) retain(ctx context.Context, s *Shard, sizes retention) error {
 		}
 		set, known := settings[t]
 		if !known {
-			set = b.cfg.Settings.Topic(t)
+			set = b.settings().Topic(t)
 			settings[t] = set
 		}
 		if !set.Expires {
@@ -174,7 +174,7 @@ func (b *Broker) DeleteRecords(ctx context.Context, topic string, p int32, befor
 	if internalTopic(topic) {
 		return -1, fmt.Errorf("topic %q is internal, its records cannot be deleted: %w", topic, kerr.InvalidTopicException)
 	}
-	if !b.cfg.Settings.Topic(at.topic).Expires {
+	if !b.settings().Topic(at.topic).Expires {
 		return -1, fmt.Errorf("the cleanup.policy of topic %q does not contain delete: %w", topic, kerr.PolicyViolation)
 	}
 	err = at.shard.propose(ctx, at.id, func(*leading, *pending) (record.Command, error) {

@@ -18,6 +18,9 @@ const (
 	// scarce is how many times disk.min.free.bytes must be free, so that the cleaner
 	// need not hurry.
 	scarce = 8
+	// unseenLimit is how much a shard writes until it looks again how much of the disk is
+	// free; whatever it writes, it looks every second.
+	unseenLimit = 2 << 20
 )
 
 // Tick does what is due.
@@ -27,6 +30,7 @@ func (s *Shard) Tick(time.Time) {
 		s.checkSpace()
 	}
 	s.dueRoom()
+	s.host.LimitSegment(s.cfg.Settings().SegmentBytes)
 	l := s.leading
 	if l == nil {
 		return
@@ -47,12 +51,13 @@ func (s *Shard) Tick(time.Time) {
 // checkSpace refuses batches before the disk is full to the last byte: commands that
 // make room must still find some. Before that the cleaner hurries.
 func (s *Shard) checkSpace() {
+	s.unseen = 0
 	free, err := s.cfg.FS.Free(s.cfg.Dir)
 	if err != nil {
 		s.logger.Warn("asking how much room the disk has", "dir", s.cfg.Dir, "cause", err)
 		return
 	}
-	st, minFree := s.status.Load(), s.cfg.Settings.MinFreeBytes
+	st, minFree := s.status.Load(), s.cfg.Settings().MinFreeBytes
 	if scarce := free/scarce < minFree; scarce != st.scarce {
 		s.setStatus(func(st *status) { st.scarce = scarce })
 		if scarce {
@@ -96,7 +101,7 @@ func (s *Shard) dueHalves(l *leading, now int64) {
 // expireProducers forgets producers that have not been heard of for long.
 func (s *Shard) expireProducers(l *leading, now int64) {
 	var changes []partitionChange
-	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings.ProducerIDExpirationMs, maxExpired) {
+	for _, e := range l.partitions.ExpiredProducers(now, s.cfg.Settings().ProducerIDExpirationMs, maxExpired) {
 		changes = append(changes, partitionChange{id: e.Partition, command: e.Command})
 	}
 	if len(changes) == 0 {

@@ -50,8 +50,8 @@ func (b *Broker) scrub(ctx context.Context) {
 
 // scrub makes a pass, or ends the one that was begun, if one is due.
 func (s *Shard) scrub(ctx context.Context, c *commitlog.Scrubber) error {
-	rate := s.cfg.Settings.ScrubBytesPerSecond
 	for c.Due(time.Now().UnixMilli(), scrubPeriod.Milliseconds()) {
+		rate := s.cfg.Settings().ScrubBytesPerSecond
 		n, done, err := c.Step(time.Now().UnixMilli(), min(scrubStep, rate))
 		if err != nil || done {
 			return err

@@ -51,8 +51,8 @@ type Shard struct {
 
 	// cluster is the metadata: of shard 0 only. Readers take the pointer.
 	cluster atomic.Pointer[cluster.View]
-	// changed is called, in the loop, after the metadata has changed or the lead
-	// was taken.
+	// changed is called, in the loop, after the metadata has changed, before who asked
+	// for that is answered, or the lead was taken.
 	changed func()
 
 	// hurry is called, in the loop, when there is little room on the disk.
@@ -76,8 +76,9 @@ type Shard struct {
 	// peers are the shards that take part in transactions: nil of a Machine.
 	peers transactionPeers
 	// act carries out what is due about half messages.
-	act   func(context.Context, []txn.Action)
-	ticks int
+	act    func(context.Context, []txn.Action)
+	ticks  int
+	unseen int // bytes written since the free room of the disk was looked at
 	// The next entry, be it empty: wanted as such, or to end the segment.
 	entryDue, rollDue bool
 	segmentBegun      int64 // the leader's time in the segment's first entry; 0 before it, ms
@@ -96,6 +97,12 @@ type runner interface {
 	Do(ctx context.Context, f func()) error
 	// ConfState is the members of the group, encoded. It is called in the loop only.
 	ConfState() []byte
+	// LimitSegment changes the size at which a leader ends a segment. It is called in the
+	// loop only.
+	LimitSegment(size int64)
+	// Group is the group's members as their leader knows them, and the last committed
+	// entry. It is called in the loop only.
+	Group() (committed record.Index, members []replica.Member)
 }
 
 // shardConfig is what a shard needs of the node's configuration.
@@ -104,7 +111,7 @@ type shardConfig struct {
 	Dir      string
 	Replica  uint64 // this node's replica of the shard
 	Voters   []uint64
-	Settings *cluster.BrokerSettings
+	Settings func() *cluster.BrokerSettings // those that hold now
 	Flush    replica.FlushPolicy
 	Groups   group.Config
 	Halves   txn.Policy
@@ -177,7 +184,7 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		ID:           s.cfg.Replica,
 		Log:          s.log,
 		StateMachine: s,
-		SegmentSize:  s.cfg.Settings.SegmentBytes,
+		SegmentSize:  s.cfg.Settings().SegmentBytes,
 		Flush:        s.cfg.Flush,
 		Logger:       raftLogger{s.logger},
 	})
@@ -328,12 +335,12 @@ func (s *Shard) Apply(e record.Entry) error {
 	if s.leading != nil {
 		s.leading.applied(e.Index())
 	}
-	s.answer(e.Index())
-	s.sendMarkers()
-	s.watch.wake(s.touched)
 	if s.cluster.Load() != before {
 		s.changed()
 	}
+	s.answer(e.Index())
+	s.sendMarkers()
+	s.watch.wake(s.touched)
 	s.grown(e)
 	s.follow(e)
 	return nil

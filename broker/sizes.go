@@ -50,7 +50,7 @@ func (b *Broker) PartitionSize(ctx context.Context, topic string, p int32) (int6
 	}
 	bounds := at.shard.bounds(at.id)
 	x := b.sizes.known(at.id)
-	if x.start != bounds.LogStart || b.cfg.Settings.Topic(at.topic).Compacted {
+	if x.start != bounds.LogStart || b.settings().Topic(at.topic).Compacted {
 		x = extent{start: bounds.LogStart, end: bounds.LogStart} // some are gone
 	}
 	err = at.shard.log.Batches(at.id, x.end, func(i commitlog.BatchInfo) bool {

@@ -25,8 +25,9 @@ type disk struct {
 	dir string
 }
 
-// newDisk needs root and a loop device, which most containers lack.
-func newDisk(t *testing.T) *disk {
+// newDisk needs root and a loop device, which most containers lack. What is not used of
+// its size in bytes takes no room.
+func newDisk(t *testing.T, size int64) *disk {
 	t.Helper()
 	base := t.TempDir()
 	d := &disk{t, filepath.Join(base, "img"), filepath.Join(base, "mnt")}
@@ -35,7 +36,7 @@ func newDisk(t *testing.T) *disk {
 		err = os.WriteFile(d.img, nil, 0o600)
 	}
 	if err == nil {
-		err = os.Truncate(d.img, 8<<30)
+		err = os.Truncate(d.img, size)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +130,7 @@ func TestPowerLoss(t *testing.T) {
 	cycles := Rounds(t, 3, 10)
 	for _, flush := range []string{"sync", "async"} {
 		t.Run(flush, func(t *testing.T) {
-			d := newDisk(t)
+			d := newDisk(t, 1<<30+int64(cycles)*64<<20)
 			n := StartIn(t, filepath.Join(d.dir, "data"), "--set", "flush="+flush, "--set", "num.partitions=3", "--set", "log.segment.bytes=2097152")
 			ctx := testContext(t, time.Duration(cycles+10)*30*time.Second)
 			createPowerTopic(ctx, t, n.Addr)

@@ -239,6 +239,9 @@ func TestTheIndexAgreesWithALookAtEveryBinding(t *testing.T) {
 		if got := slices.Collect(l.All); !slices.Equal(got, want) || l.Len() != len(want) {
 			t.Fatalf("%d bindings %v, want %v", l.Len(), got, want)
 		}
+		if about := slices.ContainsFunc(want, func(b Binding) bool { return b.Host != Anywhere }); l.AboutHosts() != about {
+			t.Fatalf("about hosts: %v, want %v", l.AboutHosts(), about)
+		}
 		if again, ok := NewList(want); !ok || !reflect.DeepEqual(again, l) {
 			t.Fatalf("the list made at once is another one")
 		}

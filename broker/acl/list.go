@@ -12,6 +12,7 @@ import (
 // read by any number of goroutines.
 type List struct {
 	size  int
+	hosts int                                    // lines that are about one host
 	types [kmsg.ACLResourceTypeUser + 1]patterns // by type of resource
 }
 
@@ -59,6 +60,17 @@ func (l *List) Len() int {
 		return 0
 	}
 	return l.size
+}
+
+// AboutHosts says whether any binding is about one host, so that what a principal may do
+// depends on from where it does it.
+func (l *List) AboutHosts() bool { return l != nil && l.hosts > 0 }
+
+func aboutHost(b Binding) int {
+	if b.Host == Anywhere {
+		return 0
+	}
+	return 1
 }
 
 // All calls f for every binding, in order, until it returns false.
@@ -115,6 +127,7 @@ func NewList(bs []Binding) (l *List, ok bool) {
 		}
 		p := (*ps)[len(*ps)-1]
 		p.lines = append(p.lines, newLine(b))
+		l.hosts += aboutHost(b)
 	}
 	return l, true
 }
@@ -129,6 +142,7 @@ func (l *List) Add(b Binding) *List {
 		*n = *l
 	}
 	n.size++
+	n.hosts += aboutHost(b)
 	ps := n.types[b.Resource].of(b.Pattern)
 	i, ok := search(*ps, b.Name)
 	if !ok {
@@ -152,6 +166,7 @@ func (l *List) Remove(b Binding) *List {
 	}
 	n := new(*l)
 	n.size--
+	n.hosts -= aboutHost(b)
 	ps := n.types[b.Resource].of(b.Pattern)
 	i, _ := search(*ps, b.Name)
 	old := (*ps)[i]

@@ -16,9 +16,9 @@ import (
 	"github.com/splashdam/splashdam/broker/acl"
 )
 
-// BrokerSettings are a broker's settings, as it was started with. They do not
-// change while it runs, and may be read concurrently. Times are in the unit of the
-// field's name, sizes in bytes.
+// BrokerSettings are a broker's settings at one moment: as it was started with, and
+// With what was changed since. They never change, and may be read concurrently. Times
+// are in the unit of the field's name, sizes in bytes.
 type BrokerSettings struct {
 	NumPartitions            int32
 	DefaultReplicationFactor int16
@@ -53,6 +53,9 @@ type BrokerSettings struct {
 	GroupConsumerMaxSessionMs        int32
 	GroupConsumerMinHeartbeatMs      int32
 	GroupConsumerMaxHeartbeatMs      int32
+	GroupConsumerAssignmentMs        int32
+	GroupConsumerMinAssignmentMs     int32
+	GroupConsumerMaxAssignmentMs     int32
 	GroupConsumerMaxSize             int
 	GroupConsumerAssignors           []string
 	GroupConsumerMigrationPolicy     string
@@ -81,8 +84,10 @@ type BrokerSettings struct {
 		enabled, everyone bool
 		superUsers        string
 	}
-	set    map[string]string // canonical, only what was set
-	topics TopicSettings     // of a topic that sets nothing itself
+	// What was set, in canonical form: at the start, and since then for all brokers and
+	// for this one.
+	set, all, own map[string]string
+	topics        TopicSettings // of a topic that sets nothing itself
 }
 
 // brokerSetting is a Setting of the broker, and where its value goes: nowhere if
@@ -166,8 +171,8 @@ var brokerSettings = []brokerSetting{
 	},
 	{
 		// Ours.
-		Setting: long("disk.min.free.bytes", 16<<20, 1<<20, math.MaxInt64/8,
-			"How much of the disk stays free, in bytes. With less, batches are refused until there is room again, while reads and deletions go on; with less than eight times as much, what may be deleted is deleted as soon as possible."),
+		Setting: dynamic(long("disk.min.free.bytes", 16<<20, 1<<20, math.MaxInt64/8,
+			"How much of the disk stays free, in bytes. With less, batches are refused until there is room again, while reads and deletions go on; with less than eight times as much, what may be deleted is deleted as soon as possible.")),
 		bind: func(s *BrokerSettings, v string) { s.MinFreeBytes = toInt64(v) },
 	},
 	{
@@ -175,6 +180,13 @@ var brokerSettings = []brokerSetting{
 		Setting: choice("flush", "sync", []string{"sync", "async"},
 			"When a write is acknowledged. sync: once it is on the disk; all that waits shares one flush. async: once it is written; the disk follows in the background, and a power loss may take the last moments."),
 		bind: func(s *BrokerSettings, v string) { s.FlushSync = v == "sync" },
+	},
+	{
+		// Kafka's is 1000 since 4.3, which saves work where many members come and go; then a
+		// member that joins waits for its partitions until its second heartbeat.
+		Setting: dynamic(integer(consumerAssignmentMs, 0, 0, math.MaxInt32,
+			"How long a consumer group keeps an assignment before it makes another one, in ms. 0 makes it at once.")),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerAssignmentMs = toInt32(v) },
 	},
 	{
 		Setting: some("group.consumer.assignors", "uniform,range", []string{"uniform", "range"},
@@ -185,6 +197,11 @@ var brokerSettings = []brokerSetting{
 		Setting: integer(consumerHeartbeatMs, 5000, 1, math.MaxInt32,
 			"How often a member of a consumer group is asked for a heartbeat, in ms."),
 		bind: func(s *BrokerSettings, v string) { s.GroupConsumerHeartbeatIntervalMs = toInt32(v) },
+	},
+	{
+		Setting: integer("group.consumer.max.assignment.interval.ms", 15000, 0, math.MaxInt32,
+			"The longest that group.consumer.assignment.interval.ms may be, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMaxAssignmentMs = toInt32(v) },
 	},
 	{
 		Setting: integer("group.consumer.max.heartbeat.interval.ms", 15000, 1, math.MaxInt32,
@@ -205,6 +222,11 @@ var brokerSettings = []brokerSetting{
 		Setting: choice("group.consumer.migration.policy", "bidirectional", []string{"bidirectional", "upgrade", "downgrade", "disabled"},
 			"In which directions a group with members may change between the classic and the consumer protocol."),
 		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMigrationPolicy = v },
+	},
+	{
+		Setting: integer("group.consumer.min.assignment.interval.ms", 0, 0, math.MaxInt32,
+			"The shortest that group.consumer.assignment.interval.ms may be, in ms."),
+		bind: func(s *BrokerSettings, v string) { s.GroupConsumerMinAssignmentMs = toInt32(v) },
 	},
 	{
 		Setting: integer("group.consumer.min.heartbeat.interval.ms", 5000, 1, math.MaxInt32,
@@ -260,22 +282,22 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.HalfMessageImmunityMs = toInt32(v) },
 	},
 	{
-		Setting: long("log.cleaner.backoff.ms", 15*secondMs, 1, math.MaxInt64,
-			"How long the cleaner rests between two looks at what there is to delete or compact, in ms."),
+		Setting: dynamic(long("log.cleaner.backoff.ms", 15*secondMs, 1, math.MaxInt64,
+			"How long the cleaner rests between two looks at what there is to delete or compact, in ms.")),
 		bind: func(s *BrokerSettings, v string) { s.CleanerBackoffMs = toInt64(v) },
 	},
 	{
 		// Kafka divides it among its cleaner threads; here there is one.
-		Setting: long("log.cleaner.dedupe.buffer.size", 128<<20, 1<<20, math.MaxInt32,
-			"The memory in which the cleaner keeps the keys of topics that it compacts, in bytes. With fewer it takes more passes."),
+		Setting: dynamic(long("log.cleaner.dedupe.buffer.size", 128<<20, 1<<20, math.MaxInt32,
+			"The memory in which the cleaner keeps the keys of topics that it compacts, in bytes. With fewer it takes more passes.")),
 		bind: func(s *BrokerSettings, v string) { s.CleanerKeyMapBytes = toInt(v) },
 	},
 	topicDefault("log.cleaner.delete.retention.ms", "delete.retention.ms"),
 	{
 		// Kafka has no limit unless one is set. On one disk a cleaner at full speed is
 		// felt by every producer.
-		Setting: long("log.cleaner.io.max.bytes.per.second", 100<<20, 1<<10, math.MaxInt64,
-			"How much the cleaner reads and writes, together, in bytes per second."),
+		Setting: dynamic(long("log.cleaner.io.max.bytes.per.second", 100<<20, 1<<10, math.MaxInt64,
+			"How much the cleaner reads and writes, together, in bytes per second.")),
 		bind: func(s *BrokerSettings, v string) { s.CleanerBytesPerSecond = toInt64(v) },
 	},
 	topicDefault(cleanerMaxLagMs, maxCompactionLagMs),
@@ -300,8 +322,8 @@ var brokerSettings = []brokerSetting{
 			"retention.ms of topics, in minutes, where log.retention.ms is not set."),
 	},
 	{
-		Setting: longUnset("log.retention.ms", -1, math.MaxInt64,
-			"retention.ms of topics."),
+		Setting: dynamic(longUnset("log.retention.ms", -1, math.MaxInt64,
+			"retention.ms of topics.")),
 	},
 	{
 		Setting: integer("log.roll.hours", 7*24, 1, math.MaxInt32,
@@ -309,36 +331,36 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.RollMs = toInt64(v) * hourMs },
 	},
 	{
-		Setting: longUnset("log.roll.ms", 1, math.MaxInt64,
-			"The age at which a segment of a shard's log ends, in ms."),
+		Setting: dynamic(longUnset("log.roll.ms", 1, math.MaxInt64,
+			"The age at which a segment of a shard's log ends, in ms.")),
 		bind: func(s *BrokerSettings, v string) { s.RollMs = toInt64(v) },
 	},
 	{
 		// Ours, named like Kafka's log.cleaner.io.max.bytes.per.second.
-		Setting: long("log.scrub.io.max.bytes.per.second", 16<<20, 1<<10, math.MaxInt64,
-			"How fast what lies on the disk is read to find damage before somebody needs it, in bytes a second. It is read once a day, or without a pause if that takes longer."),
+		Setting: dynamic(long("log.scrub.io.max.bytes.per.second", 16<<20, 1<<10, math.MaxInt64,
+			"How fast what lies on the disk is read to find damage before somebody needs it, in bytes a second. It is read once a day, or without a pause if that takes longer.")),
 		bind: func(s *BrokerSettings, v string) { s.ScrubBytesPerSecond = toInt64(v) },
 	},
 	{
 		// Kafka's least is 1 MiB as well; above 2 GiB nothing is gained.
-		Setting: integer("log.segment.bytes", 1<<30, 1<<20, math.MaxInt32,
-			"The size at which a segment of a shard's log ends, in bytes."),
+		Setting: dynamic(integer("log.segment.bytes", 1<<30, 1<<20, math.MaxInt32,
+			"The size at which a segment of a shard's log ends, in bytes.")),
 		bind: func(s *BrokerSettings, v string) { s.SegmentBytes = toInt64(v) },
 	},
 	{
 		// Kafka has no limit unless one is set. Each connection takes memory.
-		Setting: integer("max.connections", 10_000, 1, math.MaxInt32,
-			"The most connections at once; one more is closed when it comes."),
+		Setting: dynamic(integer("max.connections", 10_000, 1, math.MaxInt32,
+			"The most connections at once; one more is closed when it comes.")),
 		bind: func(s *BrokerSettings, v string) { s.MaxConnections = toInt(v) },
 	},
 	{
-		Setting: integer("max.connections.per.ip", math.MaxInt32, 1, math.MaxInt32,
-			"The most connections from one address at once; one more is closed when it comes."),
+		Setting: dynamic(integer("max.connections.per.ip", math.MaxInt32, 1, math.MaxInt32,
+			"The most connections from one address at once; one more is closed when it comes.")),
 		bind: func(s *BrokerSettings, v string) { s.MaxConnectionsPerIP = toInt(v) },
 	},
 	{
 		Setting: Setting{
-			Name: "max.connections.per.ip.overrides", Default: new(""), Type: kmsg.ConfigTypeString,
+			Name: "max.connections.per.ip.overrides", Default: new(""), Type: kmsg.ConfigTypeString, Dynamic: true,
 			Accepts: "a list, separated by commas, of address:number",
 			Doc:     "max.connections.per.ip for some addresses: 10.0.0.1:100,[::1]:200. Names are not looked up.",
 			parse: func(v string) (string, bool) {
@@ -370,8 +392,8 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.OffsetsTopicPartitions = toInt32(v) },
 	},
 	{
-		Setting: integer("producer.id.expiration.ms", dayMs, 1, math.MaxInt32,
-			"How long a partition remembers a producer that sends nothing, in ms."),
+		Setting: dynamic(integer("producer.id.expiration.ms", dayMs, 1, math.MaxInt32,
+			"How long a partition remembers a producer that sends nothing, in ms.")),
 		bind: func(s *BrokerSettings, v string) { s.ProducerIDExpirationMs = toInt64(v) },
 	},
 	{
@@ -430,13 +452,13 @@ var brokerSettings = []brokerSetting{
 }
 
 // topicDefault declares a broker setting that is nothing but the default of a
-// topic setting, in the same unit.
+// topic setting, in the same unit. It is dynamic, as it is in Kafka.
 func topicDefault(name, topic string) brokerSetting {
 	t, ok := topicSettingNamed(topic)
 	if !ok {
 		panic("no topic setting " + topic)
 	}
-	s := t.Setting
+	s := dynamic(t.Setting)
 	s.Name = name
 	return brokerSetting{Setting: s}
 }
@@ -508,6 +530,7 @@ func (s *BrokerSettings) check() error {
 		name           string
 		least, v, most int32
 	}{
+		{consumerAssignmentMs, s.GroupConsumerMinAssignmentMs, s.GroupConsumerAssignmentMs, s.GroupConsumerMaxAssignmentMs},
 		{consumerHeartbeatMs, s.GroupConsumerMinHeartbeatMs, s.GroupConsumerHeartbeatIntervalMs, s.GroupConsumerMaxHeartbeatMs},
 		{consumerSessionMs, s.GroupConsumerMinSessionMs, s.GroupConsumerSessionTimeoutMs, s.GroupConsumerMaxSessionMs},
 	} {
@@ -526,9 +549,34 @@ func (s *BrokerSettings) check() error {
 	return nil
 }
 
+// given is what was set, by the one of most weight, and where.
+func (s *BrokerSettings) given(name string) (v string, source kmsg.ConfigSource, ok bool) {
+	for _, l := range s.layers() {
+		if v, ok := l.set[name]; ok {
+			return v, l.source, true
+		}
+	}
+	return "", kmsg.ConfigSourceDefaultConfig, false
+}
+
+// layer is what was set in one place.
+type layer struct {
+	set    map[string]string
+	source kmsg.ConfigSource
+}
+
+// layers are the places where settings may be set, those of most weight first (KIP-226).
+func (s *BrokerSettings) layers() [3]layer {
+	return [3]layer{
+		{s.own, kmsg.ConfigSourceDynamicBrokerConfig},
+		{s.all, kmsg.ConfigSourceDynamicDefaultBrokerConfig},
+		{s.set, kmsg.ConfigSourceStaticBrokerConfig},
+	}
+}
+
 // settingValue is what was set, else the default, else nil.
 func (s *BrokerSettings) settingValue(d *Setting) *string {
-	if v, ok := s.set[d.Name]; ok {
+	if v, _, ok := s.given(d.Name); ok {
 		return &v
 	}
 	return d.Default
@@ -537,8 +585,8 @@ func (s *BrokerSettings) settingValue(d *Setting) *string {
 // topicValue is what holds for topics that do not set d, and where it is from.
 func (s *BrokerSettings) topicValue(d *topicSetting) (string, kmsg.ConfigSource) {
 	for _, o := range d.from {
-		if v, ok := s.set[o.name]; ok {
-			return o.convert(v), kmsg.ConfigSourceStaticBrokerConfig
+		if v, source, ok := s.given(o.name); ok {
+			return o.convert(v), source
 		}
 	}
 	return *d.Default, kmsg.ConfigSourceDefaultConfig

@@ -35,6 +35,7 @@ const (
 	kindAddACLs             uint8 = 11
 	kindRemoveACLs          uint8 = 12
 	kindSetQuotas           uint8 = 13
+	kindConfigure           uint8 = 14
 
 	commandVersion uint8 = 1
 )
@@ -115,6 +116,8 @@ func newChange(kind uint8) change {
 		return &removeACLs{}
 	case kindSetQuotas:
 		return &setQuotas{}
+	case kindConfigure:
+		return &configure{}
 	}
 	return nil
 }

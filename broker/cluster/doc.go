@@ -1,7 +1,7 @@
 // Package cluster is the state of the metadata shard: the cluster's id, its
 // nodes, its data shards, the topics with their partitions and settings, the blocks of
-// producer ids, the users with their credentials, the access control list, and the
-// client quotas.
+// producer ids, the users with their credentials, the access control list, the client
+// quotas, what is changed of brokers' settings while they run, and settings of groups.
 //
 //	leading half                               applied half, the same on every node
 //
@@ -23,7 +23,8 @@
 //
 // Settings are declared once (topicsettings.go, brokersettings.go): type, range,
 // default and explanation; parsing, validation and what DescribeConfigs shows
-// follow from the declaration.
+// follow from the declaration. A BrokerSettings never changes either: what is set while
+// a broker runs makes another one (dynamic.go), which its readers load likewise.
 //
 // The package has no goroutine, no clock and no I/O. Nothing here needs a lock:
 // Views are immutable, and a Controller belongs to whoever leads the shard.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,58 +50,113 @@ func (s *BrokerSettings) Effective(t *Topic) []Entry {
 }
 
 // origins are the broker's values behind a topic setting, by the broker's names and in
-// the broker's units. As in Kafka the default is that of the first name, if that has one.
+// the broker's units. As in Kafka the defaults are there where the first name has a
+// value.
 func (s *BrokerSettings) origins(d *topicSetting) []Synonym {
 	if len(d.from) == 0 {
 		return []Synonym{{d.Name, *d.Default, kmsg.ConfigSourceDefaultConfig}}
 	}
-	var all []Synonym
-	for _, o := range d.from {
-		if v, ok := s.set[o.name]; ok {
-			all = append(all, Synonym{o.name, v, kmsg.ConfigSourceStaticBrokerConfig})
-		}
+	names := make([]string, len(d.from))
+	for i, o := range d.from {
+		names[i] = o.name
 	}
-	b, ok := brokerSettingNamed(d.from[0].name)
-	invariant.That(ok, "topic setting %s comes from %s, which is no broker setting", d.Name, d.from[0].name)
-	if b.Default != nil {
-		all = append(all, Synonym{b.Name, *b.Default, kmsg.ConfigSourceDefaultConfig})
+	all := s.synonyms(names...)
+	if !slices.ContainsFunc(all, func(y Synonym) bool { return y.Name == names[0] }) {
+		all = slices.DeleteFunc(all, func(y Synonym) bool { return y.Source == kmsg.ConfigSourceDefaultConfig })
 	}
 	return all
 }
 
+// synonyms are the values that a setting has by its names, that of most weight first.
+func (s *BrokerSettings) synonyms(names ...string) []Synonym {
+	var all []Synonym
+	for _, l := range s.layers() {
+		for _, name := range names {
+			if v, ok := l.set[name]; ok {
+				all = append(all, Synonym{name, v, l.source})
+			}
+		}
+	}
+	for _, name := range names {
+		if _, _, ofOne := ofListener(name); ofOne {
+			continue // it has the default of all listeners
+		}
+		d, ok := anySettingNamed(name)
+		invariant.That(ok, "%s is no broker setting", name)
+		if d.Default != nil {
+			all = append(all, Synonym{name, *d.Default, kmsg.ConfigSourceDefaultConfig})
+		}
+	}
+	return all
+}
+
+// brokerSynonyms are all names by which a setting of the broker can be given.
+func brokerSynonyms(name string) []string {
+	switch name {
+	case "log.retention.ms":
+		return []string{name, "log.retention.minutes", "log.retention.hours"}
+	case "log.retention.minutes":
+		return []string{name, "log.retention.hours"}
+	case "log.roll.ms":
+		return []string{name, "log.roll.hours"}
+	}
+	if _, d, ok := ofListener(name); ok {
+		return []string{name, d.Name}
+	}
+	return []string{name}
+}
+
 // Entries lists every setting of the broker by name, and of its listeners those that
-// are set. None can be changed while it runs.
+// are set.
 func (s *BrokerSettings) Entries() []Entry {
 	var out []Entry
-	add := func(d *Setting, name string, value *string) {
-		source := kmsg.ConfigSourceDefaultConfig
-		if _, ok := s.set[name]; ok {
-			source = kmsg.ConfigSourceStaticBrokerConfig
+	add := func(d *Setting, name string) {
+		value := d.Default
+		v, source, given := s.given(name)
+		if given {
+			value = &v
 		}
 		e := entry(d, value, source)
-		e.Name, e.ReadOnly = name, true
-		if v, ok := s.set[name]; ok {
-			e.Synonyms = append(e.Synonyms, Synonym{name, v, source})
-		}
-		if d.Default != nil {
-			e.Synonyms = append(e.Synonyms, Synonym{d.Name, *d.Default, kmsg.ConfigSourceDefaultConfig})
+		e.Name, e.ReadOnly = name, !d.Dynamic
+		if value != nil {
+			e.Synonyms = s.synonyms(brokerSynonyms(name)...)
 		}
 		out = append(out, e)
 	}
 	for i := range brokerSettings {
-		d := &brokerSettings[i].Setting
-		add(d, d.Name, s.settingValue(d))
+		add(&brokerSettings[i].Setting, brokerSettings[i].Name)
 	}
 	for i := range listenerSettings {
-		d := &listenerSettings[i].Setting
-		add(d, d.Name, s.settingValue(d))
+		add(&listenerSettings[i].Setting, listenerSettings[i].Name)
 	}
-	for name, value := range s.set {
-		if _, d, ok := ofListener(name); ok {
-			add(&d.Setting, name, &value)
+	listeners := make(map[string]*Setting)
+	for _, l := range s.layers() {
+		for name := range l.set {
+			if _, d, ok := ofListener(name); ok {
+				listeners[name] = &d.Setting
+			}
 		}
 	}
+	for name, d := range listeners {
+		add(d, name)
+	}
 	slices.SortFunc(out, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// CommonEntries lists what is set for all brokers while they run, by name.
+func (s *BrokerSettings) CommonEntries() []Entry {
+	var out []Entry
+	for _, name := range slices.Sorted(maps.Keys(s.all)) {
+		d, _ := anySettingNamed(name)
+		v := s.all[name]
+		e := entry(d, &v, kmsg.ConfigSourceDynamicDefaultBrokerConfig)
+		e.Name = name
+		e.Synonyms = slices.DeleteFunc(s.synonyms(brokerSynonyms(name)...), func(y Synonym) bool {
+			return y.Source != kmsg.ConfigSourceDynamicDefaultBrokerConfig // the others are each broker's
+		})
+		out = append(out, e)
+	}
 	return out
 }
 

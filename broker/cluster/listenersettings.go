@@ -164,7 +164,7 @@ var listenerSettings = []listenerSetting{
 
 // listenerOnly is what max.connections is behind a listener's prefix.
 var listenerOnly = listenerSetting{
-	Setting: integer(maxConnections, 0, 1, math.MaxInt32, "The most connections of one listener at once."),
+	Setting: dynamic(integer(maxConnections, 0, 1, math.MaxInt32, "The most connections of one listener at once.")),
 	bind:    func(l *ListenerSettings, v string) { l.MaxConnections = toInt(v) },
 }
 
@@ -213,7 +213,7 @@ func (s *BrokerSettings) Listener(name string) ListenerSettings {
 			l.ClientAuthHere = own
 		}
 	}
-	if v, own := s.set[prefix+maxConnections]; own {
+	if v, _, own := s.given(prefix + maxConnections); own {
 		listenerOnly.bind(&l, v)
 	}
 	return l

@@ -27,6 +27,9 @@ type Setting struct {
 
 	// Sensitive values are shown to nobody, errors included.
 	Sensitive bool
+	// Dynamic settings of a broker may be changed while it runs (KIP-226), for it alone
+	// or for all brokers; the others are read when it starts.
+	Dynamic bool
 
 	// most bounds a value as sent, in bytes; 0 is maxValue.
 	most int
@@ -180,6 +183,13 @@ func pem(name, doc string) Setting {
 // secret marks a setting as sensitive.
 func secret(s Setting) Setting {
 	s.Sensitive, s.Type = true, kmsg.ConfigTypePassword
+	return s
+}
+
+// dynamic marks a setting of the broker as one that may be changed while it runs:
+// whatever acts on it reads it anew each time.
+func dynamic(s Setting) Setting {
+	s.Dynamic = true
 	return s
 }
 

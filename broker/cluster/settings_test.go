@@ -11,7 +11,7 @@ import (
 )
 
 func TestEveryDeclarationHoldsTogether(t *testing.T) {
-	for what, all := range map[string][]Setting{"topic": TopicSettingDeclarations(), "broker": BrokerSettingDeclarations()} {
+	for what, all := range map[string][]Setting{"topic": TopicSettingDeclarations(), "broker": BrokerSettingDeclarations(), "group": GroupSettingDeclarations()} {
 		if !slices.IsSortedFunc(all, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) }) {
 			t.Errorf("%s settings are not in order", what)
 		}
@@ -178,7 +178,7 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 		GroupInitialRebalanceDelayMs: 3000, GroupMinSessionTimeoutMs: 6000, GroupMaxSessionTimeoutMs: 1_800_000,
 		GroupConsumerSessionTimeoutMs: 45_000, GroupConsumerMinSessionMs: 45_000, GroupConsumerMaxSessionMs: 60_000,
 		GroupConsumerHeartbeatIntervalMs: 5000, GroupConsumerMinHeartbeatMs: 5000, GroupConsumerMaxHeartbeatMs: 15_000,
-		GroupConsumerMaxSize: 10_000, GroupConsumerAssignors: []string{"uniform", "range"}, GroupConsumerMigrationPolicy: "bidirectional",
+		GroupConsumerMaxAssignmentMs: 15_000, GroupConsumerMaxSize: 10_000, GroupConsumerAssignors: []string{"uniform", "range"}, GroupConsumerMigrationPolicy: "bidirectional",
 		GroupMaxSize: 10_000, OffsetsTopicPartitions: 50, OffsetsRetentionMinutes: 10080, OffsetMetadataMaxBytes: 4096,
 		HalfMessageImmunityMs: 6000, HalfMessageCheckIntervalMs: 30_000, HalfMessageCheckMax: 15,
 		ProducerIDExpirationMs: 86_400_000, TransactionalIDExpirationMs: 604_800_000, TransactionMaxTimeoutMs: 900_000,
@@ -254,12 +254,24 @@ func TestRetentionTakesTheFinestUnitThatIsSet(t *testing.T) {
 	}
 }
 
-func TestBrokerEntriesAreReadOnly(t *testing.T) {
+// TestWhatKafkaChangesWhileItRunsIsDynamic but for security.
+func TestWhatKafkaChangesWhileItRunsIsDynamic(t *testing.T) {
+	var got []string
 	entries := brokerSettingsOf(t, map[string]string{"num.partitions": "3"}).Entries()
 	for _, e := range entries {
 		if !e.ReadOnly {
-			t.Errorf("%s can be changed", e.Name)
+			got = append(got, e.Name)
 		}
+	}
+	want := []string{
+		"compression.type", "disk.min.free.bytes", "group.consumer.assignment.interval.ms", "log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.delete.retention.ms",
+		"log.cleaner.io.max.bytes.per.second", "log.cleaner.max.compaction.lag.ms", "log.cleaner.min.cleanable.ratio", "log.cleaner.min.compaction.lag.ms",
+		"log.cleanup.policy", "log.message.timestamp.after.max.ms", "log.message.timestamp.before.max.ms", "log.message.timestamp.type",
+		"log.retention.bytes", "log.retention.ms", "log.roll.ms", "log.scrub.io.max.bytes.per.second", "log.segment.bytes",
+		"max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides", "message.max.bytes", "producer.id.expiration.ms",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
 	}
 	if e := entryNamed(t, entries, "num.partitions"); *e.Value != "3" || len(e.Synonyms) != 2 || e.Synonyms[1].Value != "1" || e.Source != kmsg.ConfigSourceStaticBrokerConfig {
 		t.Errorf("got %+v", e)

@@ -28,6 +28,7 @@ const stateVersion = 1
 //	        mechanism, i32 iterations, string salt, string stored key, string server key
 //	list    bindings of the access control list, in order: acls.go
 //	list    client quotas, by entity: quotas.go
+//	list    settings of brokers and groups, by type and name of the resource: resources.go
 func (v *View) Encode() []byte {
 	dst := kbin.AppendInt8(nil, stateVersion)
 	dst = kbin.AppendInt64(dst, int64(v.version))
@@ -48,7 +49,8 @@ func (v *View) Encode() []byte {
 		dst = appendUser(dst, u)
 	}
 	dst = appendACLs(dst, v.acls)
-	return appendQuotas(dst, v.quotas)
+	dst = appendQuotas(dst, v.quotas)
+	return appendAllConfigured(dst, v.configured)
 }
 
 func appendTopic(dst []byte, t *Topic) []byte {
@@ -88,6 +90,7 @@ func Restore(data []byte) (*View, error) {
 		users:         list(r, minUser, r.user),
 		acls:          r.acls(),
 		quotas:        r.quotas(),
+		configured:    r.allConfigured(),
 	}
 	if err := r.complete(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -329,53 +328,41 @@ func (c *Controller) ReplaceConfigs(name string, changes []ConfigChange, s *Brok
 	if err != nil {
 		return nil, nil, err
 	}
-	all := slices.Clone(changes)
-	for _, has := range slices.Sorted(maps.Keys(t.Configs)) {
-		kept := slices.ContainsFunc(changes, func(ch ConfigChange) bool { return ch.Name == has })
-		if _, known := topicSettingNamed(has); known && !kept {
-			all = append(all, ConfigChange{Name: has, Op: kmsg.IncrementalAlterConfigOpDelete})
-		}
-	}
-	return c.AlterConfigs(name, all, s)
+	return c.AlterConfigs(name, replacing(known(t.Configs), changes), s)
+}
+
+// known are those of a topic's settings that this binary knows.
+func known(configs map[string]string) map[string]string {
+	out := maps.Clone(configs)
+	maps.DeleteFunc(out, func(name, _ string) bool { _, ok := topicSettingNamed(name); return !ok })
+	return out
 }
 
 // alter works out what changes make of a topic's settings.
 func (s *BrokerSettings) alter(t *Topic, changes []ConfigChange) (*setConfigs, error) {
-	configs := maps.Clone(t.Configs)
-	if configs == nil {
-		configs = make(map[string]string, len(changes))
+	configs, touched, err := stepped(t.Configs, changes, func(name string) (*Setting, string, error) {
+		d, ok := topicSettingNamed(name)
+		if !ok {
+			return nil, "", unknownTopicSetting(name)
+		}
+		now, ok := t.Configs[name]
+		if !ok {
+			now, _ = s.topicValue(d)
+		}
+		return &d.Setting, now, nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	ch := &setConfigs{id: t.ID}
-	touched := make(map[string]bool, len(changes))
-	for _, change := range changes {
-		if _, ok := topicSettingNamed(change.Name); !ok {
-			if change.Op == kmsg.IncrementalAlterConfigOpDelete {
-				continue // it is not set, which is what is wanted
-			}
-			return nil, unknownTopicSetting(change.Name)
-		}
-		if touched[change.Name] {
-			return nil, fmt.Errorf("setting %q is there twice: %w", change.Name, kerr.InvalidRequest)
-		}
-		touched[change.Name] = true
-		if change.Op == kmsg.IncrementalAlterConfigOpDelete {
-			delete(configs, change.Name)
-			continue
-		}
-		v, err := s.altered(t, change)
-		if err != nil {
-			return nil, err
-		}
-		configs[change.Name] = v
-	}
-	configs, err := s.checkTopicConfigs(configs)
+	configs, err = s.checkTopicConfigs(configs)
 	if err != nil {
 		return nil, err
 	}
 	if was, is := s.Topic(t).MessageType, s.Topic(&Topic{Configs: configs}).MessageType; was != is {
 		return nil, fmt.Errorf("%s: it is %s since the topic was created and cannot become %s: %w", messageType, was, is, kerr.InvalidConfig)
 	}
-	for _, name := range slices.Sorted(maps.Keys(touched)) {
+	ch := &setConfigs{id: t.ID}
+	for _, name := range touched {
 		if v, ok := configs[name]; ok {
 			ch.set = append(ch.set, pair{name, v})
 		} else {
@@ -383,32 +370,4 @@ func (s *BrokerSettings) alter(t *Topic, changes []ConfigChange) (*setConfigs, e
 		}
 	}
 	return ch, nil
-}
-
-// altered is the value that a change gives its setting, which exists. The value is
-// not yet checked.
-func (s *BrokerSettings) altered(t *Topic, change ConfigChange) (string, error) {
-	if change.Value == nil {
-		return "", fmt.Errorf("setting %q has no value: %w", change.Name, kerr.InvalidRequest)
-	}
-	var merge func(now, words []string) []string
-	switch change.Op {
-	case kmsg.IncrementalAlterConfigOpSet:
-		return *change.Value, nil
-	case kmsg.IncrementalAlterConfigOpAppend:
-		merge = union
-	case kmsg.IncrementalAlterConfigOpSubtract:
-		merge = without
-	default:
-		return "", fmt.Errorf("setting %q: unknown operation %d: %w", change.Name, change.Op, kerr.InvalidRequest)
-	}
-	d, _ := topicSettingNamed(change.Name)
-	if d.Type != kmsg.ConfigTypeList {
-		return "", fmt.Errorf("setting %q is not a list, nothing can be added to it or taken from it: %w", change.Name, kerr.InvalidConfig)
-	}
-	now, ok := t.Configs[change.Name]
-	if !ok {
-		now, _ = s.topicValue(d)
-	}
-	return strings.Join(merge(splitList(now), splitList(*change.Value)), ","), nil
 }

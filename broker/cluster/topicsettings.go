@@ -20,22 +20,23 @@ const (
 
 // Names of the topic settings that rules outside of the declarations speak of.
 const (
-	cleanupPolicy       = "cleanup.policy"
-	messageType         = "message.type"
-	maxCompactionLagMs  = "max.compaction.lag.ms"
-	minCompactionLagMs  = "min.compaction.lag.ms"
-	timestampLogAppend  = "LogAppendTime"
-	policyCompact       = "compact"
-	policyDelete        = "delete"
-	messageMaxBytes     = "message.max.bytes"
-	cleanerMaxLagMs     = "log.cleaner.max.compaction.lag.ms"
-	cleanerMinLagMs     = "log.cleaner.min.compaction.lag.ms"
-	groupMinSessionMs   = "group.min.session.timeout.ms"
-	consumerHeartbeatMs = "group.consumer.heartbeat.interval.ms"
-	consumerSessionMs   = "group.consumer.session.timeout.ms"
-	groupMaxSessionMs   = "group.max.session.timeout.ms"
-	maxBatchBytes       = record.MaxEntrySize / 2
-	defaultMessageBytes = 4 << 20
+	cleanupPolicy        = "cleanup.policy"
+	messageType          = "message.type"
+	maxCompactionLagMs   = "max.compaction.lag.ms"
+	minCompactionLagMs   = "min.compaction.lag.ms"
+	timestampLogAppend   = "LogAppendTime"
+	policyCompact        = "compact"
+	policyDelete         = "delete"
+	messageMaxBytes      = "message.max.bytes"
+	cleanerMaxLagMs      = "log.cleaner.max.compaction.lag.ms"
+	cleanerMinLagMs      = "log.cleaner.min.compaction.lag.ms"
+	groupMinSessionMs    = "group.min.session.timeout.ms"
+	consumerHeartbeatMs  = "group.consumer.heartbeat.interval.ms"
+	consumerAssignmentMs = "group.consumer.assignment.interval.ms"
+	consumerSessionMs    = "group.consumer.session.timeout.ms"
+	groupMaxSessionMs    = "group.max.session.timeout.ms"
+	maxBatchBytes        = record.MaxEntrySize / 2
+	defaultMessageBytes  = 4 << 20
 )
 
 const (

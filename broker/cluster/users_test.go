@@ -119,7 +119,10 @@ func TestASettingOfAListenerWinsOverThatOfAll(t *testing.T) {
 	if e := entryNamed(t, s.Entries(), "ssl.keystore.key"); !e.Sensitive {
 		t.Error("the private key is shown")
 	}
-	if e := entryNamed(t, s.Entries(), "listener.name.outside.max.connections"); *e.Value != "7" || !e.ReadOnly {
+	if e := entryNamed(t, s.Entries(), "listener.name.outside.max.connections"); *e.Value != "7" || e.ReadOnly {
+		t.Errorf("%+v", e)
+	}
+	if e := entryNamed(t, s.Entries(), "listener.name.outside.ssl.client.auth"); *e.Value != "requested" || !e.ReadOnly || len(e.Synonyms) != 3 {
 		t.Errorf("%+v", e)
 	}
 	d := DefaultBrokerSettings().Listener("X")

@@ -31,8 +31,9 @@ type View struct {
 	nextPartition record.PartitionID
 	nextProducer  int64
 
-	acls   *acl.List   // nil if it is empty
-	quotas quota.Table // likewise
+	acls       *acl.List    // nil if it is empty
+	quotas     quota.Table  // likewise
+	configured []configured // by type and name
 }
 
 // run is a range of partition ids that are the partitions of one topic from a

@@ -42,6 +42,7 @@ func TestAnyHistoryKeepsTheInvariants(t *testing.T) {
 			"addACLs":       m.addACLs,
 			"removeACLs":    m.removeACLs,
 			"alterQuotas":   m.alterQuotas,
+			"alterBroker":   m.alterBroker,
 		})
 	})
 }
@@ -60,6 +61,7 @@ type model struct {
 	users   map[string]bool // user and mechanism
 	acls    map[acl.Binding]bool
 	quotas  map[quota.Entity]quota.Values
+	brokers map[Resource]map[string]string
 	newID   func() [16]byte
 	history []record.Command
 	old     []frozen // Views and what they were
@@ -81,7 +83,7 @@ func newModel() *model {
 	m := &model{
 		ctl: Lead(Empty()), applied: Empty(), topics: map[string]modelTopic{},
 		load: map[record.ShardID]int{1: 0, 2: 0, 5: 0}, even: true,
-		used: map[record.PartitionID]bool{}, users: map[string]bool{}, acls: map[acl.Binding]bool{}, quotas: map[quota.Entity]quota.Values{}, newID: ids(), s: DefaultBrokerSettings(),
+		used: map[record.PartitionID]bool{}, users: map[string]bool{}, acls: map[acl.Binding]bool{}, quotas: map[quota.Entity]quota.Values{}, brokers: map[Resource]map[string]string{}, newID: ids(), s: DefaultBrokerSettings(),
 	}
 	cmd, _ := m.ctl.Bootstrap("abc", []record.ShardID{5, 1, 2})
 	m.commit(cmd)
@@ -269,6 +271,7 @@ func (m *model) check(t *rapid.T) {
 	checkSound(t, v)
 	m.checkACLs(t)
 	m.checkQuotas(t)
+	m.checkConfigured(t)
 	if len(v.Topics()) != len(m.topics) {
 		t.Fatalf("%d topics, want %d", len(v.Topics()), len(m.topics))
 	}
@@ -488,6 +491,11 @@ func TestRestoreRefusesWhatEncodeDoesNotWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, r := range []Resource{AllBrokers, OneBroker(1)} {
+		if _, err := c.AlterBroker(r, []ConfigChange{configChange("log.roll.ms=7")}, false, DefaultBrokerSettings()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, spoil := range map[string]func(*View){
 		"nodes unordered":       func(v *View) { v.nodes = []Node{v.nodes[1], v.nodes[0]} },
 		"topics unordered":      func(v *View) { v.byName = []*Topic{v.byName[1], v.byName[0]} },
@@ -511,13 +519,17 @@ func TestRestoreRefusesWhatEncodeDoesNotWrite(t *testing.T) {
 		"credential without a salt": func(v *View) {
 			v.users = []User{{"a", []auth.Credential{{Mechanism: "SCRAM-SHA-256", Iterations: 4096}}}}
 		},
-		"negative producer id": func(v *View) { v.nextProducer = -1 },
+		"settings of nobody":       func(v *View) { v.configured = []configured{{AllBrokers, nil}} },
+		"settings of a broker one": func(v *View) { v.configured[0].Name = "one" },
+		"settings unordered":       func(v *View) { v.configured = []configured{v.configured[1], v.configured[0]} },
+		"settings of a logger":     func(v *View) { v.configured[0].Type = kmsg.ConfigResourceTypeBrokerLogger },
+		"negative producer id":     func(v *View) { v.nextProducer = -1 },
 		"falling partition ids": func(v *View) {
 			v.byName[0] = edited(v.byName[0], func(t *Topic) { t.Partitions = []Partition{{1, 1}, {0, 1}} })
 		},
 	} {
 		v := *c.View()
-		v.byName = slices.Clone(v.byName)
+		v.byName, v.configured = slices.Clone(v.byName), slices.Clone(v.configured)
 		spoil(&v)
 		if _, err := Restore(v.Encode()); !errors.Is(err, ErrState) {
 			t.Errorf("%s: got %v", name, err)
@@ -586,6 +598,9 @@ func FuzzApply(f *testing.F) {
 		&removeACLs{[]acl.Binding{allowing("t", "User:a")}},
 		&setQuotas{quota.Entity{User: quota.Of("u"), Client: quota.Everybody()}, quota.Values{1, 2, 3.5, 4}},
 		&setQuotas{quota.Entity{IP: quota.Of("::1")}, quota.Values{}},
+		&configure{AllBrokers, []pair{{"log.roll.ms", "5"}}},
+		&configure{OneBroker(1), nil},
+		&configure{OfGroup("g"), []pair{{groupHeartbeatMs, "7000"}}},
 	} {
 		f.Add([]byte(command(ch)))
 	}
@@ -636,6 +651,14 @@ func busy(t testing.TB) *View {
 		t.Fatal(err)
 	}
 	if _, err := c.AlterQuotas(quota.Entity{User: quota.Of("u")}, []quota.Change{{Key: quota.RequestPercentage, Value: 12.5}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []Resource{AllBrokers, OneBroker(1)} {
+		if _, err := c.AlterBroker(r, []ConfigChange{configChange("log.roll.ms=7")}, false, DefaultBrokerSettings()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.AlterGroup(OfGroup("g"), []ConfigChange{configChange(groupHeartbeatMs + "=7000")}, false, DefaultBrokerSettings()); err != nil {
 		t.Fatal(err)
 	}
 	return c.View()

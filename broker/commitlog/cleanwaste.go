@@ -1,7 +1,6 @@
 package commitlog
 
 import (
-	"maps"
 	"math"
 
 	"github.com/splashdam/splashdam/broker/record"
@@ -70,12 +69,12 @@ func (c *cleaning) tallySealed(s *segment, t *tally) error {
 func (c *cleaning) tallyInMemory(s *segment, t *tally) {
 	c.mu.RLock()
 	var rows rowList
-	var numbers map[record.PartitionID]rowNumbers
+	var numbers byPartition[rowNumbers]
 	if s.mem != nil {
-		rows, numbers = s.mem.rows, maps.Clone(s.mem.numbers)
+		rows, numbers = s.mem.rows, s.mem.numbers.clone()
 	}
 	c.mu.RUnlock()
-	for p, n := range numbers {
+	for p, n := range numbers.all() {
 		v := c.judge.Judge(p)
 		for r := range n.in(rows).all() {
 			t.add(&v, r, c.Now)

@@ -548,7 +548,7 @@ func TestADirectoryMadeAnewMayHaveForgottenAPartitionOfWhichNothingIsLeft(t *tes
 		return b.String()
 	}
 	before := answers()
-	if _, ok := rows()[1]; !ok || first.first == 1 {
+	if _, ok := rows().get(1); !ok || first.first == 1 {
 		t.Fatalf("segment %s, directory %v", first.name(), rows())
 	}
 	must(t, s.log.Close())
@@ -558,7 +558,7 @@ func TestADirectoryMadeAnewMayHaveForgottenAPartitionOfWhichNothingIsLeft(t *tes
 		}
 	}
 	must(t, s.restart())
-	if _, ok := rows()[1]; ok {
+	if _, ok := rows().get(1); ok {
 		t.Error("it is still there: docs/storage.md says otherwise")
 	}
 	if after := answers(); after != before {

@@ -28,7 +28,8 @@ func (l *Log) view(p record.PartitionID) (view, error) {
 	}
 	l.set.refs.Add(1)
 	n := l.set.sealedPrefix()
-	v := view{set: l.set, partition: p, sealed: l.set.list[:n], standing: l.directory[p], holed: l.holed.Load()}
+	standing, _ := l.directory.get(p)
+	v := view{set: l.set, partition: p, sealed: l.set.list[:n], standing: standing, holed: l.holed.Load()}
 	if end := l.set.open().base + Address(l.set.open().size); end > l.coldDistance {
 		v.cold = end - l.coldDistance
 	}

@@ -145,13 +145,13 @@ func (x *indexFile) standing(p record.PartitionID) (directoryRow, error) {
 
 // directory reads all of it.
 func (x *indexFile) directory() (directory, error) {
-	d := make(directory, x.dirs)
+	d := newDirectory()
 	for i := range x.dirs {
 		e, err := x.directoryRow(i)
 		if err != nil {
-			return nil, err
+			return directory{}, err
 		}
-		d[e.partition] = e
+		d.put(e)
 	}
 	return d, nil
 }

@@ -192,7 +192,7 @@ func (l *Log) Committed(e record.Entry) {
 func (l *Log) Forget(p record.PartitionID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.directory, p)
+	l.directory.delete(p)
 }
 
 // writable is nil as long as the log may be written.

@@ -117,7 +117,7 @@ func (h *history) clone() *history {
 
 // standings is the next offsets and highest times behind the first n entries.
 func (h *history) standings(n record.Index) directory {
-	d := directory{}
+	d := newDirectory()
 	for _, e := range h.entries[:n] {
 		e.Each(func(_ int, p record.Part) bool {
 			if p.Kind == record.KindBatch {
@@ -156,7 +156,7 @@ func (h *history) next(roll bool) record.Entry {
 		n := k + 1
 		payload := bytes.Repeat([]byte{byte(i), byte(k), byte(h.hard.Term)}, 5+int(i)%3)
 		maxTime := int64(1000*i) + int64(k) - int64(i%3)*1500
-		c := batch(at[p].next, h.hard.Term.LeaderEpoch(), n, maxTime, payload)
+		c := batch(at.next(p), h.hard.Term.LeaderEpoch(), n, maxTime, payload)
 		at.note(p, rowOf(c, 0))
 		b.Add(record.KindBatch, p, c)
 	}
@@ -364,7 +364,7 @@ func (h *history) checkBatches(p record.PartitionID) error {
 // checkIndexes compares every index, in memory and on disk, with one made from the
 // frames of its segment, and the directory with all that was committed.
 func (l *Log) checkIndexes() error {
-	d := directory{}
+	d := newDirectory()
 	cleaned := l.manifest.cleaned() > 0
 	for _, s := range l.set.list {
 		mem := newMemIndex()
@@ -386,7 +386,7 @@ func (l *Log) checkIndexes() error {
 			if err := x.compare(mem, d, cleaned); err != nil {
 				return fmt.Errorf("%s: %w", x.name, err)
 			}
-			if dirs := int64(len(d)); !cleaned && x.dirs != dirs {
+			if dirs := int64(d.len()); !cleaned && x.dirs != dirs {
 				return fmt.Errorf("%s: %d directory rows, want %d", x.name, x.dirs, dirs)
 			}
 			continue
@@ -395,12 +395,12 @@ func (l *Log) checkIndexes() error {
 			return fmt.Errorf("the index of %s in memory is %v, from scratch it is %v", s.name(), a, b)
 		}
 	}
-	for p, e := range d {
-		if have, ok := l.directory[p]; cleaned && ok && (have.next < e.next || have.maxTime < e.maxTime) {
+	for p, e := range d.all() {
+		if have, ok := l.directory.get(p); cleaned && ok && (have.next < e.next || have.maxTime < e.maxTime) {
 			return fmt.Errorf("%v stands at %+v, its batches at %+v", p, have, e)
 		}
 	}
-	if !cleaned && !maps.Equal(l.directory, d) {
+	if !cleaned && !maps.Equal(maps.Collect(l.directory.all()), maps.Collect(d.all())) {
 		return fmt.Errorf("the directory is %v, from scratch it is %v", l.directory, d)
 	}
 	return nil

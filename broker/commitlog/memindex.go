@@ -47,27 +47,34 @@ type directoryRow struct {
 }
 
 // directory is where all partitions of the shard stand.
-type directory map[record.PartitionID]directoryRow
+type directory struct{ byPartition[directoryRow] }
+
+func newDirectory() directory { return directory{make(byPartition[directoryRow])} }
 
 // note takes a batch into account. It reports false, and changes nothing, for one
 // that is not behind the partition's last.
 func (d directory) note(p record.PartitionID, r row) bool {
-	e, ok := d[p]
+	e, isNew := d.at(p)
 	switch {
-	case !ok:
-		e = directoryRow{partition: p, maxTime: r.maxTime}
+	case isNew:
+		*e = directoryRow{partition: p, maxTime: r.maxTime}
 	case r.base < e.next:
 		return false
 	}
 	e.next, e.maxTime = r.next(), max(e.maxTime, r.maxTime)
-	d[p] = e
 	return true
+}
+
+// next is where a partition ends.
+func (d directory) next(p record.PartitionID) int64 {
+	e, _ := d.get(p)
+	return e.next
 }
 
 // rows is the directory in no order: it is taken while readers wait.
 func (d directory) rows() []directoryRow {
-	list := make([]directoryRow, 0, len(d))
-	for _, e := range d {
+	list := make([]directoryRow, 0, d.len())
+	for _, e := range d.all() {
 		list = append(list, e)
 	}
 	return list
@@ -80,11 +87,16 @@ func sortRows(list []directoryRow) []directoryRow {
 }
 
 func directoryOf(rows []directoryRow) directory {
-	d := make(directory, len(rows))
+	d := newDirectory()
 	for _, e := range rows {
-		d[e.partition] = e
+		d.put(e)
 	}
 	return d
+}
+
+func (d directory) put(e directoryRow) {
+	at, _ := d.at(e.partition)
+	*at = e
 }
 
 // memIndex is the index of a segment that is not sealed. Rows are only ever added, so
@@ -95,20 +107,24 @@ func directoryOf(rows []directoryRow) directory {
 // and its number into 4 bytes beside those before it.
 type memIndex struct {
 	rows    rowList
-	numbers map[record.PartitionID]rowNumbers
+	numbers byPartition[rowNumbers]
 	digest  Digest
 	// holes is how many runs of damaged bytes it was made around.
 	holes uint32
 }
 
-func newMemIndex() *memIndex { return &memIndex{numbers: make(map[record.PartitionID]rowNumbers)} }
+func newMemIndex() *memIndex { return &memIndex{numbers: make(byPartition[rowNumbers])} }
 
 func (m *memIndex) add(p record.PartitionID, r row) {
-	m.numbers[p] = m.numbers[p].add(m.rows.add(r))
+	numbers, _ := m.numbers.at(p)
+	numbers.add(m.rows.add(r))
 }
 
 // of is the rows of a partition as they are now.
-func (m *memIndex) of(p record.PartitionID) memRows { return m.numbers[p].in(m.rows) }
+func (m *memIndex) of(p record.PartitionID) memRows {
+	numbers, _ := m.numbers.get(p)
+	return numbers.in(m.rows)
+}
 
 // rowList is rows in pieces, none of which is ever moved: they are added under the
 // log's lock, a million to a busy segment.
@@ -140,7 +156,7 @@ type rowNumbers struct {
 
 const firstPiece, maxPiece = 4, 1 << 14
 
-func (n rowNumbers) add(number uint32) rowNumbers {
+func (n *rowNumbers) add(number uint32) {
 	if len(n.last) == cap(n.last) {
 		if len(n.last) > 0 {
 			n.full = append(n.full, n.last)
@@ -148,7 +164,6 @@ func (n rowNumbers) add(number uint32) rowNumbers {
 		n.last = make([]uint32, 0, max(firstPiece, min(2*cap(n.last), maxPiece)))
 	}
 	n.last = append(n.last, number)
-	return n
 }
 
 func (n rowNumbers) in(l rowList) memRows {
@@ -190,11 +205,4 @@ func (m memRows) from(offset int64) iter.Seq[row] {
 }
 
 // partitions lists those with rows, sorted.
-func (m *memIndex) partitions() []record.PartitionID {
-	list := make([]record.PartitionID, 0, len(m.numbers))
-	for p := range m.numbers {
-		list = append(list, p)
-	}
-	slices.Sort(list)
-	return list
-}
+func (m *memIndex) partitions() []record.PartitionID { return m.numbers.partitions() }

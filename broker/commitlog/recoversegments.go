@@ -34,7 +34,7 @@ func (r *recovery) openSegments() error {
 		first := r.segments[0]
 		return &CorruptionError{first.name(), first.base, damagef("entries up to %d were cleaned away, but there is no good snapshot from which to go on", gone)}
 	}
-	r.directory = directory{}
+	r.directory = newDirectory()
 	for i, s := range r.segments {
 		if !s.sealed {
 			break

@@ -47,7 +47,7 @@ type Repaired struct {
 // behind it leaves a log that opens without what was to be lost, or, if the segment is
 // missing or has no good header, one that is to be repaired once more.
 func Repair(fsys vfs.FS, dir string, now int64) (Repaired, error) {
-	v := verifier{fs: fsys, dir: dir, directory: directory{}}
+	v := verifier{fs: fsys, dir: dir, directory: newDirectory()}
 	if err := v.run(); err != nil {
 		return Repaired{}, err
 	}

@@ -87,8 +87,8 @@ func (h *history) afterRepair(t *testing.T, name string, fsys vfs.FS, did Repair
 	// entries behind the damage tell.
 	ends := h.standings(last)
 	for _, o := range before.Cut.Offsets {
-		if o.From > ends[o.Partition].next || o.To != h.standings(18)[o.Partition].next {
-			t.Fatalf("%s: lost is %v, the partition stood at %d", name, o, ends[o.Partition].next)
+		if o.From > ends.next(o.Partition) || o.To != h.standings(18).next(o.Partition) {
+			t.Fatalf("%s: lost is %v, the partition stood at %d", name, o, ends.next(o.Partition))
 		}
 	}
 	line := content(t, fsys, quarantineName+"/"+auditName)
@@ -195,8 +195,8 @@ func TestVerifySaysWhatLiesInADamagedPlaceBelowTheSnapshot(t *testing.T) {
 	want := map[record.PartitionID]OffsetRange{}
 	a, b := h.standings(2), h.standings(3)
 	for _, p := range partitions {
-		if b[p].next > a[p].next {
-			want[p] = OffsetRange{p, a[p].next, b[p].next}
+		if b.next(p) > a.next(p) {
+			want[p] = OffsetRange{p, a.next(p), b.next(p)}
 		}
 	}
 	got := map[record.PartitionID]OffsetRange{}

@@ -117,7 +117,7 @@ func (l *Log) seal(s *segment, last record.Index) error {
 // around damage in the segment.
 func (l *Log) reindex(list []*segment, i int, around bool) error {
 	s := list[i]
-	d := directory{}
+	d := newDirectory()
 	if i > 0 {
 		var err error
 		d, err = list[i-1].index.Load().directory()
@@ -236,7 +236,7 @@ func (s *segment) indexEntry(e record.Entry, at Address, d directory) error {
 		}
 		r := rowOf(record.Batch(p.Bytes), at+FrameHeaderSize+Address(pos))
 		if !d.note(p.Partition, r) {
-			err = damagef("entry %d: batch of %v at offset %d, the partition ends at %d", e.Index(), p.Partition, r.base, d[p.Partition].next)
+			err = damagef("entry %d: batch of %v at offset %d, the partition ends at %d", e.Index(), p.Partition, r.base, d.next(p.Partition))
 			return false
 		}
 		s.mem.add(p.Partition, r)

@@ -64,7 +64,7 @@ func (l *Log) Stage(list *ShipList) (*Stage, error) {
 		return nil, fmt.Errorf("receiving the snapshot at %d, the log is committed up to %d: %w", list.Index, committed, ErrStale)
 	}
 	invariant.That(l.stage == nil, "two shipments are received at once")
-	s := &Stage{log: l, list: list, directory: directory{}, base: l.endLocked() + stageGap}
+	s := &Stage{log: l, list: list, directory: newDirectory(), base: l.endLocked() + stageGap}
 	l.stage = s
 	own := l.sealedLocked()
 	l.mu.Unlock()

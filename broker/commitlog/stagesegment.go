@@ -29,13 +29,10 @@ type stagedSegment struct {
 func (s *Stage) newSegment(d ShippedSegment, seg *segment) *stagedSegment {
 	p := &stagedSegment{
 		segment: seg, want: d, generation: s.generation, maxTerm: s.list.Term,
-		standing: make(directory, len(s.directory)), lastIndex: d.First - 1,
+		standing: directory{s.directory.clone()}, lastIndex: d.First - 1,
 		frames: frameWriter{file: seg.file, pos: segmentHeaderSize}, synced: segmentHeaderSize,
 	}
 	seg.size = segmentHeaderSize
-	for id, e := range s.directory {
-		p.standing[id] = e
-	}
 	return p
 }
 
@@ -173,7 +170,7 @@ func (p *stagedSegment) decodeDirectory() ([]directoryRow, error) {
 		if n := len(rows); n > 0 && e.partition <= rows[n-1].partition {
 			return nil, fmt.Errorf("%w: directory of segment %d to %d: %v behind %v", ErrShipment, p.want.First, p.want.Last, e.partition, rows[n-1].partition)
 		}
-		if got := p.standing[e.partition]; e.next < got.next {
+		if got, _ := p.standing.get(e.partition); e.next < got.next {
 			return nil, fmt.Errorf("%w: directory of segment %d to %d: %v stands at %d, its last batch ends at %d", ErrShipment, p.want.First, p.want.Last, e.partition, e.next, got.next)
 		}
 		rows = append(rows, e)

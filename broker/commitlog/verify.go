@@ -71,7 +71,7 @@ const (
 // nothing: manifest, hard state, snapshots, every frame, every batch, and the
 // indexes against their segments. It errors only if it cannot do its work.
 func Verify(fsys vfs.FS, dir string) (Report, error) {
-	v := verifier{fs: fsys, dir: dir, directory: directory{}}
+	v := verifier{fs: fsys, dir: dir, directory: newDirectory()}
 	err := v.run()
 	return v.Report, err
 }

@@ -1,9 +1,6 @@
 package commitlog
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/splashdam/splashdam/broker/record"
 )
 
@@ -31,16 +28,17 @@ type cutting struct {
 // beginCut notes the first place from which on the log cannot be kept.
 func (v *verifier) beginCut(i int, pos int64) {
 	if v.cut == nil {
-		v.cut = &cutting{Cut: Cut{Last: max(v.chain.index, v.snapshot), segment: i, pos: pos, at: v.chain.index}, before: maps.Clone(v.directory)}
+		v.cut = &cutting{Cut: Cut{Last: max(v.chain.index, v.snapshot), segment: i, pos: pos, at: v.chain.index}, before: directory{v.directory.clone()}}
 	}
 }
 
 // finish sums up; after is where the partitions stand at the end of the log.
 func (c *cutting) finish(end record.Index, after directory) *Cut {
 	c.End = end
-	for _, p := range slices.Sorted(maps.Keys(after)) {
-		if from, to := c.before[p].next, after[p].next; to > from {
-			c.Offsets = append(c.Offsets, OffsetRange{p, from, to})
+	for _, p := range after.partitions() {
+		from, _ := c.before.get(p)
+		if to, _ := after.get(p); to.next > from.next {
+			c.Offsets = append(c.Offsets, OffsetRange{p, from.next, to.next})
 		}
 	}
 	return &c.Cut

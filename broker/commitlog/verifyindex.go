@@ -60,7 +60,7 @@ func (x *indexFile) compare(mem *memIndex, d directory, cleaned bool) error {
 		if err != nil {
 			return err
 		}
-		want, ok := d[got.partition]
+		want, ok := d.get(got.partition)
 		if got != want && !(cleaned && (!ok || got.next >= want.next && got.maxTime >= want.maxTime)) {
 			return damagef("directory row %d is %+v, not %+v", i, got, want)
 		}

@@ -49,11 +49,9 @@ type Config struct {
 	// OffsetsRetentionCheckInterval is the pause between two looks for what may
 	// expire (offsets.retention.check.interval.ms).
 	OffsetsRetentionCheckInterval time.Duration
-	// ConsumerSessionTimeout is after how much silence a member of a consumer group
-	// is lost, ConsumerHeartbeatInterval how often it is asked to speak
-	// (group.consumer.session.timeout.ms, group.consumer.heartbeat.interval.ms).
-	ConsumerSessionTimeout    time.Duration
-	ConsumerHeartbeatInterval time.Duration
+	// ConsumerPace is that of a consumer group, which may change. It is called by
+	// whoever calls the Coordinator.
+	ConsumerPace func(group string) Pace
 	// ConsumerMaxSize is the most members of a consumer group
 	// (group.consumer.max.size). Further ones get GROUP_MAX_SIZE_REACHED.
 	ConsumerMaxSize int
@@ -87,13 +85,29 @@ func DefaultConfig() Config {
 		OffsetMetadataMaxBytes:        4096,
 		OffsetsRetention:              7 * 24 * time.Hour,
 		OffsetsRetentionCheckInterval: 10 * time.Minute,
-		ConsumerSessionTimeout:        45 * time.Second,
-		ConsumerHeartbeatInterval:     5 * time.Second,
+		ConsumerPace:                  func(string) Pace { return DefaultPace() },
 		ConsumerMaxSize:               10_000,
 		Assignors:                     []Assignor{Uniform, Range},
 		MigrationPolicy:               MigrateBothWays,
 		Topics:                        func() Topics { return noTopics{} },
 	}
+}
+
+// Pace is when things of a consumer group are due.
+type Pace struct {
+	// SessionTimeout is after how much silence a member is lost, HeartbeatInterval how
+	// often it is asked to speak (group.consumer.session.timeout.ms,
+	// group.consumer.heartbeat.interval.ms, and the same of a group without "group.").
+	SessionTimeout    time.Duration
+	HeartbeatInterval time.Duration
+	// AssignmentInterval is how long an assignment holds before another one is made
+	// (group.consumer.assignment.interval.ms, KIP-1263).
+	AssignmentInterval time.Duration
+}
+
+// DefaultPace is Kafka's, but that the next assignment is made at once.
+func DefaultPace() Pace {
+	return Pace{SessionTimeout: 45 * time.Second, HeartbeatInterval: 5 * time.Second}
 }
 
 // Validate names the first setting that cannot work.
@@ -107,8 +121,6 @@ func (c Config) Validate() error {
 		{"maximum session timeout", c.MaxSessionTimeout, c.MinSessionTimeout},
 		{"initial rebalance delay", c.InitialRebalanceDelay, 0},
 		{"new member join timeout", c.NewMemberJoinTimeout, time.Millisecond},
-		{"consumer session timeout", c.ConsumerSessionTimeout, time.Millisecond},
-		{"consumer heartbeat interval", c.ConsumerHeartbeatInterval, time.Millisecond},
 		{"offsets retention", c.OffsetsRetention, time.Millisecond},
 		{"offsets retention check interval", c.OffsetsRetentionCheckInterval, time.Millisecond},
 	} {
@@ -142,6 +154,9 @@ func (c Config) Validate() error {
 	}
 	if !slices.Contains(MigrationPolicies(), string(c.MigrationPolicy)) {
 		return fmt.Errorf("unknown migration policy %q", c.MigrationPolicy)
+	}
+	if c.ConsumerPace == nil {
+		return fmt.Errorf("no source of paces")
 	}
 	if c.Topics == nil {
 		return fmt.Errorf("no source of topics")

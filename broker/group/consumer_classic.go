@@ -136,7 +136,7 @@ func (c *Coordinator) syncConsumers(g *group, t Token, req *kmsg.SyncGroupReques
 		case req.ProtocolType != nil && *req.ProtocolType != consumerType,
 			req.Protocol != nil && *req.Protocol != m.classic.protocols[0].name:
 			return syncRefused(req.Version, kerr.InconsistentGroupProtocol)
-		case k.group > m.epoch && m.state != unrevoked:
+		case k.assignment > m.epoch && m.state != unrevoked:
 			d.rebalance = min(d.rebalance, c.now+int64(m.rebalance))
 			return syncRefused(req.Version, kerr.RebalanceInProgress)
 		}
@@ -161,7 +161,7 @@ func (c *Coordinator) beatConsumers(g *group, t Token, req *kmsg.HeartbeatReques
 		if err == nil {
 			d := k.deadlines[m.id]
 			d.session = c.now + int64(m.classic.session)
-			if m.epoch < k.group || m.state == unrevoked || m.state == unreleased && !k.waitsForOthers(m) {
+			if m.epoch < k.assignment || m.state == unrevoked || m.state == unreleased && !k.waitsForOthers(m) {
 				d.rebalance = min(d.rebalance, c.now+int64(m.rebalance))
 				err = kerr.RebalanceInProgress
 			}

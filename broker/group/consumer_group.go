@@ -22,6 +22,9 @@ type consumerGroup struct {
 	// deadlines of the members, by id.
 	deadlines map[string]*deadlines
 	subs      subscriptions
+	// assignAt is when the next assignment may be made, ms: at once, of a leader that has
+	// made none yet.
+	assignAt int64
 
 	// The turn under way: what is to be answered, whose record is to be persisted,
 	// whether the group's epoch must rise and whether something did.
@@ -56,13 +59,13 @@ func newConsumerGroup() *consumerGroup {
 }
 
 // restoredConsumers is the group as State has it, with a fresh session each.
-func restoredConsumers(s *consumerState, cfg *Config, now int64) *consumerGroup {
+func restoredConsumers(s *consumerState, pace Pace, now int64) *consumerGroup {
 	k := newConsumerGroup()
 	k.consumerEpochs = s.consumerEpochs
 	for _, id := range slices.Sorted(maps.Keys(s.members)) {
 		m := s.members[id]
 		k.set(m)
-		k.deadlines[id].session = now + sessionOf(m, cfg)
+		k.deadlines[id].session = now + sessionOf(m, pace)
 		if m.state == unrevoked {
 			k.deadlines[id].rebalance = now + int64(m.rebalance)
 		}
@@ -72,11 +75,11 @@ func restoredConsumers(s *consumerState, cfg *Config, now int64) *consumerGroup 
 }
 
 // sessionOf is how long a member may be silent, ms.
-func sessionOf(m *consumerMember, cfg *Config) int64 {
+func sessionOf(m *consumerMember, pace Pace) int64 {
 	if m.classic != nil {
 		return int64(m.classic.session)
 	}
-	return cfg.ConsumerSessionTimeout.Milliseconds()
+	return pace.SessionTimeout.Milliseconds()
 }
 
 // set puts a member in its place.
@@ -151,7 +154,7 @@ func (k *consumerGroup) member(id string, instance *string) (*consumerMember, *k
 // subscribes reports whether a member may be reading the topic.
 func (k *consumerGroup) subscribes(topic string) bool {
 	for _, m := range k.members {
-		if _, named := slices.BinarySearch(m.topics, topic); named || slices.Contains(k.subs.regexes[m.regex], topic) {
+		if _, named := slices.BinarySearch(m.topics, topic); named || slices.Contains(k.subs.matches(m), topic) {
 			return true
 		}
 	}
@@ -165,8 +168,8 @@ func (k *consumerGroup) heard(id string, until int64) {
 	}
 }
 
-// earliest is the next time at which a member may be lost. While a change is being
-// persisted nobody is.
+// earliest is the next time at which a member may be lost, or an assignment is due. While
+// a change is being persisted nothing is.
 func (k *consumerGroup) earliest() int64 {
 	at := never
 	if k.storing {
@@ -174,6 +177,9 @@ func (k *consumerGroup) earliest() int64 {
 	}
 	for _, d := range k.deadlines {
 		at = min(at, d.session, d.rebalance)
+	}
+	if k.group > k.assignment && len(k.members) > 0 {
+		at = min(at, k.assignAt)
 	}
 	return at
 }

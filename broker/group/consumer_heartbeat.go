@@ -133,7 +133,7 @@ func (c *Coordinator) consumersOf(g *group, req *kmsg.ConsumerGroupHeartbeatRequ
 
 // consumerBeats takes a member in, or takes note of what it says.
 func (c *Coordinator) consumerBeats(g *group, t Token, cl Client, req *kmsg.ConsumerGroupHeartbeatRequest) *kerr.Error {
-	k := g.consumer
+	k, pace := g.consumer, c.cfg.ConsumerPace(g.id)
 	id := req.MemberID
 	if id == "" {
 		id = c.cfg.NewID()
@@ -146,9 +146,11 @@ func (c *Coordinator) consumerBeats(g *group, t Token, cl Client, req *kmsg.Cons
 	next := m.with(func(n *consumerMember) { n.update(cl, req) })
 	if before == nil || !next.subscribesLike(m) {
 		k.bump, k.subs.known = true, false
+	} else if next.regex != "" && next.client != before.client {
+		k.subs.known = false // it may know of other topics now
 	}
 	k.put(next)
-	k.heard(id, c.now+c.cfg.ConsumerSessionTimeout.Milliseconds())
+	k.heard(id, c.now+pace.SessionTimeout.Milliseconds())
 	owned := ownedOf(req)
 	full := req.MemberEpoch == 0 || req.RebalanceTimeoutMillis != -1 && req.SubscribedTopicNames != nil && req.Topics != nil
 	k.reply(t, func() kmsg.Response {
@@ -159,7 +161,7 @@ func (c *Coordinator) consumerBeats(g *group, t Token, cl Client, req *kmsg.Cons
 		last = c.reconcile(g, last, owned)
 		r := kmsg.NewPtrConsumerGroupHeartbeatResponse()
 		r.Version, r.MemberID, r.MemberEpoch = req.Version, &last.id, last.epoch
-		r.HeartbeatIntervalMillis = int32(c.cfg.ConsumerHeartbeatInterval.Milliseconds())
+		r.HeartbeatIntervalMillis = int32(pace.HeartbeatInterval.Milliseconds())
 		if full || !slices.Equal(m.assigned, last.assigned) {
 			r.Assignment = beatAssignment(last.assigned)
 		}

@@ -86,9 +86,9 @@ func sameText(a, b *string) bool { return a == b || a != nil && b != nil && *a =
 
 // appendMember encodes a member:
 //
-//	id, instance?, rack?, client id, client host, rebalance timeout i32, assignor,
-//	topics x name, regex, classic u8 1 {session timeout i32, protocols x {name,
-//	metadata}} or 0, epoch i32, previous epoch i32, state u8 (0 settled,
+//	id, instance?, rack?, client id, client host, principal, rebalance timeout i32,
+//	assignor, topics x name, regex, classic u8 1 {session timeout i32, protocols x
+//	{name, metadata}} or 0, epoch i32, previous epoch i32, state u8 (0 settled,
 //	1 unrevoked, 2 unreleased), assigned, revoking, target: sets of partitions
 func appendMember(b []byte, m *consumerMember) []byte {
 	b = kbin.AppendCompactString(b, m.id)
@@ -96,6 +96,7 @@ func appendMember(b []byte, m *consumerMember) []byte {
 	b = kbin.AppendCompactNullableString(b, m.rack)
 	b = kbin.AppendCompactString(b, m.client.ID)
 	b = kbin.AppendCompactString(b, m.client.Host)
+	b = kbin.AppendCompactString(b, m.client.Principal)
 	b = kbin.AppendInt32(b, m.rebalance)
 	b = kbin.AppendCompactString(b, m.assignor)
 	b = kbin.AppendCompactArrayLen(b, len(m.topics))
@@ -125,7 +126,7 @@ func readMember(r *kbin.Reader) *consumerMember {
 		id:        r.CompactString(),
 		instance:  r.CompactNullableString(),
 		rack:      r.CompactNullableString(),
-		client:    Client{r.CompactString(), r.CompactString()},
+		client:    Client{r.CompactString(), r.CompactString(), r.CompactString()},
 		rebalance: r.Int32(),
 		assignor:  r.CompactString(),
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -89,6 +90,9 @@ func newClub(t *rapid.T, seed uint64) *club {
 	}
 	w.cfg.NewID = func() string { w.ids++; return strconv.Itoa(w.ids) }
 	w.cfg.Topics = func() Topics { return w.topics }
+	pace := DefaultPace()
+	pace.AssignmentInterval = time.Duration(max(0, w.rng.IntN(8)-4)) * time.Second
+	w.cfg.ConsumerPace = func(string) Pace { return pace }
 	w.cfg.ConsumerMaxSize = 3 + w.rng.IntN(4)
 	w.cfg.MigrationPolicy = []MigrationPolicy{MigrateBothWays, MigrateBothWays, MigrateBothWays, MigrateUp}[w.rng.IntN(4)]
 	w.topics.set("t", int32(1+w.rng.IntN(8)))
@@ -231,7 +235,7 @@ func (w *club) send(p *patron, do string) {
 	if p.classic {
 		w.effects(w.classic(p, t, do))
 	} else {
-		w.effects(w.c.ConsumerHeartbeat(w.now, t, Client{p.name, "/::1"}, w.beat(p, do)))
+		w.effects(w.c.ConsumerHeartbeat(w.now, t, Client{p.name, "/::1", ""}, w.beat(p, do)))
 	}
 }
 
@@ -283,7 +287,7 @@ func (w *club) classic(p *patron, t Token, do string) []Effect {
 			p.topics = [][]string{{"t"}, {"t", "u"}}[w.rng.IntN(2)]
 		}
 		q.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: consumes(p.topics...)}}
-		return w.c.Join(w.now, t, Client{p.name, "/::1"}, q)
+		return w.c.Join(w.now, t, Client{p.name, "/::1", ""}, q)
 	case "sync":
 		q := kmsg.NewPtrSyncGroupRequest()
 		q.Version, q.Group, q.MemberID, q.InstanceID, q.Generation = 4, loneGroup, p.id, p.instance, p.epoch

@@ -21,6 +21,9 @@ type ProposalID uint64
 type Client struct {
 	ID   string // client.id
 	Host string // as Kafka prints it: "/127.0.0.1"
+	// Principal is as whom it has logged in, with the type: "User:ANONYMOUS". It decides
+	// which topics a regular expression shows.
+	Principal string
 }
 
 // Effect is what a method of the Coordinator wants done: an Answer or a Persist.

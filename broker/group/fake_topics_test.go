@@ -14,10 +14,11 @@ type fakeTopics struct {
 	version uint64
 	counts  map[string]int32
 	made    map[string]int
+	hidden  map[[2]string]bool // topic, principal
 }
 
 func newFakeTopics() *fakeTopics {
-	return &fakeTopics{counts: map[string]int32{}, made: map[string]int{}}
+	return &fakeTopics{counts: map[string]int32{}, made: map[string]int{}, hidden: map[[2]string]bool{}}
 }
 
 func (f *fakeTopics) set(name string, partitions int32) {
@@ -28,6 +29,16 @@ func (f *fakeTopics) set(name string, partitions int32) {
 	if f.counts[name] = partitions; partitions == 0 {
 		delete(f.counts, name)
 	}
+}
+
+// hide hides a topic from a principal, or shows it again.
+func (f *fakeTopics) hide(name, principal string) {
+	f.version++
+	f.hidden[[2]string{name, principal}] = !f.hidden[[2]string{name, principal}]
+}
+
+func (f *fakeTopics) Sight(c Client) (string, func(string) bool) {
+	return c.Principal, func(topic string) bool { return !f.hidden[[2]string{topic, c.Principal}] }
 }
 
 func (f *fakeTopics) id(name string) (id [16]byte) {

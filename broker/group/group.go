@@ -339,7 +339,7 @@ func (g *group) persisted(assignments map[string][]byte) *metadata {
 func restored(id string, s *groupState, cfg *Config, now int64) *group {
 	g := newGroup(id, now)
 	if s.consumer != nil {
-		g.consumer, g.protocolType = restoredConsumers(s.consumer, cfg, now), consumerType
+		g.consumer, g.protocolType = restoredConsumers(s.consumer, cfg.ConsumerPace(id), now), consumerType
 		g.phase, g.since = g.consumer.phase(), s.consumer.since
 		return g
 	}
@@ -350,7 +350,7 @@ func restored(id string, s *groupState, cfg *Config, now int64) *group {
 	for i := range s.meta.members {
 		x := &s.meta.members[i]
 		m := &member{
-			id: x.id, instance: x.instance, client: Client{x.clientID, x.clientHost},
+			id: x.id, instance: x.instance, client: Client{ID: x.clientID, Host: x.clientHost},
 			rebalance: int64(x.rebalance), session: int64(x.session),
 			assignment: x.assignment, deadline: now + int64(x.session), knowsID: true,
 		}

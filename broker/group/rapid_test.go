@@ -215,7 +215,7 @@ func (w *world) act(r *robot) {
 	}
 	switch action {
 	case "join":
-		w.effects(w.c.Join(w.now, t, Client{r.name, "/::1"}, w.joinRequest(r)))
+		w.effects(w.c.Join(w.now, t, Client{r.name, "/::1", ""}, w.joinRequest(r)))
 	case "sync":
 		q := kmsg.NewPtrSyncGroupRequest()
 		q.Version, q.Group, q.MemberID, q.InstanceID, q.Generation = 4, loneGroup, r.id, r.instance, r.generation

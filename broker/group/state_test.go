@@ -59,7 +59,7 @@ func fullConsumers() *consumerChange {
 		consumerEpochs: consumerEpochs{group: 7, assignment: 6, topics: 99, assignor: "uniform"},
 		members: []*consumerMember{
 			{
-				id: "m", instance: kmsg.StringPtr("i"), rack: kmsg.StringPtr("r"), client: Client{"c", "/::1"}, rebalance: 60_000,
+				id: "m", instance: kmsg.StringPtr("i"), rack: kmsg.StringPtr("r"), client: Client{"c", "/::1", "User:u"}, rebalance: 60_000,
 				assignor: "range", topics: []string{"t", "u"}, regex: "v.*", epoch: 6, previous: 5, state: unrevoked,
 				assigned: set(0, 3), revoking: set(1), target: set(0, 3, 4),
 			},

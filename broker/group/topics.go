@@ -1,11 +1,13 @@
 package group
 
 import (
+	"cmp"
 	"encoding/binary"
 	"hash/fnv"
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Topics is what the cluster has at one moment. It never changes and is cheap to
@@ -19,15 +21,19 @@ type Topics interface {
 	TopicName(id [16]byte) (string, bool)
 	// TopicNames are all there are, in rising order, the internal ones too.
 	TopicNames() iter.Seq[string]
+	// Sight is what a client may know of: who has the same key may know of the same
+	// topics. A nil function means all of them.
+	Sight(c Client) (key string, mayKnow func(topic string) bool)
 }
 
 // noTopics is a cluster without any.
 type noTopics struct{}
 
-func (noTopics) Version() uint64                      { return 0 }
-func (noTopics) Topic(string) ([16]byte, int32, bool) { return [16]byte{}, 0, false }
-func (noTopics) TopicName([16]byte) (string, bool)    { return "", false }
-func (noTopics) TopicNames() iter.Seq[string]         { return func(func(string) bool) {} }
+func (noTopics) Version() uint64                          { return 0 }
+func (noTopics) Topic(string) ([16]byte, int32, bool)     { return [16]byte{}, 0, false }
+func (noTopics) TopicName([16]byte) (string, bool)        { return "", false }
+func (noTopics) TopicNames() iter.Seq[string]             { return func(func(string) bool) {} }
+func (noTopics) Sight(Client) (string, func(string) bool) { return "", nil }
 
 // refreshPause is how long a group leaves a change of the cluster's topics
 // unnoticed at most, in ms, counted from its last look: each look costs time in
@@ -47,9 +53,17 @@ type subscriptions struct {
 	version uint64 // of the Topics
 	until   int64  // no look is needed before, ms
 	topics  map[string]topicCount
-	// regexes are those of the members, with the names that they match.
+	// regexes are those of the members, with the names that they match, and shown has of
+	// these what a member may know of.
 	regexes map[string][]string
+	shown   map[lookout][]string
+	// lookouts are the members', by their ids, of those that have a regular expression.
+	lookouts map[string]lookout
 }
+
+// lookout is a regular expression and the sight of who has it: a member is shown only
+// topics that its principal may describe.
+type lookout struct{ regex, sight string }
 
 // resolve finds out what the members subscribe to, if they subscribe to something
 // new, or the cluster has changed since the last look. What differs then raises the
@@ -64,20 +78,23 @@ func (c *Coordinator) resolve(g *group) {
 	next := subscriptions{
 		known: true, version: topics.Version(), until: c.now + refreshPause,
 		topics: map[string]topicCount{}, regexes: map[string][]string{},
+		shown: map[lookout][]string{}, lookouts: map[string]lookout{},
 	}
 	for _, m := range k.members {
 		for _, name := range m.topics {
 			next.add(topics, name)
 		}
-		if m.regex == "" || next.regexes[m.regex] != nil {
+		if m.regex == "" {
 			continue
 		}
-		names, cached := k.subs.regexes[m.regex]
-		if !cached || !same {
-			names = matching(m.regex, topics)
+		names, matched := next.regexes[m.regex]
+		if !matched {
+			if names, matched = k.subs.regexes[m.regex]; !matched || !same {
+				names = matching(m.regex, topics)
+			}
+			next.regexes[m.regex] = names
 		}
-		next.regexes[m.regex] = names
-		for _, name := range names {
+		for _, name := range next.show(topics, m, names) {
 			next.add(topics, name)
 		}
 	}
@@ -87,6 +104,25 @@ func (c *Coordinator) resolve(g *group) {
 		k.bump = true
 	}
 }
+
+// show is what a member may know of the names that its regular expression matches.
+func (s *subscriptions) show(topics Topics, m *consumerMember, names []string) []string {
+	key, mayKnow := topics.Sight(m.client)
+	at := lookout{m.regex, key}
+	s.lookouts[m.id] = at
+	shown, known := s.shown[at]
+	if !known {
+		shown = names
+		if mayKnow != nil {
+			shown = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !mayKnow(name) })
+		}
+		s.shown[at] = shown
+	}
+	return shown
+}
+
+// matches are the topics that a member is shown by its regular expression.
+func (s *subscriptions) matches(m *consumerMember) []string { return s.shown[s.lookouts[m.id]] }
 
 func (s *subscriptions) add(topics Topics, name string) {
 	if id, n, ok := topics.Topic(name); ok {
@@ -107,9 +143,12 @@ func (s *subscriptions) hash() uint64 {
 		h.Write(binary.BigEndian.AppendUint32(nil, uint32(t.count)))
 	}
 	// Two members may match what only one of them matched before.
-	for _, regex := range slices.Sorted(maps.Keys(s.regexes)) {
-		text(regex)
-		for _, name := range s.regexes[regex] {
+	for _, at := range slices.SortedFunc(maps.Keys(s.shown), func(a, b lookout) int {
+		return cmp.Or(strings.Compare(a.regex, b.regex), strings.Compare(a.sight, b.sight))
+	}) {
+		text(at.regex)
+		text(at.sight)
+		for _, name := range s.shown[at] {
 			text(name)
 		}
 	}
@@ -119,7 +158,7 @@ func (s *subscriptions) hash() uint64 {
 // of is the topics that a member may be assigned partitions of, rising by id.
 func (s *subscriptions) of(m *consumerMember) [][16]byte {
 	var out [][16]byte
-	for _, names := range [][]string{m.topics, s.regexes[m.regex]} {
+	for _, names := range [][]string{m.topics, s.matches(m)} {
 		for _, name := range names {
 			if t, ok := s.topics[name]; ok {
 				out = append(out, t.id)

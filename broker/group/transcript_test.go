@@ -104,14 +104,21 @@ func (s *stage) do(a args) error {
 		if v, ok := a.Values["consumer-max-size"]; ok {
 			s.cfg.ConsumerMaxSize, _ = strconv.Atoi(v)
 		}
+		if v, ok := a.Values["assignment-interval"]; ok {
+			pace := DefaultPace()
+			pace.AssignmentInterval, _ = time.ParseDuration(v)
+			s.cfg.ConsumerPace = func(string) Pace { return pace }
+		}
 		if v, ok := a.Values["migration"]; ok {
 			s.cfg.MigrationPolicy = MigrationPolicy(v)
 		}
 		s.c = Lead(s.state, s.cfg, s.now)
 	case "topic":
 		s.topics.set(a.object(), int32(a.Int("partitions", 0)))
+	case "hide":
+		s.topics.hide(a.object(), a.Text("from", ""))
 	case "beat":
-		s.effects(s.c.ConsumerHeartbeat(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1"}, s.beatRequest(a)))
+		s.effects(s.c.ConsumerHeartbeat(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1", a.Text("by", "")}, s.beatRequest(a)))
 	case "consumers":
 		s.consumers(a.Text("group", "g"))
 	case "delete-offsets":
@@ -135,7 +142,7 @@ func (s *stage) do(a args) error {
 			s.effects(s.c.Tick(s.now))
 		}
 	case "join":
-		s.effects(s.c.Join(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1"}, s.joinRequest(a)))
+		s.effects(s.c.Join(s.now, s.next(), Client{a.Text("as", "c"), "/127.0.0.1", a.Text("by", "")}, s.joinRequest(a)))
 	case "sync":
 		s.effects(s.c.Sync(s.now, s.next(), s.syncRequest(a)))
 	case "heartbeat":
@@ -235,7 +242,7 @@ func (s *stage) do(a args) error {
 			s.effects(s.c.Tick(s.now))
 			b := s.beatRequest(a)
 			b.MemberEpoch = int32(epoch)
-			e := s.c.ConsumerHeartbeat(s.now, s.next(), Client{"c", "/127.0.0.1"}, b)
+			e := s.c.ConsumerHeartbeat(s.now, s.next(), Client{"c", "/127.0.0.1", ""}, b)
 			for len(e) == 1 {
 				p, ok := e[0].(Persist)
 				if !ok {

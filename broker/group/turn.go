@@ -62,15 +62,17 @@ func (c *Coordinator) endTurn(g *group) {
 	if k == nil || k.storing || g.inTurn {
 		return
 	}
-	if len(k.members) > 0 && (len(k.answers) > 0 || k.dirty) {
+	due := k.group > k.assignment && c.now >= k.assignAt
+	if len(k.members) > 0 && (len(k.answers) > 0 || k.dirty || due) {
 		c.resolve(g)
 	}
 	if k.bump {
 		k.group++
 		k.bump, k.dirty = false, true
 	}
-	if k.group > k.assignment && len(k.members) > 0 {
+	if k.group > k.assignment && len(k.members) > 0 && c.now >= k.assignAt {
 		k.assign(c.cfg.Assignors[0])
+		k.assignAt = c.now + c.cfg.ConsumerPace(g.id).AssignmentInterval.Milliseconds()
 	}
 	answers := make([]Answer, 0, len(k.answers))
 	for _, r := range k.answers {

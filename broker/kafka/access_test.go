@@ -166,6 +166,16 @@ var samples = map[kmsg.Key][]sample{
 		}),
 		enough: either(clusterNeed(kmsg.ACLOperationAlter)),
 	}},
+	kmsg.DescribeQuorum: {{
+		request: inAll(kmsg.NewPtrDescribeQuorumRequest(), func(r *kmsg.DescribeQuorumRequest) {
+			r.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: metadataTopic, Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+		}),
+		enough: either(clusterNeed(kmsg.ACLOperationDescribe)),
+	}},
+	kmsg.UpdateFeatures: {{
+		request: inAll(kmsg.NewPtrUpdateFeaturesRequest(), func(*kmsg.UpdateFeaturesRequest) {}),
+		enough:  either(clusterNeed(kmsg.ACLOperationAlter)),
+	}},
 	kmsg.AlterPartitionAssignments: {{
 		request: inAll(kmsg.NewPtrAlterPartitionAssignmentsRequest(), func(*kmsg.AlterPartitionAssignmentsRequest) {}),
 		enough:  either(clusterNeed(kmsg.ACLOperationAlter)),
@@ -363,6 +373,9 @@ var samples = map[kmsg.Key][]sample{
 		{request: inAll(kmsg.NewPtrDescribeConfigsRequest(), func(r *kmsg.DescribeConfigsRequest) {
 			r.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"}}
 		}), enough: either(clusterNeed(kmsg.ACLOperationDescribeConfigs))},
+		{request: inAll(kmsg.NewPtrDescribeConfigsRequest(), func(r *kmsg.DescribeConfigsRequest) {
+			r.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: "g"}}
+		}), enough: either(groupNeed(kmsg.ACLOperationDescribeConfigs))},
 	},
 	kmsg.AlterConfigs: {
 		{request: inAll(kmsg.NewPtrAlterConfigsRequest(), func(r *kmsg.AlterConfigsRequest) {
@@ -371,6 +384,9 @@ var samples = map[kmsg.Key][]sample{
 		{request: inAll(kmsg.NewPtrAlterConfigsRequest(), func(r *kmsg.AlterConfigsRequest) {
 			r.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"}}
 		}), enough: either(clusterNeed(kmsg.ACLOperationAlterConfigs))},
+		{request: inAll(kmsg.NewPtrAlterConfigsRequest(), func(r *kmsg.AlterConfigsRequest) {
+			r.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: "g"}}
+		}), enough: either(groupNeed(kmsg.ACLOperationAlterConfigs))},
 	},
 	kmsg.IncrementalAlterConfigs: {
 		{request: inAll(kmsg.NewPtrIncrementalAlterConfigsRequest(), func(r *kmsg.IncrementalAlterConfigsRequest) {
@@ -379,6 +395,9 @@ var samples = map[kmsg.Key][]sample{
 		{request: inAll(kmsg.NewPtrIncrementalAlterConfigsRequest(), func(r *kmsg.IncrementalAlterConfigsRequest) {
 			r.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"}}
 		}), enough: either(clusterNeed(kmsg.ACLOperationAlterConfigs))},
+		{request: inAll(kmsg.NewPtrIncrementalAlterConfigsRequest(), func(r *kmsg.IncrementalAlterConfigsRequest) {
+			r.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: "g"}}
+		}), enough: either(groupNeed(kmsg.ACLOperationAlterConfigs))},
 	},
 	kmsg.CreatePartitions: {{request: inAll(kmsg.NewPtrCreatePartitionsRequest(), func(r *kmsg.CreatePartitionsRequest) {
 		r.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: "t", Count: 9}}

@@ -14,31 +14,34 @@ var ErrTooManyConnections = errors.New("too many connections")
 // admission counts the open connections: all, those of each listener, and those of
 // each address.
 type admission struct {
-	most, mostPerAddress int
-	overrides            map[netip.Addr]int
-
 	mu        sync.Mutex
+	limits    ConnectionLimits
 	all       int
 	listeners map[string]int
 	addresses map[string]int
 }
 
-func newAdmission(l Limits) *admission {
-	return &admission{
-		most: l.MaxConnections, mostPerAddress: l.MaxConnectionsPerAddress, overrides: l.AddressOverrides,
-		listeners: make(map[string]int), addresses: make(map[string]int),
-	}
+func newAdmission(l ConnectionLimits) *admission {
+	return &admission{limits: l, listeners: make(map[string]int), addresses: make(map[string]int)}
+}
+
+// limit replaces the limits. Connections that are open stay.
+func (a *admission) limit(l ConnectionLimits) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limits = l.withDefaults()
 }
 
 // admit lets a connection in, until leave is called.
 func (a *admission) admit(l *ListenerConfig, addr string) (leave func(), err error) {
-	host, most := a.ofAddress(addr)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	host, most := a.limits.ofAddress(addr)
+	ofListener, limited := a.limits.OfListener[l.Name]
 	switch {
-	case a.all >= a.most:
+	case a.all >= a.limits.All:
 		return nil, fmt.Errorf("%w: %d are open (max.connections)", ErrTooManyConnections, a.all)
-	case l.MaxConnections > 0 && a.listeners[l.Name] >= l.MaxConnections:
+	case limited && a.listeners[l.Name] >= ofListener:
 		return nil, fmt.Errorf("%w: %d are open on listener %s (its max.connections)", ErrTooManyConnections, a.listeners[l.Name], l.Name)
 	case a.addresses[host] >= most:
 		return nil, fmt.Errorf("%w: %d are open from %s (max.connections.per.ip)", ErrTooManyConnections, a.addresses[host], host)
@@ -61,16 +64,16 @@ func (a *admission) dismiss(listener, host string) {
 
 // ofAddress is the host of an address, in one form for one host, and how many
 // connections it may have.
-func (a *admission) ofAddress(addr string) (host string, most int) {
+func (l *ConnectionLimits) ofAddress(addr string) (host string, most int) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		host = addr
 	}
-	most = a.mostPerAddress
+	most = l.OfAddress
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ip = ip.Unmap()
 		host = ip.String()
-		if n, ok := a.overrides[ip.WithZone("")]; ok {
+		if n, ok := l.Overrides[ip.WithZone("")]; ok {
 			most = n
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// AlterConfigs sets all that a topic has of its own: a setting that the request does
-// not name goes back to the broker's value. IncrementalAlterConfigs (KIP-339) took
+// AlterConfigs sets all that a topic, a broker or a group has of its own: a setting that the
+// request does not name goes back to what holds without it. IncrementalAlterConfigs (KIP-339) took
 // its place; older clients have only this one.
 //
 //	0
@@ -18,18 +18,19 @@ func alterConfigsAPI() *api {
 }
 
 func (c *call) alterConfigs(ctx context.Context, req *kmsg.AlterConfigsRequest) kmsg.Response {
-	asked := make([]configResource, len(req.Resources))
+	asked := make([]configChanges, len(req.Resources))
 	for i := range req.Resources {
 		r := &req.Resources[i]
-		asked[i] = configResource{kind: r.ResourceType, name: r.ResourceName}
+		asked[i].of = ConfigResource{r.ResourceType, r.ResourceName}
+		asked[i].Replace, asked[i].ValidateOnly = true, req.ValidateOnly
 		for _, s := range r.Configs {
-			asked[i].changes = append(asked[i].changes, ConfigChange{Name: s.Name, Op: kmsg.IncrementalAlterConfigOpSet, Value: s.Value})
+			asked[i].Changes = append(asked[i].Changes, ConfigChange{Name: s.Name, Op: kmsg.IncrementalAlterConfigOpSet, Value: s.Value})
 		}
 	}
 	resp := kmsg.NewPtrAlterConfigsResponse()
-	for i, err := range c.changeConfigs(ctx, asked, req.ValidateOnly, c.backend.ReplaceTopicConfigs) {
+	for i, err := range c.changeConfigs(ctx, asked) {
 		r := kmsg.NewAlterConfigsResponseResource()
-		r.ResourceType, r.ResourceName = asked[i].kind, asked[i].name
+		r.ResourceType, r.ResourceName = asked[i].of.Type, asked[i].of.Name
 		r.ErrorCode, r.ErrorMessage = c.code(err), message(err)
 		resp.Resources = append(resp.Resources, r)
 	}

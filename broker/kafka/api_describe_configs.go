@@ -2,15 +2,13 @@ package kafka
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strconv"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeConfigs shows the settings of topics and of this broker.
+// DescribeConfigs shows the settings of topics, of groups and of this broker, and what is
+// set for all brokers.
 //
 //	1    sources and synonyms (KIP-226)
 //	2    throttling happens after the answer (KIP-219)
@@ -26,7 +24,12 @@ func (c *call) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsReque
 		asked := &req.Resources[i]
 		r := kmsg.NewDescribeConfigsResponseResource()
 		r.ResourceType, r.ResourceName = asked.ResourceType, asked.ResourceName
-		entries, err := c.settings(asked)
+		of := ConfigResource{asked.ResourceType, asked.ResourceName}
+		err := c.mayConfigure(kmsg.ACLOperationDescribeConfigs, of)
+		var entries []ConfigEntry
+		if err == nil {
+			entries, err = c.backend.Configs(of)
+		}
 		r.ErrorCode, r.ErrorMessage = c.code(err), message(err)
 		r.Configs = []kmsg.DescribeConfigsResponseResourceConfig{}
 		for j := range entries {
@@ -39,30 +42,6 @@ func (c *call) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsReque
 		resp.Resources = append(resp.Resources, r)
 	}
 	return resp
-}
-
-// settings finds what a resource is set to. The broker without a name is the
-// default of all brokers, which has no settings of its own here.
-func (c *call) settings(r *kmsg.DescribeConfigsRequestResource) ([]ConfigEntry, error) {
-	switch r.ResourceType {
-	case kmsg.ConfigResourceTypeTopic:
-		if err := c.may(kmsg.ACLOperationDescribeConfigs, onTopic, r.ResourceName); err != nil {
-			return nil, err
-		}
-		return c.backend.TopicConfigs(r.ResourceName)
-	case kmsg.ConfigResourceTypeBroker:
-		if err := c.mayCluster(kmsg.ACLOperationDescribeConfigs); err != nil {
-			return nil, err
-		}
-		if r.ResourceName == "" {
-			return nil, nil
-		}
-		if id, err := strconv.ParseInt(r.ResourceName, 10, 32); err != nil || int32(id) != c.backend.NodeID() {
-			return nil, fmt.Errorf("broker %q: this is broker %d, each describes its own settings: %w", r.ResourceName, c.backend.NodeID(), kerr.InvalidRequest)
-		}
-		return c.backend.BrokerConfigs(), nil
-	}
-	return nil, fmt.Errorf("resource %q is a %s, which has no settings: %w", r.ResourceName, r.ResourceType, kerr.InvalidRequest)
 }
 
 // shown is the value as clients may see it.

@@ -10,7 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ListConfigResources lists what can be configured: topics and brokers.
+// ListConfigResources lists what can be configured: topics, brokers, and the groups that
+// have settings of their own.
 //
 //	0    subscriptions to clients' metrics (KIP-714), of which there are none
 //	1    any type of resource (KIP-1142)
@@ -18,8 +19,8 @@ func listConfigResourcesAPI() *api {
 	return waiting(kmsg.ListConfigResources, 0, 1, "(1):1", (*call).listConfigResources)
 }
 
-// configResourceTypes are Kafka's. Of loggers, clients' metrics and groups nothing is
-// configured here.
+// configResourceTypes are Kafka's. Of loggers and clients' metrics nothing is configured
+// here.
 var configResourceTypes = []kmsg.ConfigResourceType{
 	kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger,
 	kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig,
@@ -56,6 +57,11 @@ func (c *call) listConfigResources(_ context.Context, req *kmsg.ListConfigResour
 	if wanted(kmsg.ConfigResourceTypeBroker) {
 		for _, n := range c.backend.Nodes(c.conn.peer.Listener) {
 			add(kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(n.ID)))
+		}
+	}
+	if wanted(kmsg.ConfigResourceTypeGroupConfig) {
+		for _, name := range c.backend.ConfiguredGroups() {
+			add(kmsg.ConfigResourceTypeGroupConfig, name)
 		}
 	}
 	return resp

@@ -36,6 +36,23 @@ type Node struct {
 	Rack string
 }
 
+// Quorum is the replicas of the cluster's metadata. HighWatermark is what is behind the
+// last entry that is committed.
+type Quorum struct {
+	Leader, Epoch     int32
+	HighWatermark     int64
+	Voters, Observers []QuorumReplica
+}
+
+// QuorumReplica is one of them. LogEnd is what is behind the last entry that it is known
+// to have; when it was heard of last, and when it had all, are in ms, -1 where that is not
+// known.
+type QuorumReplica struct {
+	Node                int32
+	LogEnd              int64
+	HeardMs, CaughtUpMs int64
+}
+
 // Topic is what a client may know of a topic. It is a snapshot: the slices are
 // shared and must not be changed.
 type Topic struct {
@@ -77,7 +94,14 @@ type NewTopic struct {
 	Configs           map[string]*string
 }
 
-// ConfigEntry is one setting of a topic or of the broker.
+// ConfigResource is what has settings: a topic, a group, a broker by its id, or, without a
+// name, all brokers.
+type ConfigResource struct {
+	Type kmsg.ConfigResourceType
+	Name string
+}
+
+// ConfigEntry is one setting of a resource.
 type ConfigEntry struct {
 	Name      string
 	Value     *string
@@ -96,7 +120,15 @@ type ConfigSynonym struct {
 	Source kmsg.ConfigSource
 }
 
-// ConfigChange sets (Delete false) or resets one setting.
+// ConfigChanges are changes of a resource's settings. Replace resets besides what the
+// resource has of its own and no change names.
+type ConfigChanges struct {
+	Changes      []ConfigChange
+	Replace      bool
+	ValidateOnly bool
+}
+
+// ConfigChange sets or resets one setting, or adds to a list or takes from it.
 type ConfigChange struct {
 	Name  string
 	Op    kmsg.IncrementalAlterConfigOp
@@ -110,6 +142,9 @@ type Cluster interface {
 	NodeID() int32
 	// ControllerID is the node that leads the metadata shard, -1 if none does.
 	ControllerID() int32
+	// Quorum errors with kerr.NotLeaderForPartition where another node leads the
+	// metadata.
+	Quorum(ctx context.Context) (Quorum, error)
 	// Nodes lists the brokers by the addresses advertised for a listener.
 	Nodes(listener string) []Node
 	// Topics lists all topics, by name.
@@ -129,13 +164,13 @@ type Cluster interface {
 	// CreatePartitions raises the number of partitions to total. The assignment, if
 	// not nil, gives the replicas of the new ones in order.
 	CreatePartitions(ctx context.Context, topic string, total int32, assignment [][]int32, validateOnly bool) error
-	// TopicConfigs and BrokerConfigs describe every setting, sorted by name.
-	TopicConfigs(topic string) ([]ConfigEntry, error)
-	BrokerConfigs() []ConfigEntry
-	// AlterTopicConfigs makes all of the changes or none. ReplaceTopicConfigs resets
-	// besides what the topic has set and no change names.
-	AlterTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
-	ReplaceTopicConfigs(ctx context.Context, topic string, changes []ConfigChange, validateOnly bool) error
+	// Configs describes every setting of a topic, a group or of this broker, by name, and of
+	// all brokers what is set for them.
+	Configs(r ConfigResource) ([]ConfigEntry, error)
+	// ConfiguredGroups lists the groups that have settings of their own, by name.
+	ConfiguredGroups() []string
+	// AlterConfigs makes all of the changes or none.
+	AlterConfigs(ctx context.Context, r ConfigResource, c ConfigChanges) error
 }
 
 // CreatedTopic is the outcome for one NewTopic.

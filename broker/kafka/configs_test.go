@@ -24,7 +24,7 @@ func TestSettingsAreDescribedInEveryVersion(t *testing.T) {
 		for _, of := range []struct {
 			kind kmsg.ConfigResourceType
 			name string
-		}{{kmsg.ConfigResourceTypeTopic, "t"}, {kmsg.ConfigResourceTypeBroker, "1"}} {
+		}{{kmsg.ConfigResourceTypeTopic, "t"}, {kmsg.ConfigResourceTypeBroker, "1"}, {kmsg.ConfigResourceTypeGroupConfig, "g"}} {
 			req := describing(v, of.kind, of.name)
 			req.IncludeSynonyms, req.IncludeDocumentation = true, true
 			r := ask[*kmsg.DescribeConfigsResponse](w, req).Resources[0]
@@ -75,7 +75,7 @@ func TestWhatHasNoSettingsSaysSo(t *testing.T) {
 		"a broker with a name":   {kmsg.ConfigResourceTypeBroker, "one", kerr.InvalidRequest.Code},
 		"all brokers":            {kmsg.ConfigResourceTypeBroker, "", 0},
 		"a logger":               {kmsg.ConfigResourceTypeBrokerLogger, "1", kerr.InvalidRequest.Code},
-		"a group":                {kmsg.ConfigResourceTypeGroupConfig, "g", kerr.InvalidRequest.Code},
+		"a group without a name": {kmsg.ConfigResourceTypeGroupConfig, "", kerr.InvalidRequest.Code},
 		"a type that is unknown": {100, "x", kerr.InvalidRequest.Code},
 	} {
 		r := ask[*kmsg.DescribeConfigsResponse](w, describing(4, c.kind, c.name)).Resources[0]
@@ -140,7 +140,10 @@ func TestChangesOfSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 	add(topic, "no value", change{Name: "a"})
 	add(topic, "an operation", change{Name: "a", Op: 4, Value: &one})
 	add(topic, "a negative operation", change{Name: "a", Op: -1, Value: &one})
-	add(kmsg.ConfigResourceTypeBroker, "1", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeBroker, "2", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeBroker, "one", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeGroupConfig, "", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeBrokerLogger, "1", change{Name: "a", Value: &one})
 	add(topic, "unknown", change{Name: "a", Value: &one})
 	for i, r := range ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources {
 		want := kerr.InvalidRequest.Code

@@ -291,7 +291,7 @@ func TestAPauseInsideARequestIsLimited(t *testing.T) {
 
 func TestConnectionsOverTheLimitAreClosedAtOnce(t *testing.T) {
 	var seen recorded
-	s := serverOf(t, newFake(), Limits{MaxConnections: 2}, seen.events())
+	s := serverOf(t, newFake(), Limits{Connections: ConnectionLimits{All: 2}}, seen.events())
 	served := func(w *wire) { ask[*kmsg.MetadataResponse](w, at(kmsg.NewPtrMetadataRequest(), 12)) }
 	a, b := connect(t, context.Background(), s), connect(t, context.Background(), s)
 	served(a)

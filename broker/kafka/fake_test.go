@@ -215,30 +215,42 @@ func settingsOfFake() []ConfigEntry {
 	}
 }
 
-func (f *fake) TopicConfigs(topic string) ([]ConfigEntry, error) {
-	if _, err := f.Topic(topic); err != nil {
-		return nil, err
+func (f *fake) Quorum(context.Context) (Quorum, error) {
+	return Quorum{
+		Leader: 1, Epoch: 7, HighWatermark: 12,
+		Voters:    []QuorumReplica{{Node: 1, LogEnd: 13, HeardMs: 100, CaughtUpMs: 100}, {Node: 2, LogEnd: 12, HeardMs: -1, CaughtUpMs: -1}},
+		Observers: []QuorumReplica{{Node: 3, LogEnd: 4, HeardMs: -1, CaughtUpMs: -1}},
+	}, nil
+}
+
+func (f *fake) ConfiguredGroups() []string { return []string{"g"} }
+
+func (f *fake) Configs(r ConfigResource) ([]ConfigEntry, error) {
+	if r.Type == kmsg.ConfigResourceTypeTopic {
+		if _, err := f.Topic(r.Name); err != nil {
+			return nil, err
+		}
+	}
+	if r.Name == "" {
+		return nil, nil
 	}
 	return settingsOfFake(), nil
 }
-func (f *fake) BrokerConfigs() []ConfigEntry { return settingsOfFake() }
 
-func (f *fake) AlterTopicConfigs(_ context.Context, topic string, changes []ConfigChange, _ bool) error {
-	return f.noteChanges("alter", topic, changes)
-}
-
-func (f *fake) ReplaceTopicConfigs(_ context.Context, topic string, changes []ConfigChange, _ bool) error {
-	return f.noteChanges("replace", topic, changes)
-}
-
-func (f *fake) noteChanges(verb, topic string, changes []ConfigChange) error {
-	if _, err := f.Topic(topic); err != nil {
-		return err
+func (f *fake) AlterConfigs(_ context.Context, r ConfigResource, changes ConfigChanges) error {
+	if r.Type == kmsg.ConfigResourceTypeTopic {
+		if _, err := f.Topic(r.Name); err != nil {
+			return err
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	note := verb + " " + topic
-	for _, c := range changes {
+	verb := "alter "
+	if changes.Replace {
+		verb = "replace "
+	}
+	note := verb + r.Name
+	for _, c := range changes.Changes {
 		value := "null"
 		if c.Value != nil {
 			value = *c.Value

@@ -9,13 +9,8 @@ import (
 // Limits bounds what clients can make the server hold. A zero field takes the
 // default named beside it, which is Kafka's where Kafka has the setting.
 type Limits struct {
-	// MaxConnections is the number of open connections (10,000, max.connections). One
-	// more is closed at once.
-	MaxConnections int
-	// MaxConnectionsPerAddress bounds those of one client address (no bound of its
-	// own, max.connections.per.ip), but where AddressOverrides has the address.
-	MaxConnectionsPerAddress int
-	AddressOverrides         map[netip.Addr]int
+	// Connections bounds the open connections at the beginning.
+	Connections ConnectionLimits
 	// MaxLoginBytes bounds a request of a client that has to log in and never has
 	// (64 KiB, sasl.server.max.receive.size). A larger one closes the connection.
 	MaxLoginBytes int
@@ -78,6 +73,25 @@ type Limits struct {
 	DrainTimeout time.Duration
 }
 
+// ConnectionLimits bounds the open connections. One more is closed when it comes; who is
+// there may stay. A zero field takes the default named beside it.
+type ConnectionLimits struct {
+	// All is the number of connections (10,000, max.connections).
+	All int
+	// OfListener bounds those of some listeners besides, by the listener's name.
+	OfListener map[string]int
+	// OfAddress bounds those of one client address (no bound of its own,
+	// max.connections.per.ip), but where Overrides has the address.
+	OfAddress int
+	Overrides map[netip.Addr]int
+}
+
+func (l ConnectionLimits) withDefaults() ConnectionLimits {
+	orDefault(&l.All, 10_000)
+	orDefault(&l.OfAddress, math.MaxInt32)
+	return l
+}
+
 const (
 	// readStep is how many bytes of a request are read before memory for more is
 	// set aside.
@@ -102,8 +116,7 @@ func orDefault[T int | time.Duration](v *T, d T) {
 }
 
 func (l Limits) withDefaults() Limits {
-	orDefault(&l.MaxConnections, 10_000)
-	orDefault(&l.MaxConnectionsPerAddress, math.MaxInt32)
+	l.Connections = l.Connections.withDefaults()
 	orDefault(&l.MaxLoginBytes, 64<<10)
 	orDefault(&l.LoginTimeout, 30*time.Second)
 	orDefault(&l.FailedLoginDelay, 100*time.Millisecond)

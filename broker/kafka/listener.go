@@ -35,9 +35,6 @@ type ListenerConfig struct {
 	Certified func(subject []byte) (principal string, err error)
 	// SASL is for SASL_PLAINTEXT and SASL_SSL.
 	SASL *SASL
-	// MaxConnections bounds the connections of this listener, besides the limit of
-	// all together; 0 is none.
-	MaxConnections int
 }
 
 // SASL is how clients of a listener log in.

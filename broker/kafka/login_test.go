@@ -565,9 +565,9 @@ func TestAServerThatEndsDoesNotWaitForALogin(t *testing.T) {
 }
 
 func TestConnectionsAreLimitedByListenerAndByAddress(t *testing.T) {
-	limits := Limits{MaxConnections: 6, MaxConnectionsPerAddress: 2}
+	limits := ConnectionLimits{All: 6, OfListener: map[string]int{"FEW": 3}, OfAddress: 2}
 	a := newAdmission(limits.withDefaults())
-	few, many := &ListenerConfig{Name: "FEW", MaxConnections: 3}, &ListenerConfig{Name: "MANY"}
+	few, many := &ListenerConfig{Name: "FEW"}, &ListenerConfig{Name: "MANY"}
 	var leave []func()
 	admit := func(l *ListenerConfig, addr, why string) {
 		t.Helper()
@@ -591,6 +591,12 @@ func TestConnectionsAreLimitedByListenerAndByAddress(t *testing.T) {
 	admit(many, "10.0.0.4:1", "6 are open")
 	leave[0]()
 	admit(many, "10.0.0.1:4", "")
+	a.limit(ConnectionLimits{All: 7, OfListener: map[string]int{"MANY": 4}})
+	admit(many, "10.0.0.1:5", "listener MANY")
+	admit(few, "10.0.0.1:5", "")
+	admit(few, "10.0.0.1:6", "7 are open")
+	a.limit(ConnectionLimits{All: 3})
+	admit(few, "10.0.0.9:1", "7 are open") // who is there stays
 	for _, out := range leave[1:] {
 		out()
 	}

@@ -64,7 +64,7 @@ func New(cfg Config, b Backend) (*Server, error) {
 		apis:      newAPITable(),
 	}
 	s.sessions = newFetchSessions(s.limits)
-	s.admission = newAdmission(s.limits)
+	s.admission = newAdmission(s.limits.Connections)
 	s.memory = newMemory(s.limits.MaxRequestMemory)
 	s.numPartitions = max(1, cfg.NumPartitions)
 	s.throttle = &throttle{quotas: b.Quotas, meter: quota.NewMeter(orSeconds(cfg.Quotas), orSeconds(cfg.Mutations))}
@@ -75,6 +75,9 @@ func New(cfg Config, b Backend) (*Server, error) {
 	}
 	return s, nil
 }
+
+// LimitConnections replaces what Limits said of connections.
+func (s *Server) LimitConnections(l ConnectionLimits) { s.admission.limit(l) }
 
 // ServeConn serves one connection and returns when it has ended and everything
 // begun for it as well; it closes nc. When ctx ends, no more requests are read,

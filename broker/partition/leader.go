@@ -75,6 +75,8 @@ type Decision struct {
 	// Duplicate says that the batch was accepted before and must not be put into
 	// the log again.
 	Duplicate bool
+	// LogStart is the partition's log start offset.
+	LogStart int64
 	// InFlight is the entry that carries the original of a duplicate, if it is not
 	// applied yet: the answer must wait for it. Otherwise 0.
 	InFlight record.Index
@@ -138,7 +140,13 @@ func (l *Leading) AppendVerified(p record.PartitionID, b record.Batch, verified 
 		id = noProducer
 	}
 	d, err := l.reserve(p, id, b.ProducerEpoch(), a, at)
-	if err == nil && !d.Duplicate {
+	if err != nil {
+		return Decision{}, err
+	}
+	if q := l.table.partitions[p]; q != nil {
+		d.LogStart = q.logStart
+	}
+	if !d.Duplicate {
 		b.SetBaseOffset(offset)
 		b.SetLeaderEpoch(l.epoch)
 		if r := &l.flights[len(l.flights)-1]; b.IsControl() && b.IsIdempotent() {
@@ -150,7 +158,7 @@ func (l *Leading) AppendVerified(p record.PartitionID, b record.Batch, verified 
 			l.transacting.fly(at, l.settled+len(l.flights)-1, k, st)
 		}
 	}
-	return d, err
+	return d, nil
 }
 
 // Sequence decides on a batch of held messages as Append would, without giving

@@ -27,16 +27,18 @@ type Bounds struct {
 // partition is one partition's state. A record whose generation is not the
 // table's may be in the hands of a View and must not be changed.
 type partition struct {
-	generation uint64
-
-	topic        [16]byte
-	number       int32
+	// What every batch needs comes first: it lies in a line of the processor's cache, or
+	// two, and there are thousands of partitions.
+	generation   uint64
 	logStart     int64
 	end          int64
 	maxTimestamp int64
+	transactions transactions
 	epochs       epochs
 	producers    producers
-	transactions transactions
+
+	topic  [16]byte
+	number int32
 }
 
 func (p *partition) bounds() Bounds {

@@ -437,6 +437,9 @@ func (w *world) send() bool {
 			want, wantErr = Decision{}, kerr.InvalidTxnState
 		}
 		got, err = w.l.AppendVerified(p, batch, verified, w.next)
+		if c := w.read(p); c != nil && wantErr == nil {
+			want.LogStart = c.logStart
+		}
 	}
 	if got != want || (err == nil) != (wantErr == nil) || !errors.Is(err, wantErr) {
 		w.t.Fatalf("%v %+v: %+v, %v; the model says %+v, %v", p, s, got, err, want, wantErr)

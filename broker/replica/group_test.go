@@ -321,3 +321,35 @@ func TestALeaderWhoseDiskFailsHandsOver(t *testing.T) {
 		say(t, group, l, len(had), 20)
 	})
 }
+
+func TestTheLeaderKnowsHowFarTheOthersAre(t *testing.T) {
+	inGroup(t, func(t *testing.T, group []*member) {
+		l := leader(t, group)
+		say(t, group, l, 0, 5)
+		time.Sleep(time.Second)
+		for _, m := range group {
+			var committed record.Index
+			var members []replica.Member
+			if err := m.host.Do(t.Context(), func() { committed, members = m.host.Group() }); err != nil {
+				t.Fatal(err)
+			}
+			if committed == 0 || committed != m.log.Last() {
+				t.Errorf("replica %d: committed up to %d of %d", m.id, committed, m.log.Last())
+			}
+			if m != l {
+				if members != nil {
+					t.Errorf("replica %d, which does not lead, knows %v", m.id, members)
+				}
+				continue
+			}
+			for i, x := range members {
+				if x != (replica.Member{ID: uint64(i + 1), Voter: true, Match: committed}) {
+					t.Errorf("%+v, committed up to %d", x, committed)
+				}
+			}
+			if len(members) != 3 {
+				t.Errorf("%d members", len(members))
+			}
+		}
+	})
+}

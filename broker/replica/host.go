@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"github.com/splashdam/splashdam/broker/commitlog"
+	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/invariant"
 )
 
@@ -67,7 +68,7 @@ type Config struct {
 	ID           uint64
 	Log          *commitlog.Log
 	StateMachine Shell
-	// SegmentSize is the size in bytes at which the leader ends a segment.
+	// SegmentSize is the size in bytes at which the leader ends a segment, to begin with.
 	SegmentSize int64
 	Flush       FlushPolicy
 	Transport   Transport
@@ -170,6 +171,12 @@ func (h *Host) Receive(m Message) { h.inbox.push(m) }
 // ConfState is the group's membership as of the last applied entry, encoded. It may
 // be called in the loop only.
 func (h *Host) ConfState() []byte { return h.r.ConfState() }
+
+// LimitSegment is the replica's. It is called in the loop only.
+func (h *Host) LimitSegment(size int64) { h.r.LimitSegment(size) }
+
+// Group is the replica's. It is called in the loop only.
+func (h *Host) Group() (committed record.Index, members []Member) { return h.r.Group() }
 
 func (h *Host) carryOut(ctx context.Context, fx TransferEffects) {
 	if len(fx.Send) > 0 {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/invariant"
 )
 
@@ -33,6 +35,28 @@ func (r *Replica) Status() Status {
 		Leader: r.leader, Leading: r.leading, Fenced: r.fenced,
 		Term: s.GetTerm(), Commit: s.GetCommit(), Applied: uint64(r.applied),
 	}
+}
+
+// Member is a replica of the group, as its leader knows it.
+type Member struct {
+	ID    uint64
+	Voter bool // else a learner
+	// Match is the last entry that it is known to have stored.
+	Match record.Index
+}
+
+// Group lists the members by id, and gives the last committed entry. Of who does not
+// lead it has no members.
+func (r *Replica) Group() (committed record.Index, members []Member) {
+	committed = record.Index(r.Status().Commit)
+	if !r.leader {
+		return committed, nil
+	}
+	r.node.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
+		members = append(members, Member{ID: id, Voter: kind == raft.ProgressTypePeer, Match: record.Index(p.Match)})
+	})
+	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	return committed, members
 }
 
 // ConfState is the group's members as of the last applied entry, encoded.

@@ -254,6 +254,10 @@ func (r *Replica) propose() bool {
 	return true
 }
 
+// LimitSegment changes the size at which a leader ends a segment, in bytes. One that is
+// larger already ends with the next entry.
+func (r *Replica) LimitSegment(size int64) { r.segmentSize = size }
+
 // unwritten is how many entries are in Raft's log and not yet stored.
 func (r *Replica) unwritten() int { return int(r.last) - int(r.written) }
 

@@ -88,6 +88,10 @@ func (v *values) known(field string, f reflect.Value) (word string, ok bool) {
 		if field == "ErrorCode" {
 			return codeOf(x), true
 		}
+	case uint16:
+		if field == "Port" {
+			return "<port>", true
+		}
 	case int32:
 		switch {
 		case field == "Port":
