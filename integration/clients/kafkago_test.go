@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +12,7 @@ const notSinceKafka3 = "skips itself since Apache Kafka 3.0"
 
 func TestKafkaGoPassesItsOwnTests(t *testing.T) {
 	needTime(t)
+	alongside(t)
 	const plain, sasl = "localhost:9092", "localhost:9093"
 	needPort(t, plain)
 	needPort(t, sasl)
@@ -52,19 +52,9 @@ func TestKafkaGoPassesItsOwnTests(t *testing.T) {
 func editKafkaGo(t *testing.T, dir string) {
 	// Its getOffsets makes a group without a function that connects, which panics
 	// against every broker and hides the tests behind it.
-	name := filepath.Join(dir, "reader_test.go")
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	old := []byte("\tconn, err := cg.coordinator()\n")
-	if bytes.Count(text, old) != 1 {
-		t.Fatalf("%s is not as it was known", name)
-	}
-	fixed := append([]byte("\tcg.config.Timeout = 5 * time.Second\n\tcg.config.connect = makeConnect(cg.config)\n"), old...)
-	if err := os.WriteFile(name, bytes.Replace(text, old, fixed, 1), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	const coordinator = "\tconn, err := cg.coordinator()\n"
+	replace(t, filepath.Join(dir, "reader_test.go"), coordinator,
+		"\tcg.config.Timeout = 5 * time.Second\n\tcg.config.connect = makeConnect(cg.config)\n"+coordinator)
 	if integration.Long() {
 		return
 	}

@@ -163,6 +163,21 @@ func (s suite) copy(t *testing.T) string {
 	return dir
 }
 
+// replace changes one place in a file of a suite.
+func replace(t *testing.T, file, old, by string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(text), old) != 1 {
+		t.Fatalf("%s is not as it was known", file)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, by, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // results is what `go test -json` said of each test, by name, behind that of its
 // package where it is another one than the suite's first.
 type results struct {
@@ -257,5 +272,13 @@ func needTime(t *testing.T) {
 	t.Helper()
 	if os.Getenv("SPLASHDAM_TEST_SUITES") == "" {
 		t.Skip("takes minutes and downloads what the tests need: SPLASHDAM_TEST_SUITES=1")
+	}
+}
+
+// alongside runs the shorter suites side by side: they mostly wait. With the longer
+// ones the machine has enough to do.
+func alongside(t *testing.T) {
+	if !integration.Long() {
+		t.Parallel()
 	}
 }
