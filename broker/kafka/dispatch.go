@@ -149,11 +149,10 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 			return nil, fmt.Errorf("%s: %w", call.request(), err)
 		}
 	}
-	size, err := a.shape.walk(body, h.version, s.limits.MaxRequestElements)
-	if err != nil {
+	if err := a.shape.walk(body, h.version, s.limits.MaxRequestElements); err != nil {
 		return nil, fmt.Errorf("%s: %w", call.request(), err)
 	}
-	if err := req.ReadFrom(body[:size]); err != nil {
+	if err := req.ReadFrom(body); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", call.request(), ErrRequest, err)
 	}
 	f.keep = a.keeps
