@@ -254,32 +254,26 @@ func run(ctx context.Context, t *testing.T, in io.Reader, program string, args .
 	return out
 }
 
-// The Java client's own program, built by Maven: testdata/java.
 func TestJavaClientProducesAndConsumesWithGroups(t *testing.T) {
-	java := NeedProgram(t, "java")
-	jars := os.Getenv("SPLASHDAM_TEST_JAVA_CLASSPATH")
-	Need(t, "kafka-clients", jars != "", "SPLASHDAM_TEST_JAVA_CLASSPATH is not set (.ci/run builds testdata/java with Maven and sets it)")
-	eachShards(t, func(t *testing.T, n *Node) { roundTrip(t, n, java, jars) })
+	j := needJava(t)
+	eachShards(t, func(t *testing.T, n *Node) { roundTrip(t, n, j) })
 }
 
 // TestJavaClientUsesTheConsumerProtocol does the same with groups of KIP-848.
 func TestJavaClientUsesTheConsumerProtocol(t *testing.T) {
-	java := NeedProgram(t, "java")
-	jars := os.Getenv("SPLASHDAM_TEST_JAVA_CLASSPATH")
-	Need(t, "kafka-clients", jars != "", "SPLASHDAM_TEST_JAVA_CLASSPATH is not set (.ci/run builds testdata/java with Maven and sets it)")
+	j := needJava(t)
 	file := filepath.Join(t.TempDir(), "consumer.properties")
 	if err := os.WriteFile(file, []byte("group.protocol=consumer\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eachShards(t, func(t *testing.T, n *Node) { roundTrip(t, n, java, jars, file) })
+	eachShards(t, func(t *testing.T, n *Node) { roundTrip(t, n, j, file) })
 }
 
-func roundTrip(t *testing.T, n *Node, java, jars string, file ...string) {
+func roundTrip(t *testing.T, n *Node, j java, file ...string) {
 	t.Helper()
 	ctx := testContext(t, 3*time.Minute)
-	args := append([]string{"-cp", jars, "RoundTrip", n.Addr, strconv.Itoa(messages)}, file...)
-	out := run(ctx, t, nil, java, args...)
-	if !strings.Contains(string(out), fmt.Sprintf("ok %d", messages)) {
+	out := j.run(ctx, t, "RoundTrip", append([]string{n.Addr, strconv.Itoa(messages)}, file...)...)
+	if !strings.Contains(out, fmt.Sprintf("ok %d", messages)) {
 		t.Fatalf("the Java client said:\n%s", out)
 	}
 }

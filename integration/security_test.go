@@ -268,9 +268,7 @@ func TestKcatLogsIn(t *testing.T) {
 }
 
 func TestTheJavaClientLogsIn(t *testing.T) {
-	java := NeedProgram(t, "java")
-	jars := os.Getenv("SPLASHDAM_TEST_JAVA_CLASSPATH")
-	Need(t, "kafka-clients", jars != "", "SPLASHDAM_TEST_JAVA_CLASSPATH is not set (.ci/run builds testdata/java with Maven and sets it)")
+	j := needJava(t)
 	f := openFortress(t)
 	ctx := testContext(t, 2*time.Minute)
 	trust := "ssl.truststore.type=PEM\nssl.truststore.location=" + f.trust + "\n"
@@ -288,8 +286,8 @@ func TestTheJavaClientLogsIn(t *testing.T) {
 		protocol, rest, _ := strings.Cut(c, " ")
 		file := filepath.Join(t.TempDir(), "client.properties")
 		write(t, file, "security.protocol="+protocol+"\n"+rest)
-		out := run(ctx, t, nil, java, "-cp", jars, "RoundTrip", f.listener[protocol], "1000", file)
-		if !strings.Contains(string(out), "ok 1000") {
+		out := j.run(ctx, t, "RoundTrip", f.listener[protocol], "1000", file)
+		if !strings.Contains(out, "ok 1000") {
 			t.Errorf("%s: the Java client said:\n%s", name, out)
 		}
 	}

@@ -130,6 +130,27 @@ func TestEveryVersionAnswersAnyRequestInAWellFormedWay(t *testing.T) {
 	})
 }
 
+// librdkafka 2.16 sends AlterUserScramCredentials with a byte too many.
+func TestBytesBehindARequestAreIgnoredAsInKafka(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	eachVersion(func(a *api, v int16) {
+		s := serverOf(t, furnished(), impatient, Events{})
+		req := filled(a, v, r)
+		for _, behind := range [][]byte{{0}, {0xff, 0xff, 0xff, 0xff, 0x0f}} {
+			answer, err := serve(s, append(frameOf(req), behind...))
+			if err != nil {
+				t.Fatalf("%s v%d: with %x behind it: %v", a.key.Name(), v, behind, err)
+			}
+			if p, ok := req.(*kmsg.ProduceRequest); ok && p.Acks == 0 {
+				continue
+			}
+			if _, err := decode(req, answer); err != nil {
+				t.Fatalf("%s v%d: with %x behind it: the answer: %v", a.key.Name(), v, behind, err)
+			}
+		}
+	})
+}
+
 func TestARequestThatIsCutOffAnywhereClosesTheConnection(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	eachVersion(func(a *api, v int16) {

@@ -14,8 +14,9 @@ import (
 // kmsg decodes, because kmsg trusts two things that a stranger wrote: it sets
 // memory aside for as many array elements as there are bytes left (dozens of times
 // the size of the request), and it goes once around a loop for every tagged field
-// that a count claims (four billion, out of five bytes). It also ignores bytes
-// behind the request. After walk, every element that is counted is there.
+// that a count claims (four billion, out of five bytes). After walk, every element
+// that is counted is there. Bytes behind the request are ignored, as in Kafka: there
+// are clients that send one too many (librdkafka, in AlterUserScramCredentials).
 //
 // A shape is written as one line, in the order of the wire:
 //
@@ -110,14 +111,11 @@ func (p *shapeParser) number() int {
 	return n
 }
 
-// walk checks that body is one whole request of a version, with at most elements
+// walk checks that body begins with one whole request of a version, with at most elements
 // array elements and tagged fields. It errors with ErrRequest.
 func (s shape) walk(body []byte, version int16, elements int) error {
 	w := walker{r: kbin.Reader{Src: body}, version: version, flexible: version >= s.flexible, left: elements}
 	w.structure(s.fields)
-	if w.err == nil && len(w.r.Src) > 0 {
-		w.fail("%d bytes follow the request", len(w.r.Src))
-	}
 	return w.err
 }
 
