@@ -45,6 +45,31 @@ func produce(t *testing.T, c *kgo.Client, topic string, values ...string) {
 
 // TestAGroupOutlivesItsNode restarts the node under a member that is not asked: it
 // stays one, in its generation, and reads on where it was.
+func TestTheOffsetsTopicIsThereAndInternalOnceAGroupHasACoordinator(t *testing.T) {
+	n := run(t, small(t, vfs.NewMem()))
+	defer n.shut(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	a := n.asker(t)
+	offsets := func() (found, internal bool) {
+		resp, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, a)
+		must(t, err)
+		for _, topic := range resp.Topics {
+			if *topic.Topic == "__consumer_offsets" {
+				found, internal = true, topic.IsInternal
+			}
+		}
+		return found, internal
+	}
+	if found, _ := offsets(); found {
+		t.Error("it is there before anybody needs it")
+	}
+	must(t, a.awaitCoordinator(ctx, "g"))
+	if found, internal := offsets(); !found || !internal {
+		t.Errorf("it is there: %t, internal: %t", found, internal)
+	}
+}
+
 func TestAGroupOutlivesItsNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{FS: vfs.NewMem(), Settings: settings(t, nil), Shards: 3}

@@ -96,6 +96,21 @@ func TestADecompressionBombIsTooLargeAndCostsNoMoreThanTheLimit(t *testing.T) {
 	}
 }
 
+func TestABatchThatInflatesToTheLimitIsTakenAndOneByteMoreIsNot(t *testing.T) {
+	b := looker()
+	const header = 61
+	around := len(batchOf(record.None, record.Record{Value: make([]byte, maxInflated-20)})) - header - (maxInflated - 20)
+	sized := func(c record.Codec, body int) record.Batch {
+		return batchOf(c, record.Record{Value: make([]byte, body-around)})
+	}
+	for _, c := range codecs[1:] {
+		if err := b.inspect(sized(c, maxInflated), "t", cluster.TopicSettings{}); err != nil {
+			t.Errorf("%v: at the limit: %v", c, err)
+		}
+		mustCarry(t, b.inspect(sized(c, maxInflated+1), "t", cluster.TopicSettings{}), kerr.MessageTooLarge)
+	}
+}
+
 func TestACompactedTopicBlamesTheRecordsWithoutKeys(t *testing.T) {
 	b := looker()
 	for _, c := range codecs {

@@ -88,6 +88,7 @@ func (b *Broker) WriteMarker(m txn.Marker, done func(error)) {
 type markerItem struct {
 	partition record.PartitionID
 	offsets   bool // it is one of __consumer_offsets: groups have offsets pending
+	operator  bool // it comes from nobody's coordinator
 	what      partition.End
 	done      func(error)
 }
@@ -99,7 +100,7 @@ func (it *markerItem) end(err error)   { it.done(err) }
 
 func (it *markerItem) decide(l *leading, e *pending) (verdict, error) {
 	b, err := l.partitions.End(it.partition, it.what, e.now, e.at)
-	if errors.Is(err, partition.ErrEnded) || errors.Is(err, kerr.InvalidProducerEpoch) {
+	if errors.Is(err, partition.ErrEnded) || errors.Is(err, kerr.InvalidProducerEpoch) && !it.operator {
 		// It was here before, and perhaps the producer has gone on since.
 		return verdict{inFlight: e.newest()}, nil
 	}
@@ -218,7 +219,7 @@ func (b *Broker) WriteMarkers(ctx context.Context, topic string, p int32, m kafk
 		return err
 	}
 	done := make(chan error, 1)
-	it := &markerItem{partition: at.id, offsets: topic == offsetsTopic, done: func(err error) { done <- err }, what: partition.End{
+	it := &markerItem{partition: at.id, offsets: topic == offsetsTopic, operator: true, done: func(err error) { done <- err }, what: partition.End{
 		Producer: m.Producer, Epoch: m.Epoch, Commit: m.Commit, Coordinator: m.Coordinator, Bumped: m.Bumped,
 	}}
 	if err := at.shard.submit(it); err != nil {

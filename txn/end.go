@@ -67,10 +67,8 @@ func (c *Coordinator) endAgain(id string, t *Transaction, r EndRequest) (record.
 	switch {
 	case t.Phase == Empty:
 		return nil, Identity{}, fmt.Errorf("transactional id %q: producer epoch %d, it is %d: %w", id, r.Epoch, t.Epoch, kerr.ProducerFenced)
-	case t.Phase.commits() != r.Commit && r.Commit: // it has timed out meanwhile
-		return nil, Identity{}, fmt.Errorf("transactional id %q was aborted: %w", id, kerr.ProducerFenced)
-	case t.Phase.commits() != r.Commit:
-		return nil, Identity{}, fmt.Errorf("transactional id %q was committed: %w", id, kerr.InvalidTxnState)
+	case t.Phase.commits() != r.Commit: // also of one that has timed out meanwhile
+		return nil, Identity{}, fmt.Errorf("transactional id %q is at %v and cannot be ended with commit=%t: %w", id, t.Phase, r.Commit, kerr.InvalidTxnState)
 	case t.Phase.Prepared():
 		return nil, Identity{}, c.concurrent(id, t)
 	}

@@ -16,30 +16,6 @@ import (
 // one broker or for all. A broker's own weighs more than that of all, and either more
 // than what the broker was started with.
 
-// With is s with what is set for all brokers and for this one: what this binary does
-// not know, does not understand, or reads only at the start counts as not set. The
-// error says which of the settings do not go together.
-func (s *BrokerSettings) With(all, own map[string]string) (*BrokerSettings, error) {
-	n := &BrokerSettings{set: s.set, all: understood(all), own: understood(own)}
-	n.bind()
-	if err := n.check(); err != nil {
-		return nil, err
-	}
-	return n, nil
-}
-
-func understood(set map[string]string) map[string]string {
-	out := make(map[string]string, len(set))
-	for name, value := range set {
-		if d, ok := anySettingNamed(name); ok && d.Dynamic {
-			if v, err := d.Canonical(value); err == nil {
-				out[name] = v
-			}
-		}
-	}
-	return out
-}
-
 // BrokerConfigs are the settings that were changed while brokers run: for all, and for
 // one besides. They may be nil.
 func (v *View) BrokerConfigs(node int32) (all, own map[string]string) {

@@ -31,16 +31,16 @@ func (c *Coordinator) joinConsumers(g *group, t Token, cl Client, req *kmsg.Join
 	case !k.supports(req):
 		return true, kerr.InconsistentGroupProtocol
 	}
-	sub, ok := readSubscription(req.Protocols[0].Metadata)
-	if !ok {
-		return true, kerr.InconsistentGroupProtocol
-	}
 	if id == "" {
 		id = cl.ID + "-" + c.cfg.NewID()
 		if req.Version >= 4 && req.InstanceID == nil {
 			c.answer(t, joinRefused(req.Version, id, kerr.MemberIDRequired))
 			return true, nil
 		}
+	}
+	sub, ok := readSubscription(req.Protocols[0].Metadata)
+	if !ok {
+		return true, kerr.InconsistentGroupProtocol
 	}
 	m, err := k.joining(id, req)
 	if err != nil {

@@ -27,10 +27,8 @@ func (c *Coordinator) ConsumerDescribe(group string) kmsg.ConsumerGroupDescribeR
 		x := kmsg.NewConsumerGroupDescribeResponseGroupMember()
 		x.MemberID, x.InstanceID, x.RackID, x.MemberEpoch = m.id, m.instance, m.rack, m.epoch
 		x.ClientID, x.ClientHost, x.SubscribedTopics = m.client.ID, m.client.Host, m.topics
-		if m.regex != "" {
-			x.SubscribedTopicRegex = kmsg.StringPtr(m.regex)
-		}
-		x.Assignment = describeAssignment(topics, m.assigned)
+		x.SubscribedTopicRegex = kmsg.StringPtr(m.regex)                     // as in Kafka not null where there is none
+		x.Assignment = describeAssignment(topics, m.assigned.or(m.revoking)) // what it has until it says otherwise
 		x.TargetAssignment = describeAssignment(topics, m.target)
 		x.MemberType = 1
 		if m.classic != nil {

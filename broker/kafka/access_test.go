@@ -327,7 +327,7 @@ var samples = map[kmsg.Key][]sample{
 			request: inAll(kmsg.NewPtrDeleteTopicsRequest(), func(r *kmsg.DeleteTopicsRequest) {
 				r.TopicNames, r.Topics = []string{"t"}, []kmsg.DeleteTopicsRequestTopic{{Topic: s("t")}}
 			}),
-			enough: either(topicNeed(kmsg.ACLOperationDelete)),
+			enough: either(topicNeed(kmsg.ACLOperationDelete), clusterNeed(kmsg.ACLOperationDelete)),
 		},
 		{
 			request: func(v int16, t Topic) kmsg.Request {
@@ -338,7 +338,7 @@ var samples = map[kmsg.Key][]sample{
 				req.Topics = []kmsg.DeleteTopicsRequestTopic{{TopicID: t.ID}}
 				return req
 			},
-			enough: either(topicNeed(kmsg.ACLOperationDelete)), // which implies Describe
+			enough: either(topicNeed(kmsg.ACLOperationDelete), clusterNeed(kmsg.ACLOperationDelete)),
 		},
 	},
 	kmsg.DeleteRecords: {{
@@ -355,7 +355,7 @@ var samples = map[kmsg.Key][]sample{
 		request: inAll(kmsg.NewPtrOffsetForLeaderEpochRequest(), func(r *kmsg.OffsetForLeaderEpochRequest) {
 			r.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{{}}}}
 		}),
-		enough: either(topicNeed(kmsg.ACLOperationDescribe)),
+		enough: either(topicNeed(kmsg.ACLOperationDescribe), clusterNeed(kmsg.ACLOperationClusterAction)),
 	}},
 	kmsg.DescribeACLs: {{request: inAll(kmsg.NewPtrDescribeACLsRequest(), func(r *kmsg.DescribeACLsRequest) {
 		r.ResourceType, r.ResourcePatternType, r.Operation, r.PermissionType = 1, 1, 1, 1
@@ -520,17 +520,23 @@ func TestTheMatrixOfAccess(t *testing.T) {
 	}
 }
 
+// sampled is a backend that has what samples touch.
+func sampled(access acl.Authorizer) (*fake, Topic) {
+	f := newFake()
+	f.auto = true
+	f.access = access
+	topic := f.add("t", 2)
+	f.produce("t", 0, 1)
+	f.groups = []string{"g"}
+	f.transactions.known = []TransactionState{{ID: "x", State: "Ongoing", Started: 1, Partitions: []TopicPartition{{"t", 0}}}}
+	f.offsets["g"] = map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition{{"t", 0}: {}}
+	return f, topic.Topic
+}
+
 func tryAccess(t *testing.T, a *api, smp sample, v int16) {
 	refused := func(who string, access acl.Authorizer) (refused, sent bool) {
-		f := newFake()
-		f.auto = true
-		f.access = access
-		topic := f.add("t", 2)
-		f.produce("t", 0, 1)
-		f.groups = []string{"g"}
-		f.transactions.known = []TransactionState{{ID: "x", State: "Ongoing", Started: 1, Partitions: []TopicPartition{{"t", 0}}}}
-		f.offsets["g"] = map[TopicPartition]kmsg.OffsetCommitRequestTopicPartition{{"t", 0}: {}}
-		req := smp.request(v, topic.Topic)
+		f, topic := sampled(access)
+		req := smp.request(v, topic)
 		if req == nil {
 			return false, false
 		}

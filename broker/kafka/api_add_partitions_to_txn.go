@@ -80,12 +80,16 @@ func (c *call) addPartitions(ctx context.Context, t *kmsg.AddPartitionsToTxnRequ
 		}
 	}
 	code := kerr.OperationNotAttempted.Code
-	if len(unknown) == 0 {
-		err := c.backend.AddToTransaction(ctx, t.TransactionalID, t.ProducerID, t.ProducerEpoch, ps, t.VerifyOnly)
-		code = c.fencedCode(err, version, 2)
-		if t.VerifyOnly && version >= 5 && code == kerr.InvalidTxnState.Code {
-			code = kerr.TransactionAbortable.Code
+	switch {
+	case len(unknown) > 0:
+	case t.VerifyOnly:
+		for _, p := range ps { // each has an answer of its own
+			unknown[p] = c.verified(ctx, t, p)
 		}
+		code = 0
+	default:
+		err := c.backend.AddToTransaction(ctx, t.TransactionalID, t.ProducerID, t.ProducerEpoch, ps, false)
+		code = c.fencedCode(err, version, 2)
 	}
 	var topics []kmsg.AddPartitionsToTxnResponseTransactionTopic
 	for _, x := range t.Topics {
@@ -102,6 +106,16 @@ func (c *call) addPartitions(ctx context.Context, t *kmsg.AddPartitionsToTxnRequ
 		topics = append(topics, topic)
 	}
 	return topics
+}
+
+// verified is the code for a partition of which is asked whether it is part of a
+// transaction.
+func (c *call) verified(ctx context.Context, t *kmsg.AddPartitionsToTxnRequestTransaction, p TopicPartition) int16 {
+	code := c.code(c.backend.AddToTransaction(ctx, t.TransactionalID, t.ProducerID, t.ProducerEpoch, []TopicPartition{p}, true))
+	if code == kerr.InvalidTxnState.Code {
+		return kerr.TransactionAbortable.Code
+	}
+	return code
 }
 
 // mayAddPartitions errors unless the client may add partitions to a transaction, but for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -60,6 +61,9 @@ func (c *call) alterQuotas(ctx context.Context, asked *kmsg.AlterClientQuotasReq
 		k, ok := quota.KeyNamed(op.Key)
 		if !ok {
 			return fmt.Errorf("there is no quota %.100q: %w", op.Key, kerr.InvalidRequest)
+		}
+		if slices.ContainsFunc(changes, func(ch quota.Change) bool { return ch.Key == k }) {
+			return fmt.Errorf("quota %s is there twice: %w", op.Key, kerr.InvalidRequest)
 		}
 		ch := quota.Change{Key: k}
 		if !op.Remove {

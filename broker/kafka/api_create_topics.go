@@ -118,6 +118,9 @@ func (c *call) created(name string, o *CreatedTopic) kmsg.CreateTopicsResponseTo
 	if o.Err != nil {
 		r.ErrorCode, r.ErrorMessage = c.code(o.Err), message(o.Err)
 		r.NumPartitions, r.ReplicationFactor = -1, -1
+		if c.may(kmsg.ACLOperationDescribeConfigs, onTopic, name) != nil {
+			r.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // as Kafka has it then
+		}
 		return r
 	}
 	r.TopicID = o.Topic.ID

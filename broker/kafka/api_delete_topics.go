@@ -89,17 +89,26 @@ func (c *call) doomed(t *kmsg.DeleteTopicsRequestTopic) (Topic, error) {
 		if err != nil {
 			return topic, err
 		}
-		if err := c.may(kmsg.ACLOperationDescribe, onTopic, topic.Name); err != nil {
+		mayNot := c.mayDelete(topic.Name)
+		if mayNot != nil && c.may(kmsg.ACLOperationDescribe, onTopic, topic.Name) != nil {
 			// Not even its name is told.
 			return Topic{}, fmt.Errorf("topic id %x: %w", t.TopicID, kerr.TopicAuthorizationFailed)
 		}
-		return topic, c.may(kmsg.ACLOperationDelete, onTopic, topic.Name)
+		return topic, mayNot
 	case t.Topic == nil:
 		return Topic{}, fmt.Errorf("neither a name nor an id: %w", kerr.InvalidRequest)
 	}
-	if err := c.may(kmsg.ACLOperationDelete, onTopic, *t.Topic); err != nil {
+	if err := c.mayDelete(*t.Topic); err != nil {
 		return Topic{}, err
 	}
 	topic, err := c.backend.Topic(*t.Topic)
 	return topic, nameless(err)
+}
+
+// mayDelete errors unless the client may delete topics, or this one.
+func (c *call) mayDelete(name string) error {
+	if c.mayCluster(kmsg.ACLOperationDelete) == nil {
+		return nil
+	}
+	return c.may(kmsg.ACLOperationDelete, onTopic, name)
 }

@@ -59,6 +59,8 @@ func readQuotaFilter(req *kmsg.DescribeClientQuotasRequest) (quotaFilter, error)
 	for _, c := range req.Components {
 		p := part(&f.exact, c.EntityType)
 		switch {
+		case c.EntityType == "":
+			return f, fmt.Errorf("a component without an entity type: %w", kerr.InvalidRequest)
 		case p == nil:
 			return f, fmt.Errorf("entities of type %q are not offered: %w", c.EntityType, kerr.UnsupportedVersion)
 		case seen[c.EntityType]:

@@ -82,7 +82,7 @@ func (p *page) topic(name string, from int32) (a kmsg.DescribeTopicPartitionsRes
 	}
 	t, err := p.topicFor(kmsg.ACLOperationDescribe, name, [16]byte{}, false)
 	if err != nil {
-		a.ErrorCode, a.AuthorizedOperations = p.code(err), p.operations(true, onTopic, name)
+		a.ErrorCode, a.AuthorizedOperations = p.code(err), p.operations(!isRefusal(err), onTopic, name)
 		return a, -1
 	}
 	m := p.metadata.topic(t)

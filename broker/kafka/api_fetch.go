@@ -218,8 +218,8 @@ func (f *fetching) answerFor(i int, code int16, hints *leaderHints) kmsg.FetchRe
 	if a.RecordBatches == nil {
 		a.RecordBatches = []byte{} // Kafka never sends null
 	}
-	// As in Kafka not null where there is no such partition, whoever reads.
-	unknown := code == kerr.UnknownTopicOrPartition.Code || code == kerr.UnknownTopicID.Code
+	// As in Kafka not null where there is no such partition for the client, whoever reads.
+	unknown := code == kerr.UnknownTopicOrPartition.Code || code == kerr.UnknownTopicID.Code || code == kerr.TopicAuthorizationFailed.Code
 	if f.req.IsolationLevel == 1 || unknown {
 		a.AbortedTransactions = make([]kmsg.FetchResponseTopicPartitionAbortedTransaction, len(r.Aborted))
 		for i, t := range r.Aborted {

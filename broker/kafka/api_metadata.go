@@ -130,7 +130,13 @@ func (d *describer) missing(asked *kmsg.MetadataRequestTopic, err error) kmsg.Me
 		a.Topic = new(string) // null is not allowed there
 	}
 	a.Partitions = []kmsg.MetadataResponseTopicPartition{}
+	// What may be done to a topic is told where it is not there, but not of one that is
+	// asked for by id, or that may not be seen.
+	told := d.req.IncludeTopicAuthorizedOperations && asked.Topic != nil && !isRefusal(err) && d.may(kmsg.ACLOperationDescribe, onTopic, *asked.Topic) == nil
 	a.AuthorizedOperations = notAsked
+	if told {
+		a.AuthorizedOperations = d.operations(true, onTopic, *asked.Topic)
+	}
 	return a
 }
 

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -52,8 +53,16 @@ func (c *call) offsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRequest) 
 	}
 	req.Topics = known
 	resp := c.backend.OffsetDelete(ctx, req)
-	if resp.ErrorCode == 0 {
-		resp.Topics = append(resp.Topics, refused...)
+	if resp.ErrorCode != 0 {
+		return resp
+	}
+	for _, r := range refused { // a topic is answered once
+		i := slices.IndexFunc(resp.Topics, func(t kmsg.OffsetDeleteResponseTopic) bool { return t.Topic == r.Topic })
+		if i < 0 {
+			resp.Topics = append(resp.Topics, r)
+			continue
+		}
+		resp.Topics[i].Partitions = append(resp.Topics[i].Partitions, r.Partitions...)
 	}
 	return resp
 }

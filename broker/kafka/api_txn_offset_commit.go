@@ -2,6 +2,8 @@ package kafka
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -27,6 +29,9 @@ func (c *call) txnOffsetCommit(ctx context.Context, req *kmsg.TxnOffsetCommitReq
 	if mayNot == nil {
 		mayNot = c.may(kmsg.ACLOperationRead, onGroup, req.Group)
 	}
+	if mayNot == nil && req.Group == "" {
+		mayNot = fmt.Errorf("an empty group id: %w", kerr.InvalidGroupID)
+	}
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		topic, err := Topic{}, mayNot
@@ -34,7 +39,7 @@ func (c *call) txnOffsetCommit(ctx context.Context, req *kmsg.TxnOffsetCommitReq
 			topic, err = c.topicFor(kmsg.ACLOperationRead, t.Topic, [16]byte{}, false)
 		}
 		code := kerr.UnknownTopicOrPartition.Code
-		if isRefusal(err) {
+		if mayNot != nil || isRefusal(err) {
 			code = c.code(err)
 		}
 		r, k := kmsg.NewTxnOffsetCommitResponseTopic(), *t
@@ -65,7 +70,14 @@ func (c *call) txnOffsetCommit(ctx context.Context, req *kmsg.TxnOffsetCommitReq
 			p.ErrorCode = txnCommitCode(p.ErrorCode, req.Version)
 		}
 	}
-	resp.Topics = append(resp.Topics, refused...)
+	for _, r := range refused { // a topic is answered once
+		i := slices.IndexFunc(resp.Topics, func(t kmsg.TxnOffsetCommitResponseTopic) bool { return t.Topic == r.Topic })
+		if i < 0 {
+			resp.Topics = append(resp.Topics, r)
+			continue
+		}
+		resp.Topics[i].Partitions = append(resp.Topics[i].Partitions, r.Partitions...)
+	}
 	return resp
 }
 

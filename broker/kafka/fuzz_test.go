@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -13,15 +14,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/splashdam/splashdam/broker/record"
+	"github.com/splashdam/splashdam/internal/heap"
 )
 
-// seedRequests gives f a request of the first and the last version of every API.
+// seedRequests gives f a request of every version of every API.
 func seedRequests(add func(frame []byte)) {
 	r := rand.New(rand.NewPCG(11, 12))
-	for _, a := range newAPITable().sorted() {
-		add(frameOf(filled(a, a.min, r)))
-		add(frameOf(filled(a, a.max, r)))
-	}
+	eachVersion(func(a *api, version int16) { add(frameOf(filled(a, version, r))) })
 	add(frameOf(producing(9, -1, "s", 0, batchOf(3))))
 	add(frameOf(reading(12, "s", 0, 0)))
 }
@@ -48,6 +47,52 @@ func FuzzRequest(f *testing.F) {
 			if _, err := decode(req, answer); err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// Whatever is in the body of a request of any API, in any version: the decoder takes what
+// is sound as it was sent, refuses the rest, and takes no more memory than its limits.
+// which counts through the versions of all APIs, so that each is tried.
+func FuzzBody(f *testing.F) {
+	r := rand.New(rand.NewPCG(13, 14))
+	type version struct {
+		*api
+		version int16
+	}
+	var all []version
+	eachVersion(func(a *api, v int16) {
+		f.Add(uint16(len(all)), filled(a, v, r).AppendTo(nil))
+		all = append(all, version{a, v})
+	})
+	const limit = 1 << 16 // elements
+	f.Fuzz(func(t *testing.T, which uint16, body []byte) {
+		a := all[int(which)%len(all)]
+		var err error
+		if n := heap.Allocated(func() { err = a.shape.walk(body, a.version, limit) }); n > uint64(len(body)+1<<16) {
+			t.Fatalf("%s v%d: %d bytes are allocated to walk over %d", a.key.Name(), a.version, n, len(body))
+		}
+		req := a.key.Request()
+		req.SetVersion(a.version)
+		if err != nil {
+			if !errors.Is(err, ErrRequest) {
+				t.Fatalf("%s v%d: %v", a.key.Name(), a.version, err)
+			}
+			return
+		}
+		if n := heap.Allocated(func() { err = req.ReadFrom(body) }); n > uint64(1024*len(body)+1<<20) {
+			t.Fatalf("%s v%d: %d bytes are allocated to decode %d", a.key.Name(), a.version, n, len(body))
+		}
+		if err != nil {
+			t.Fatalf("%s v%d: the walk takes %x, the decoder does not: %v", a.key.Name(), a.version, body, err)
+		}
+		again := a.key.Request()
+		again.SetVersion(a.version)
+		if err := again.ReadFrom(req.AppendTo(nil)); err != nil {
+			t.Fatalf("%s v%d: what was decoded, encoded again: %v", a.key.Name(), a.version, err)
+		}
+		if !bytes.Equal(again.AppendTo(nil), req.AppendTo(nil)) {
+			t.Fatalf("%s v%d: %x decodes as something else the second time", a.key.Name(), a.version, body)
 		}
 	})
 }

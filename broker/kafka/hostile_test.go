@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"runtime/metrics"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/internal/heap"
 )
 
 // written is a connection that keeps what is written to it.
@@ -202,14 +203,6 @@ func spoiled(body []byte, f func([]byte)) {
 	}
 }
 
-// heap reads how many bytes were ever taken from the heap. It sees large pieces at
-// once, small ones soon.
-func heap() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
-}
-
 // A hostile number may stand where it is only a number; then the request is
 // answered, as a request for partition -1 is. Where it is a length, the connection
 // is closed.
@@ -227,9 +220,10 @@ func TestHostileLengthsInsideAnyRequestAreRefusedAndTakeNoMemory(t *testing.T) {
 		}
 		frame := frameOf(req)
 		body := len(frame) - len(req.AppendTo(nil))
-		before := heap()
 		spoiled(frame[body:], func(spoilt []byte) {
-			answer, err := serve(s, append(slices.Clone(frame[:body]), spoilt...))
+			var answer []byte
+			var err error
+			took := heap.Allocated(func() { answer, err = serve(s, append(slices.Clone(frame[:body]), spoilt...)) })
 			switch {
 			case errors.Is(err, ErrRequest):
 				refused++
@@ -241,22 +235,20 @@ func TestHostileLengthsInsideAnyRequestAreRefusedAndTakeNoMemory(t *testing.T) {
 					t.Fatalf("%s v%d: %x: the answer: %v", a.key.Name(), v, spoilt, err)
 				}
 			}
-			took := heap() - before
 			// Others allocate meanwhile; the request is to blame if it does so again.
 			for range 2 {
 				if took <= mostPerRequest {
 					break
 				}
-				before = heap()
-				if _, err := serve(s, append(slices.Clone(frame[:body]), spoilt...)); err != nil && !errors.Is(err, ErrRequest) {
+				again := heap.Allocated(func() { _, err = serve(s, append(slices.Clone(frame[:body]), spoilt...)) })
+				if err != nil && !errors.Is(err, ErrRequest) {
 					t.Fatalf("%s v%d: %x: %v", a.key.Name(), v, spoilt, err)
 				}
-				took = min(took, heap()-before)
+				took = min(took, again)
 			}
 			if took > mostPerRequest {
 				t.Fatalf("%s v%d: %x: %d bytes were allocated", a.key.Name(), v, spoilt, took)
 			}
-			before = heap()
 		})
 		if len(events.panicked) > 0 {
 			t.Fatalf("%s v%d: %v", a.key.Name(), v, events.panicked)

@@ -194,7 +194,7 @@ func (w *walker) plain(fs []field) {
 		case 'o':
 			if present := w.r.Int8(); !w.r.Ok() {
 				w.fail("it is cut off")
-			} else if present >= 0 {
+			} else if present != -1 {
 				w.structure(f.elem)
 			}
 		case 'a', 't':

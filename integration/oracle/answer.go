@@ -3,6 +3,7 @@ package oracle
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -48,6 +49,10 @@ func (v *values) told(s reflect.Value) fieldsOf {
 			switch s.Type().Field(i).Name {
 			case "Version", "UnknownTags", "ThrottleMillis", "ErrorMessage":
 				continue
+			case "CoordinatorEpoch": // a term, which begins anywhere
+				if s.Field(i).Int() >= 0 {
+					continue
+				}
 			case "HighWatermark", "LogEndOffset":
 				if strings.HasPrefix(s.Type().Name(), "DescribeQuorum") {
 					continue // the metadata's log grows by itself
@@ -93,6 +98,9 @@ func (v *values) word(field string, f reflect.Value) string {
 			return "null"
 		}
 		v.sorted(f)
+		if numbers, ok := f.Interface().([]int32); ok && field == "Partitions" {
+			slices.Sort(numbers)
+		}
 		words := make([]string, f.Len())
 		for i := range f.Len() {
 			words[i] = v.word(field, f.Index(i))
@@ -122,16 +130,29 @@ func (v *values) sorted(f reflect.Value) {
 		return
 	}
 	about := func(e reflect.Value) (name string, number int64) {
-		for _, field := range []string{"Topic", "Group", "Name"} {
+		for _, field := range []string{
+			"Topic", "Group", "Name", "User", "TransactionalID", "ResourceType", "ResourceName", "Principal", "Operation", "Type", "Key", "Mechanism",
+		} {
 			if n := reflect.Indirect(e.FieldByName(field)); e.FieldByName(field).IsValid() && n.IsValid() {
-				name = n.String()
+				name += fmt.Sprint(n.Interface()) + "\x00"
 			}
+		}
+		if n := e.FieldByName("Entity"); n.IsValid() { // of a quota
+			name += v.word("Entity", n)
 		}
 		if n := e.FieldByName("MemberID"); n.IsValid() {
 			name = v.names[chosen{"member", n.String()}]
 		}
-		if n := e.FieldByName("Partition"); n.IsValid() {
-			number = n.Int()
+		if n := e.FieldByName("TopicID"); n.IsValid() {
+			name += v.names[chosen{"id", n.Interface()}]
+		}
+		if n := e.FieldByName("ProducerID"); n.IsValid() {
+			name += v.names[chosen{"pid", n.Int()}]
+		}
+		for _, field := range []string{"Partition", "FirstOffset"} {
+			if n := e.FieldByName(field); n.IsValid() {
+				number = n.Int()
+			}
 		}
 		return name, number
 	}

@@ -21,11 +21,13 @@
 //	b:       the connection to send it on, another one than usual
 //	send     do not wait for the answer; a later "receive" takes it
 //	await    send it again until the answer is none of those that ask for patience
-//	until CODE    send it again until the answer has that error code
+//	until WORD    send it again until the answer has that word in it, an error code or
+//	              anything else; several words stand in quotation marks
 //
 // Names that begin with "o." are given another beginning on the wire, so that a script
 // can be told to a broker again and again. What a broker chooses freely is replaced by
-// names that count from 1 (id1, member1, pid1, session1), and a later request may say
+// names that count from 1 (id1, member1, pid1, session1; e1 for the epochs of consumer
+// groups), and a later request may say
 // $id1; epochs and times near now are <epoch> and <now>, which requests call $epoch and
 // $now. Messages for people are left out: every broker has its own words.
 //

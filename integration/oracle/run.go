@@ -8,6 +8,7 @@ import (
 	"net"
 	"reflect"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -114,22 +115,27 @@ func (p *player) do(s *step) (string, error) {
 		if s.await {
 			again = asksForPatience
 		}
-		all := codes(reflect.ValueOf(resp))
-		if slices.ContainsFunc(all, again) || s.until != "" && !slices.ContainsFunc(all, func(c int16) bool { return codeOf(c) == s.until }) {
+		if _, ok := resp.(*silence); ok {
+			return indent + "no answer\n", nil
+		}
+		before := p.values.copied() // an answer that is not taken names nothing
+		answer := p.answer(resp)
+		if slices.ContainsFunc(codes(reflect.ValueOf(resp)), again) || !strings.Contains(answer, s.until) {
 			if try == patience {
-				return "", fmt.Errorf("still %s", p.answer(resp))
+				return "", fmt.Errorf("still %s", answer)
 			}
+			*p.values = before
 			time.Sleep(pause)
 			continue
 		}
 		switch resp.(type) {
-		case *silence:
-			return indent + "no answer\n", nil
 		case *kmsg.AlterConfigsResponse, *kmsg.IncrementalAlterConfigsResponse,
-			*kmsg.CreateTopicsResponse, *kmsg.DeleteTopicsResponse, *kmsg.CreatePartitionsResponse:
+			*kmsg.CreateTopicsResponse, *kmsg.DeleteTopicsResponse, *kmsg.CreatePartitionsResponse,
+			*kmsg.AlterClientQuotasResponse, *kmsg.AlterUserSCRAMCredentialsResponse,
+			*kmsg.CreateACLsResponse, *kmsg.DeleteACLsResponse:
 			time.Sleep(p.Settle)
 		}
-		return p.answer(resp), nil
+		return answer, nil
 	}
 }
 
@@ -143,6 +149,7 @@ func asksForPatience(code int16) bool {
 	for _, k := range []*kerr.Error{
 		kerr.LeaderNotAvailable, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress,
 		kerr.NotCoordinator, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.NotLeaderForPartition,
+		kerr.ConcurrentTransactions,
 	} {
 		if code == k.Code {
 			return true

@@ -27,7 +27,7 @@ type step struct {
 	conn    string // "" is the usual connection
 	send    bool   // do not wait
 	await   bool   // repeat while the answer asks for patience
-	until   string // repeat until this code is in the answer
+	until   string // repeat until this is in the answer, as it is written down
 	receive bool   // only wait, for what was sent
 	name    string
 	version int16
@@ -73,7 +73,7 @@ func Parse(text string) (*Script, error) {
 	return s, nil
 }
 
-var stepForm = regexp.MustCompile(`^(?:([a-z]+): )?(?:(send|await|until ([A-Z_]+)) )?([A-Z]\w+) v(\d+)(?: (\{.*\}))?$`)
+var stepForm = regexp.MustCompile(`^(?:([a-z]+): )?(?:(send|await|until ("[^"]+"|\S+)) )?([A-Z]\w+) v(\d+)(?: (\{.*\}))?$`)
 var receiveForm = regexp.MustCompile(`^(?:([a-z]+): )?receive$`)
 
 func parseStep(line string) (*step, error) {
@@ -82,9 +82,9 @@ func parseStep(line string) (*step, error) {
 	}
 	m := stepForm.FindStringSubmatch(line)
 	if m == nil {
-		return nil, fmt.Errorf("%q is no step: [conn:] [send|await|until CODE] Request vN {fields}, or [conn:] receive", line)
+		return nil, fmt.Errorf("%q is no step: [conn:] [send|await|until WORD] Request vN {fields}, or [conn:] receive", line)
 	}
-	s := &step{conn: m[1], send: m[2] == "send", await: m[2] == "await", until: m[3], name: m[4]}
+	s := &step{conn: m[1], send: m[2] == "send", await: m[2] == "await", until: strings.Trim(m[3], `"`), name: m[4]}
 	v, err := strconv.ParseInt(m[5], 10, 16)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -25,6 +26,13 @@ type values struct {
 
 func newValues(prefix string) *values {
 	return &values{prefix: prefix, names: map[chosen]string{}, byName: map[string]any{}, counts: map[string]int{}}
+}
+
+// copied is what is known, to come back to.
+func (v *values) copied() values {
+	w := *v
+	w.names, w.byName, w.counts = maps.Clone(v.names), maps.Clone(v.byName), maps.Clone(v.counts)
+	return w
 }
 
 // ours begins the names of topics and groups in a script.
@@ -81,7 +89,7 @@ func (v *values) known(field string, f reflect.Value) (word string, ok bool) {
 		case x == "":
 		case field == "MemberID" || field == "LeaderID":
 			return v.name("member", x), true
-		case field == "ClusterID" || field == "Host" || field == "ClientHost" || field == "LogDir" || field == "Dir":
+		case field == "ClusterID" || field == "Host" && x != "*" || field == "ClientHost" || field == "LogDir" || field == "Dir":
 			return "<" + strings.ToLower(field) + ">", true
 		}
 	case int16:
@@ -100,6 +108,8 @@ func (v *values) known(field string, f reflect.Value) (word string, ok bool) {
 			return v.name("subscription", x), true
 		case field == "SessionID" && x > 0:
 			return v.name("session", x), true
+		case (field == "MemberEpoch" || field == "Epoch" || field == "AssignmentEpoch") && x > 0:
+			return v.name("e", x), true
 		case strings.HasSuffix(field, "LeaderEpoch") && x >= 0:
 			v.epoch = x
 			return "<epoch>", true
