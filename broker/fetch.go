@@ -95,7 +95,7 @@ func (s *Shard) fetch(p record.PartitionID, req kafka.FetchRequest, f *kafka.Fet
 		return nil
 	}
 	had := len(f.Records)
-	f.Records, err = s.log.Read(f.Records, p, req.Offset, end, req.MaxBytes, req.AtLeastOne)
+	f.Records, err = s.log.Read(f.Records, req.Grow, p, req.Offset, end, req.MaxBytes, req.AtLeastOne)
 	if err != nil {
 		return fmt.Errorf("%w: %w", readError(err), err)
 	}

@@ -119,6 +119,25 @@ func (q *queue) pushNow(it item) error {
 	return nil
 }
 
+// small is how many bytes the items that wait will add to an entry, about, if they are
+// small: 0 if there are large ones, which fill an entry as they are. Memory that is
+// reserved is cleared, which costs as much as moving a large one.
+func (q *queue) small() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for i, it := range q.items {
+		if it.size() > entryTarget/4 {
+			return 0
+		}
+		if i > 0 && n+it.size() > entryTarget {
+			break
+		}
+		n += it.size()
+	}
+	return n
+}
+
 // take removes the first item, if fits says that it may be taken now.
 func (q *queue) take(fits func(size int) bool) (item, bool) {
 	q.mu.Lock()
@@ -171,6 +190,7 @@ func (s *Shard) Next(b *record.EntryBuilder, at record.Index) (int64, bool) {
 		s.checkSpace()
 	}
 	low := s.status.Load().low
+	b.Reserve(s.queue.small())
 	var items []item
 	for {
 		it, ok := s.queue.take(func(size int) bool {

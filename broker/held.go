@@ -129,7 +129,7 @@ func single(codec record.Codec, timestamp int64, r record.Record) record.Batch {
 
 // held reads a held message as its sender prepared it.
 func (s *Shard) held(offset int64) (record.Record, record.Batch, error) {
-	data, err := s.log.Read(nil, record.Halves, offset, offset+1, 0, true)
+	data, err := s.log.Read(nil, nil, record.Halves, offset, offset+1, 0, true)
 	if err != nil {
 		return record.Record{}, nil, fmt.Errorf("%w: reading the half message at %s:%d: %w", kerr.KafkaStorageError, record.Halves, offset, err)
 	}

@@ -236,7 +236,7 @@ func BenchmarkFetch(b *testing.B) {
 				r.ours = append(r.ours, seconds(func() {
 					for p := range c.partitions {
 						for offset := int64(0); ; {
-							got, err := l.Read(buf[:0], record.PartitionID(p+1), offset, 1<<62, 1<<20, true)
+							got, err := l.Read(buf[:0], nil, record.PartitionID(p+1), offset, 1<<62, 1<<20, true)
 							must(b, err)
 							if len(got) == 0 {
 								break

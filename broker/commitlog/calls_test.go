@@ -44,7 +44,7 @@ func TestEachOperationMakesTheseCalls(t *testing.T) {
 	must(t, h.commit(4))
 	step("write a second snapshot, of what is not yet durable", func() error { return h.snap(4) })
 	step("read from a sealed segment", func() error {
-		_, err := h.log.Read(nil, partitions[2], 0, 1<<40, 1<<20, true)
+		_, err := h.log.Read(nil, nil, partitions[2], 0, 1<<40, 1<<20, true)
 		return err
 	})
 	step("read an entry", func() error { _, err := h.log.Entry(record.Index(4)); return err })

@@ -225,7 +225,7 @@ func TestReadersGoOnWhileSegmentsAreReplacedUnderThem(t *testing.T) {
 				default:
 				}
 				i := rand.IntN(len(want))
-				got, err := h.log.Read(nil, partitions[0], want[i].BaseOffset(), 1<<62, 1, true)
+				got, err := h.log.Read(nil, nil, partitions[0], want[i].BaseOffset(), 1<<62, 1, true)
 				if err != nil || !bytes.Equal(got, want[i]) {
 					t.Errorf("reading at %d: %d bytes, %v", want[i].BaseOffset(), len(got), err)
 					return

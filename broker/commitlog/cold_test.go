@@ -74,7 +74,7 @@ func TestReadsFarBehindTheEndAreCountedAndPassTheCache(t *testing.T) {
 	fsys.reads = 0
 	p := partitions[1]
 	all := h.batches(p)
-	got, err := h.log.Read(nil, p, 0, 1<<62, 1, true)
+	got, err := h.log.Read(nil, nil, p, 0, 1<<62, 1, true)
 	must(t, err)
 	if !bytes.Equal(got, all[0]) {
 		t.Error("the first batch is another")
@@ -83,7 +83,7 @@ func TestReadsFarBehindTheEndAreCountedAndPassTheCache(t *testing.T) {
 		t.Errorf("%d reads that pass the cache: %v", fsys.reads, c)
 	}
 	last := all[len(all)-1]
-	got, err = h.log.Read(nil, p, last.BaseOffset(), 1<<62, 1<<20, true)
+	got, err = h.log.Read(nil, nil, p, last.BaseOffset(), 1<<62, 1<<20, true)
 	must(t, err)
 	if !bytes.Equal(got, last) || fsys.reads != 1 {
 		t.Errorf("a read at the end passes the cache: %d", fsys.reads)
@@ -98,7 +98,7 @@ func TestFewColdReadsAreAtTheDiskAtATime(t *testing.T) {
 	var wg sync.WaitGroup
 	for range readers {
 		wg.Go(func() {
-			if _, err := h.log.Read(nil, partitions[1], 0, 1<<62, 1, true); err != nil {
+			if _, err := h.log.Read(nil, nil, partitions[1], 0, 1<<62, 1, true); err != nil {
 				t.Error(err)
 			}
 		})
@@ -107,7 +107,7 @@ func TestFewColdReadsAreAtTheDiskAtATime(t *testing.T) {
 		<-fsys.waiting
 	}
 	for h.log.ColdReads().Waited < readers-maxColdReads { // those that found the limit reached
-		if _, err := h.log.Read(nil, partitions[1], h.batches(partitions[1])[2].BaseOffset(), 1<<62, 1, true); err != nil && t.Failed() {
+		if _, err := h.log.Read(nil, nil, partitions[1], h.batches(partitions[1])[2].BaseOffset(), 1<<62, 1, true); err != nil && t.Failed() {
 			t.Fatal(err)
 		}
 	}

@@ -149,7 +149,7 @@ func (s *shelf) clean(now int64, keyMap int) error {
 
 // read returns the records that are there, and the offset behind the last batch.
 func (s *shelf) read(p record.PartitionID) (list []placedRecord, end int64, err error) {
-	data, err := s.log.Read(nil, p, 0, math.MaxInt64, 1<<30, false)
+	data, err := s.log.Read(nil, nil, p, 0, math.MaxInt64, 1<<30, false)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -657,7 +657,7 @@ func TestNoDeleteMarkerGoesBehindASegmentThatCannotBeCompacted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	data, err := s.log.Read(nil, 1, 2, math.MaxInt64, 1<<20, false)
+	data, err := s.log.Read(nil, nil, 1, 2, math.MaxInt64, 1<<20, false)
 	must(t, err)
 	if b := record.Batch(data); b.BaseOffset() != 2 || b.Records() != 1 {
 		t.Errorf("the marker is gone, and a=1 would be back: there is a batch of %d records at %d", b.Records(), b.BaseOffset())
@@ -743,7 +743,7 @@ func TestADeleteMarkerBehindABatchThatCannotBeLookedIntoStays(t *testing.T) {
 		}
 		for _, at := range []int64{100, 5000, 10000} {
 			must(t, s.clean(at, 1<<20))
-			data, err := s.log.Read(nil, 1, 1, math.MaxInt64, 1<<20, false)
+			data, err := s.log.Read(nil, nil, 1, 1, math.MaxInt64, 1<<20, false)
 			must(t, err)
 			if got := record.Batch(data); got.BaseOffset() != 1 || got.Records() != 1 {
 				t.Errorf("at %d the deleted value is back: behind it there are %d records at %d", at, got.Records(), got.BaseOffset())

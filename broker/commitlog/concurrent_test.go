@@ -70,7 +70,7 @@ func TestReadersRunBesideEverything(t *testing.T) {
 					return
 				default:
 				}
-				got, err := h.log.Read(nil, p, 0, 1<<62, 1<<20, true)
+				got, err := h.log.Read(nil, nil, p, 0, 1<<62, 1<<20, true)
 				if err != nil {
 					t.Errorf("reading: %v", err)
 					return
@@ -132,7 +132,7 @@ func TestReadersRunBesideEverything(t *testing.T) {
 	close(stop)
 	readers.Wait()
 	must(t, h.close())
-	if _, err := h.log.Read(nil, 1, 0, 1, 1, true); !errors.Is(err, ErrClosed) {
+	if _, err := h.log.Read(nil, nil, 1, 0, 1, 1, true); !errors.Is(err, ErrClosed) {
 		t.Errorf("read after close: %v", err)
 	}
 }

@@ -415,7 +415,7 @@ func oneError(t *testing.T, life uint64, n int, errDisk error) (fenced int) {
 		if f.Calls() != count {
 			t.Errorf("error at call %d: the fenced log still reaches for the disk", n)
 		}
-		if _, err := h.log.Read(nil, 1, 0, 1<<62, 1<<20, true); err != nil {
+		if _, err := h.log.Read(nil, nil, 1, 0, 1<<62, 1<<20, true); err != nil {
 			t.Errorf("error at call %d: the fenced log cannot be read: %v", n, err)
 		}
 	}

@@ -86,7 +86,7 @@ func (h *history) checkServed(t *testing.T, name string, at int) {
 			if !h.judge.lives(p, b) {
 				continue
 			}
-			got, err := h.log.Read(nil, p, b.BaseOffset(), 1<<62, 1<<20, true)
+			got, err := h.log.Read(nil, nil, p, b.BaseOffset(), 1<<62, 1<<20, true)
 			var want []byte
 			for _, b := range list[i:] {
 				want = append(want, b...)
@@ -121,14 +121,14 @@ func TestGoodBatchesAroundADamagedOneCanBeRead(t *testing.T) {
 			after = append(after, b...)
 		}
 	}
-	if got, err := h.log.Read(nil, p, 0, 1<<62, 1<<20, true); err != nil || !bytes.Equal(got, before) {
+	if got, err := h.log.Read(nil, nil, p, 0, 1<<62, 1<<20, true); err != nil || !bytes.Equal(got, before) {
 		t.Errorf("in front: %d bytes, want %d, %v", len(got), len(before), err)
 	}
 	var corrupt *CorruptionError
-	if got, err := h.log.Read(nil, p, bad.BaseOffset(), 1<<62, 1<<20, true); !errors.As(err, &corrupt) || len(got) > 0 {
+	if got, err := h.log.Read(nil, nil, p, bad.BaseOffset(), 1<<62, 1<<20, true); !errors.As(err, &corrupt) || len(got) > 0 {
 		t.Errorf("the damaged one: %d bytes, %v", len(got), err)
 	}
-	if got, err := h.log.Read(nil, p, bad.NextOffset(), 1<<62, 1<<20, true); err != nil || !bytes.Equal(got, after) {
+	if got, err := h.log.Read(nil, nil, p, bad.NextOffset(), 1<<62, 1<<20, true); err != nil || !bytes.Equal(got, after) {
 		t.Errorf("behind: %d bytes, want %d, %v", len(got), len(after), err)
 	}
 }
@@ -223,7 +223,7 @@ func TestAReadThatGoesWrongNeverGivesAWrongByteAndCostsNothing(t *testing.T) {
 			list := got.batches(p)
 			end := list[len(list)-1].NextOffset()
 			for i, b := range list {
-				read, err := l.Read(nil, p, b.BaseOffset(), end, 1<<20, true)
+				read, err := l.Read(nil, nil, p, b.BaseOffset(), end, 1<<20, true)
 				var want []byte
 				for _, b := range list[i:] {
 					want = append(want, b...)
@@ -302,7 +302,7 @@ func TestWhoeverMeetsDamageTellsOfItOnce(t *testing.T) {
 		"a reader": func(l *Log) {
 			all(func(p record.PartitionID, end int64) {
 				for o := range end {
-					_, _ = l.Read(nil, p, o, end, 1<<20, true)
+					_, _ = l.Read(nil, nil, p, o, end, 1<<20, true)
 				}
 			})
 		},

@@ -62,11 +62,11 @@ var spans = sync.Pool{New: func() any { return new([]byte) }}
 
 // appendBatches reads neighbours at once and appends them to dst, up to the first that is
 // not what was appended.
-func (s *segment) appendBatches(dst []byte, rows []row, kind readKind) ([]byte, error) {
+func (s *segment) appendBatches(dst []byte, grow func([]byte, int) []byte, rows []row, kind readKind) ([]byte, error) {
 	first, last := rows[0], rows[len(rows)-1]
 	if len(rows) == 1 {
 		n := len(dst)
-		dst = slices.Grow(dst, int(first.size))[:n+int(first.size)]
+		dst = withRoom(dst, grow, int(first.size))[:n+int(first.size)]
 		if err := s.readBatch(dst[n:], first, kind); err != nil {
 			return dst[:n], err
 		}
@@ -80,10 +80,15 @@ func (s *segment) appendBatches(dst []byte, rows []row, kind readKind) ([]byte, 
 		// One bad sector must not cost its neighbours.
 		var err error
 		for i := 0; i < len(rows) && err == nil; i++ {
-			dst, err = s.appendBatches(dst, rows[i:i+1], kind)
+			dst, err = s.appendBatches(dst, grow, rows[i:i+1], kind)
 		}
 		return dst, err
 	}
+	total := 0
+	for _, r := range rows {
+		total += int(r.size)
+	}
+	dst = withRoom(dst, grow, total)
 	for _, r := range rows {
 		b := (*pooled)[r.at-first.at:][:r.size]
 		if err := s.verify(b, r); err != nil {
@@ -93,6 +98,17 @@ func (s *segment) appendBatches(dst []byte, rows []row, kind readKind) ([]byte, 
 		dst = append(dst, b...)
 	}
 	return dst, nil
+}
+
+// withRoom is dst with room for n bytes more.
+func withRoom(dst []byte, grow func([]byte, int) []byte, n int) []byte {
+	if cap(dst)-len(dst) >= n {
+		return dst
+	}
+	if grow == nil {
+		return slices.Grow(dst, n)
+	}
+	return grow(dst, n)
 }
 
 // verify checks a batch against its row. The batch's checksum covers the bytes from

@@ -192,7 +192,7 @@ func (l *Log) OffsetForTime(p record.PartitionID, ts, start, end int64) (offset,
 // firstRecord finds the first record of a batch that is at or behind start and of
 // time ts or later.
 func (v *view) firstRecord(r row, start, ts int64) (offset, timestamp int64, ok bool, err error) {
-	reader := v.reader(nil)
+	reader := v.reader(nil, nil)
 	reader.add(r)
 	if reader.flush(); reader.err != nil {
 		return 0, 0, false, reader.err

@@ -304,7 +304,7 @@ func TestDamageThatAnInstallationFindsIsTold(t *testing.T) {
 	if told != 1 || f.log.Damage() != 1 {
 		t.Errorf("told %d times, %d damaged places", told, f.log.Damage())
 	}
-	data, err := f.log.Read(nil, lost, offset, math.MaxInt64, 1<<20, true)
+	data, err := f.log.Read(nil, nil, lost, offset, math.MaxInt64, 1<<20, true)
 	if _, ok := errors.AsType[*CorruptionError](err); !ok {
 		t.Errorf("reading %v from %d gives %d bytes, error %v", lost, offset, len(data), err)
 	}

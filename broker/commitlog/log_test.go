@@ -337,7 +337,7 @@ func (h *history) check() error {
 // what is dead perhaps some, and nothing else.
 func (h *history) checkBatches(p record.PartitionID) error {
 	l, list := h.log, h.batches(p)
-	got, err := l.Read(nil, p, 0, 1<<62, 1<<30, false)
+	got, err := l.Read(nil, nil, p, 0, 1<<62, 1<<30, false)
 	if err != nil {
 		return fmt.Errorf("reading %v: %w", p, err)
 	}
@@ -353,7 +353,7 @@ func (h *history) checkBatches(p record.PartitionID) error {
 	}
 	for _, b := range list {
 		for o := b.BaseOffset(); o < b.NextOffset() && h.judge.lives(p, b); o++ {
-			if got, err := l.Read(nil, p, o, 1<<62, 1, true); err != nil || !bytes.Equal(got, b) {
+			if got, err := l.Read(nil, nil, p, o, 1<<62, 1, true); err != nil || !bytes.Equal(got, b) {
 				return fmt.Errorf("reading %v at %d: %d bytes, want %d, %v", p, o, len(got), len(b), err)
 			}
 		}

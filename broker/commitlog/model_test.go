@@ -73,7 +73,7 @@ func TestALogDoesWhatAListOfEntriesWouldDo(t *testing.T) {
 				end := rapid.Int64Range(0, 60).Draw(t, "end")
 				limit := rapid.IntRange(0, 600).Draw(t, "bytes")
 				one := rapid.Bool().Draw(t, "at least one")
-				got, err := h.log.Read([]byte("before"), p, offset, end, limit, one)
+				got, err := h.log.Read([]byte("before"), nil, p, offset, end, limit, one)
 				ok(err)
 				if want := append([]byte("before"), h.read(p, offset, end, limit, one)...); !bytes.Equal(got, want) {
 					t.Fatalf("%d bytes, want %d", len(got), len(want))

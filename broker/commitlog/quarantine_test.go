@@ -186,7 +186,7 @@ func (h *history) served(lost func(record.Index, record.Batch) bool) error {
 				want = append(want, list[k]...)
 			}
 			for o := b.BaseOffset(); o < b.NextOffset(); o++ {
-				got, err := h.log.Read(nil, p, o, end, 1<<20, true)
+				got, err := h.log.Read(nil, nil, p, o, end, 1<<20, true)
 				var corrupt *CorruptionError
 				switch {
 				case gone[string(b)] && (len(got) > 0 || !errors.As(err, &corrupt)):
@@ -196,7 +196,7 @@ func (h *history) served(lost func(record.Index, record.Batch) bool) error {
 				}
 			}
 		}
-		if got, err := h.log.Read(nil, p, end, end, 1<<20, true); len(got) > 0 || err != nil {
+		if got, err := h.log.Read(nil, nil, p, end, end, 1<<20, true); len(got) > 0 || err != nil {
 			return fmt.Errorf("%v at its end: %d bytes, %v", p, len(got), err)
 		}
 	}
@@ -282,7 +282,7 @@ func TestTwoPlacesDamagedAtOnceNeverGiveAWrongByte(t *testing.T) {
 			list := got.batches(p)
 			end := list[len(list)-1].NextOffset()
 			for i, b := range list {
-				read, err := got.log.Read(nil, p, b.BaseOffset(), end, 1<<20, true)
+				read, err := got.log.Read(nil, nil, p, b.BaseOffset(), end, 1<<20, true)
 				var want []byte
 				for _, b := range list[i:] {
 					want = append(want, b...)
@@ -315,13 +315,13 @@ func TestABadSectorCostsOnlyTheBatchesInIt(t *testing.T) {
 	h.log, err = Open(f, dir, Options{})
 	must(t, err)
 	must(t, h.replay())
-	if got, err := h.log.Read(nil, p, 0, 1<<62, 1<<20, true); err != nil || !bytes.Equal(got, list[0]) {
+	if got, err := h.log.Read(nil, nil, p, 0, 1<<62, 1<<20, true); err != nil || !bytes.Equal(got, list[0]) {
 		t.Errorf("in front: %d bytes, want %d, %v", len(got), len(list[0]), err)
 	}
-	if got, err := h.log.Read(nil, p, list[1].BaseOffset(), 1<<62, 1<<20, true); err == nil || len(got) > 0 {
+	if got, err := h.log.Read(nil, nil, p, list[1].BaseOffset(), 1<<62, 1<<20, true); err == nil || len(got) > 0 {
 		t.Errorf("on it: %d bytes, %v", len(got), err)
 	}
-	if got, err := h.log.Read(nil, p, list[2].BaseOffset(), 1<<62, len(list[2]), true); err != nil || !bytes.Equal(got, list[2]) {
+	if got, err := h.log.Read(nil, nil, p, list[2].BaseOffset(), 1<<62, len(list[2]), true); err != nil || !bytes.Equal(got, list[2]) {
 		t.Errorf("behind: %d bytes, want %d, %v", len(got), len(list[2]), err)
 	}
 }

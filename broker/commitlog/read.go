@@ -13,7 +13,8 @@ const (
 	readGap  = 8 << 10
 )
 
-// Read appends whole batches of a partition to dst, verbatim: the one that holds
+// Read appends whole batches of a partition to dst, for which grow makes room
+// (slices.Grow does if it is nil), verbatim: the one that holds
 // offset, or the first behind it, and those that follow, while they end at or
 // before end and are maxBytes together or less. With atLeastOne the first one comes
 // whatever its size (KIP-74). Nothing to read is no error.
@@ -23,13 +24,13 @@ const (
 // damaged; batches in front of it are returned without error first, and those
 // behind it can be read from their own offsets. The partition holds offsets up to
 // end. On error dst is returned as it was.
-func (l *Log) Read(dst []byte, p record.PartitionID, offset, end int64, maxBytes int, atLeastOne bool) ([]byte, error) {
+func (l *Log) Read(dst []byte, grow func(dst []byte, n int) []byte, p record.PartitionID, offset, end int64, maxBytes int, atLeastOne bool) ([]byte, error) {
 	v, err := l.view(p)
 	if err != nil {
 		return dst, err
 	}
 	defer v.release()
-	reader := v.reader(dst)
+	reader := v.reader(dst, grow)
 	total, next := 0, max(offset, 0)
 	full := false
 	var lost error
@@ -65,12 +66,15 @@ type batchReader struct {
 	set  *segmentSet
 	cold Address // reads in front of it are
 	dst  []byte
+	grow func(dst []byte, n int) []byte
 	err  error // the first; nothing is read any more
 	seg  *segment
 	rows []row
 }
 
-func (v *view) reader(dst []byte) batchReader { return batchReader{set: v.set, cold: v.cold, dst: dst} }
+func (v *view) reader(dst []byte, grow func([]byte, int) []byte) batchReader {
+	return batchReader{set: v.set, cold: v.cold, dst: dst, grow: grow}
+}
 
 // add takes one more row. It reports false once reading has failed.
 func (u *batchReader) add(r row) bool {
@@ -100,7 +104,7 @@ func (u *batchReader) flush() {
 	if u.rows[0].at < u.cold {
 		kind = readFar
 	}
-	u.dst, u.err = u.seg.appendBatches(u.dst, u.rows, kind)
+	u.dst, u.err = u.seg.appendBatches(u.dst, u.grow, u.rows, kind)
 	u.rows = u.rows[:0]
 }
 

@@ -131,7 +131,7 @@ func TestASealGoesAroundABadSector(t *testing.T) {
 	must(t, err)
 	bad = sectors
 	for _, p := range partitions {
-		_, _ = l.Read(nil, p, 0, 1<<40, 1<<20, true)
+		_, _ = l.Read(nil, nil, p, 0, 1<<40, 1<<20, true)
 	}
 	if !l.SealPending() {
 		t.Fatal("no reader has met the damaged index")
@@ -164,7 +164,7 @@ func TestAnIndexThatTheDiskDoesNotReadIsMadeAnew(t *testing.T) {
 			bad = badSectors{}
 		} else {
 			for _, p := range partitions {
-				if _, err := l.Read(nil, p, 0, 1<<40, 1<<20, true); err != nil && !isCorrupt(err) {
+				if _, err := l.Read(nil, nil, p, 0, 1<<40, 1<<20, true); err != nil && !isCorrupt(err) {
 					t.Errorf("%s: a reader gets %v", what, err)
 				}
 			}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -38,7 +39,7 @@ type fetching struct {
 	topics map[sessionKey]resolvedTopic // by key without partition
 
 	results []Fetched // in the order of the plan
-	buf     []byte    // whose memory the records lie in
+	chunks  [][]byte  // whose memory the records lie in
 	bytes   int       // of records
 	// decided is set once there is a reason to answer at once.
 	decided bool
@@ -56,8 +57,9 @@ func (c *call) fetch(ctx context.Context, req *kmsg.FetchRequest) kmsg.Response 
 		return sessionError(kind)
 	}
 	f := &fetching{call: c, req: req, plan: plan, topics: make(map[sessionKey]resolvedTopic)}
-	c.after = func() { c.buffers.put(f.buf) }
-	most := c.fetchableBytes(min(int(req.MaxBytes), c.limits.MaxFetchBytes))
+	c.after = f.letGo
+	room := max(maxAnswers-c.answers.Load(), readStep)
+	most := c.fetchableBytes(min(int(req.MaxBytes), c.limits.MaxFetchBytes, maxAnswer, int(room)))
 	req.MaxBytes, req.MinBytes = int32(most), min(req.MinBytes, int32(most))
 	f.read()
 	if !f.enough() && req.MaxWaitMillis > 0 {
@@ -80,11 +82,13 @@ func sessionError(kind *kerr.Error) *kmsg.FetchResponse {
 func (f *fetching) read() {
 	if f.results == nil {
 		f.results = make([]Fetched, len(f.plan.partitions))
-		f.buf = f.buffers.get(readStep)
+		f.chunks = append(f.chunks, f.buffers.get(readStep))
 	}
-	free := f.buf[:0]
-	budget := min(int(f.req.MaxBytes), f.limits.MaxFetchBytes)
-	f.bytes, f.decided = 0, false
+	f.reuse()
+	free := f.chunks[0][:0]
+	budget := int(f.req.MaxBytes)
+	f.count(-f.bytes)
+	f.decided = false
 	for i := range f.plan.partitions {
 		p := &f.plan.partitions[i]
 		r := &f.results[i]
@@ -101,21 +105,49 @@ func (f *fetching) read() {
 			LeaderEpoch:      p.leaderEpoch,
 			LastFetchedEpoch: p.lastFetchedEpoch,
 			AtLeastOne:       f.bytes == 0,
+			Grow:             f.grow,
 		}, free)
 		if r.Err != nil || r.DivergingEpoch >= 0 {
 			r.Records = nil
 			f.decided = true
 		}
 		if n := len(r.Records); n > 0 {
-			f.bytes += n
+			f.count(n)
 			budget -= n
-			// What Fetch appended to may have grown elsewhere; go on behind it.
-			if cap(r.Records) > cap(f.buf) {
-				f.buf = r.Records[:0]
-			}
 			free = r.Records[n:n:cap(r.Records)]
 		}
 	}
+}
+
+// grow moves what has been read of a partition to where there is room for more. What
+// was read before lies where it is.
+func (f *fetching) grow(b []byte, n int) []byte {
+	chunk := f.buffers.get(max(len(b)+n, min(fetchChunk, int(f.req.MaxBytes))))
+	f.chunks = append(f.chunks, chunk)
+	return append(chunk, b...)
+}
+
+// reuse keeps the largest chunk for another read.
+func (f *fetching) reuse() {
+	slices.SortFunc(f.chunks, func(a, b []byte) int { return cap(b) - cap(a) })
+	for _, chunk := range f.chunks[1:] {
+		f.buffers.put(chunk)
+	}
+	f.chunks = f.chunks[:1]
+}
+
+// count keeps account of the bytes in all answers.
+func (f *fetching) count(n int) {
+	f.bytes += n
+	f.answers.Add(int64(n))
+}
+
+// letGo gives back what the records lie in.
+func (f *fetching) letGo() {
+	for _, chunk := range f.chunks {
+		f.buffers.put(chunk)
+	}
+	f.count(-f.bytes)
 }
 
 func (f *fetching) topic(k sessionKey) resolvedTopic {

@@ -229,6 +229,8 @@ type FetchRequest struct {
 	LastFetchedEpoch int32
 	// AtLeastOne lets the first batch through even where it exceeds MaxBytes (KIP-74).
 	AtLeastOne bool
+	// Grow returns dst, moved to where there is room for n bytes more.
+	Grow func(dst []byte, n int) []byte
 }
 
 // Fetched is the outcome of one FetchRequest. The bounds are set even with

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -69,7 +70,7 @@ type call struct {
 	raw bool
 	// last, if set, is why the connection ends behind this answer.
 	last error
-	// after, if set, is called once the answer is encoded, or given up.
+	// after, if set, is called once the answer has been sent, or given up.
 	after    func()
 	finished bool
 }
@@ -84,9 +85,6 @@ func (c *call) finish() {
 		return
 	}
 	c.finished = true
-	if c.after != nil {
-		c.after()
-	}
 	c.frame.release()
 }
 
@@ -196,7 +194,7 @@ func (c *conn) readFrame(r *bufio.Reader) (*frame, error) {
 	}
 	f := &frame{size: n, budget: c.budget, share: share{memory: c.server.memory}, pool: &c.server.buffers}
 	f.hold()
-	f.buf, err = readBody(r, n, &c.server.buffers, c.steps(f))
+	f.buf, err = readBody(r, n, &c.server.buffers, &pace{conn: c, frame: f, since: time.Now()})
 	f.share.read()
 	if err != nil {
 		f.release()
@@ -216,37 +214,58 @@ func (c *conn) frameSize(head []byte) (int, error) {
 	return frameSize(head, minHeader, c.server.limits.MaxRequestBytes, "socket.request.max.bytes")
 }
 
-// steps lets the reader of a request go on, step by step. A pause is for as long as
+// pace lets the reader of a request go on, step by step. A pause is for as long as
 // the connection may be idle; where others wait for memory, for stallTimeout. The
 // first step of a connection that has nothing in flight waits for nobody: so small
 // requests are served whatever others have taken.
-func (c *conn) steps(f *frame) (more func(end int) error) {
-	at, since := 0, time.Now()
-	return func(end int) error {
-		late := time.Since(since)
-		again := end == at // a deadline has passed
-		switch {
-		case again && c.leaving.Err() != nil:
-			return context.Cause(c.leaving)
-		case again && c.login.fresh() && !time.Now().Before(c.loginBy):
-			return ErrLoginTimeout
-		case again && late >= c.server.limits.IdleTimeout:
-			return fmt.Errorf("%w in the middle of a request", ErrIdle)
-		case again && late >= stallTimeout && c.server.memory.short():
-			return ErrStalled
-		case !again && at == 0 && c.budget.alone(f.size):
-			f.share.force(end)
-		case !again:
-			if err := f.share.take(c.leaving, end-at); err != nil {
-				return err
-			}
+type pace struct {
+	conn  *conn
+	frame *frame
+	at    int       // the end of the step that is being read
+	since time.Time // it is
+	taken int       // bytes that count
+}
+
+// step is called before each step, which ends at end, and again when a deadline has
+// interrupted it.
+func (p *pace) step(end int) error {
+	c := p.conn
+	late := time.Since(p.since)
+	again := end == p.at
+	switch {
+	case again && c.leaving.Err() != nil:
+		return context.Cause(c.leaving)
+	case again && c.login.fresh() && !time.Now().Before(c.loginBy):
+		return ErrLoginTimeout
+	case again && late >= c.server.limits.IdleTimeout:
+		return fmt.Errorf("%w in the middle of a request", ErrIdle)
+	case again && late >= stallTimeout && c.server.memory.short():
+		return ErrStalled
+	case again || end <= p.taken:
+	case p.at == 0 && c.budget.alone(p.frame.size):
+		p.frame.share.force(end)
+	default:
+		if err := p.frame.share.take(c.leaving, end-p.taken); err != nil {
+			return err
 		}
-		if !again {
-			at, since = end, time.Now()
-		}
-		left := c.server.limits.IdleTimeout - time.Since(since)
-		return c.armReadFor(min(stallTimeout, left))
 	}
+	if !again {
+		p.at, p.since, p.taken = end, time.Now(), max(end, p.taken)
+	}
+	left := c.server.limits.IdleTimeout - time.Since(p.since)
+	return c.armReadFor(min(stallTimeout, left))
+}
+
+// whole reports whether there may be memory for all of the request, which it then
+// counts.
+func (p *pace) whole() bool {
+	if p.taken < p.frame.size {
+		if !p.frame.share.ahead(p.frame.size - p.taken) {
+			return false
+		}
+		p.taken = p.frame.size
+	}
+	return true
 }
 
 // awaitFrame waits for a length field, for as long as the connection is not idle.
@@ -306,6 +325,9 @@ func (c *conn) write() {
 			}
 		}
 		call.finish()
+		if call.after != nil {
+			call.after()
+		}
 		<-c.slots
 	}
 }
@@ -320,49 +342,73 @@ func (c *conn) answer(call *call) (err error) {
 	if c.ctx.Err() != nil {
 		return context.Cause(c.ctx)
 	}
-	buf := call.encode(resp)
+	p := call.encode(resp)
 	call.finish() // the client may send the next request as soon as it has the answer
-	defer func() { c.server.buffers.put(buf) }()
-	return c.send(buf)
+	defer func() { c.server.buffers.put(p.own) }()
+	return c.send(p.list)
 }
 
 // send writes in steps, each with a deadline: a slow client is served, one that
 // does not read is cut.
-func (c *conn) send(b []byte) error {
-	for len(b) > 0 {
-		n := min(len(b), writeStep)
+func (c *conn) send(list net.Buffers) error {
+	for len(list) > 0 {
+		var step net.Buffers
+		step, list = cutStep(list)
 		if err := c.nc.SetWriteDeadline(time.Now().Add(c.server.limits.WriteTimeout)); err != nil {
 			return fmt.Errorf("writing an answer: %w", err)
 		}
-		if _, err := c.nc.Write(b[:n]); err != nil {
+		if _, err := step.WriteTo(c.nc); err != nil {
 			return fmt.Errorf("writing an answer: %w", err)
 		}
 		c.written.Store(time.Now().UnixNano())
-		b = b[n:]
 	}
 	return nil
+}
+
+// cutStep takes writeStep bytes off the front of a list, or all. The two share no
+// element.
+func cutStep(list net.Buffers) (step, rest net.Buffers) {
+	for i, n := 0, 0; i < len(list); i++ {
+		if n += len(list[i]); n <= writeStep {
+			continue
+		}
+		k := len(list[i]) - (n - writeStep)
+		step = append(slices.Clone(list[:i]), list[i][:k])
+		list[i] = list[i][k:]
+		return step, list[i:]
+	}
+	return list, nil
 }
 
 // encode frames an answer: length, correlation id and, in flexible versions,
 // tagged fields of the header, of which there are none. ApiVersions has the old
 // header in all versions, since the client reads it before it knows the server's.
-func (c *call) encode(resp kmsg.Response) []byte {
+func (c *call) encode(resp kmsg.Response) pieces {
 	if c.raw {
 		token := resp.(*kmsg.SASLAuthenticateResponse).SASLAuthBytes
-		return append(binary.BigEndian.AppendUint32(c.buffers.get(4+len(token)), uint32(len(token))), token...)
+		p := pieces{own: c.buffers.get(4 + len(token))}
+		p.int32(int32(len(token)))
+		p.own = append(p.own, token...)
+		p.end()
+		return p
 	}
-	buf := c.buffers.get(answerSize(resp))
-	buf = append(buf, 0, 0, 0, 0)
-	buf = binary.BigEndian.AppendUint32(buf, uint32(c.header.correlation))
+	p := pieces{own: c.buffers.get(answerSize(resp))}
+	p.int32(0)
+	p.int32(c.header.correlation)
 	if resp.IsFlexible() && resp.Key() != int16(kmsg.ApiVersions) {
-		buf = append(buf, 0)
+		p.own = append(p.own, 0)
 	}
-	buf = resp.AppendTo(buf)
-	binary.BigEndian.PutUint32(buf, uint32(len(buf)-4))
-	return buf
+	if f, ok := resp.(*kmsg.FetchResponse); ok {
+		p.fetch(f)
+	} else {
+		p.own = resp.AppendTo(p.own)
+	}
+	p.end()
+	binary.BigEndian.PutUint32(p.list[0], uint32(p.size-4))
+	return p
 }
 
-// answerSize guesses the encoded size, so that a large answer is not copied as it
+// answerSize is room for what of an answer is not lent, so that it is not copied as it
 // grows.
 func answerSize(resp kmsg.Response) int {
 	n := 512
@@ -370,7 +416,10 @@ func answerSize(resp kmsg.Response) int {
 		for i := range f.Topics {
 			n += 64
 			for j := range f.Topics[i].Partitions {
-				n += 128 + len(f.Topics[i].Partitions[j].RecordBatches)
+				p := &f.Topics[i].Partitions[j]
+				if n += 128 + 24*len(p.AbortedTransactions); len(p.RecordBatches) <= smallRecords {
+					n += len(p.RecordBatches)
+				}
 			}
 		}
 	}

@@ -56,15 +56,28 @@ func frameSize(head []byte, least, limit int, setting string) (int, error) {
 	return int(n), nil
 }
 
+// pacer is what reading a request asks before it goes on.
+type pacer interface {
+	// step is asked before each step with where it ends, also before one that a
+	// deadline interrupted: nil is to go on.
+	step(end int) error
+	// whole reports whether memory may be set aside for all that has been announced.
+	whole() bool
+}
+
 // readBody reads n bytes. It sets memory aside for what has arrived and as much
-// again, so a length field alone costs nothing. more is called before each step with
-// where it ends, also before one that a deadline interrupted: nil is to go on.
-func readBody(r *bufio.Reader, n int, pool *buffers, more func(end int) error) ([]byte, error) {
+// again, so a length field alone costs nothing; behind the first step for all of it,
+// which need not be copied as it grows then, if p says so.
+func readBody(r *bufio.Reader, n int, pool *buffers, p pacer) ([]byte, error) {
 	buf := pool.get(min(n, readStep))
 	end := 0 // of the step
 	for len(buf) < n {
 		if len(buf) == cap(buf) {
-			bigger := pool.get(min(n, 2*cap(buf)))
+			room := min(n, 2*cap(buf))
+			if p.whole() {
+				room = n
+			}
+			bigger := pool.get(room)
 			bigger = append(bigger, buf...)
 			pool.put(buf)
 			buf = bigger
@@ -73,7 +86,7 @@ func readBody(r *bufio.Reader, n int, pool *buffers, more func(end int) error) (
 		if have == end {
 			end += min(n-have, cap(buf)-have, readStep)
 		}
-		err := more(end)
+		err := p.step(end)
 		if err == nil {
 			var got int
 			got, err = io.ReadFull(r, buf[have:end])

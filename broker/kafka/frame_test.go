@@ -89,13 +89,19 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
+// meager is a pacer that has no memory to spare.
+type meager struct{}
+
+func (meager) step(int) error { return nil }
+func (meager) whole() bool    { return false }
+
 // What a length field claims costs nothing; what has come costs its double.
 func TestMemoryGrowsWithTheBytesThatArrive(t *testing.T) {
 	for _, come := range []int{0, 1, readStep, 1 << 20, 10 << 20} {
 		var err error
 		used := allocated(func() {
 			stream := io.MultiReader(bytes.NewReader(make([]byte, come)), iotest.ErrReader(io.ErrClosedPipe))
-			_, err = readBody(bufio.NewReaderSize(stream, 4<<10), 100<<20, new(buffers), func(int) error { return nil })
+			_, err = readBody(bufio.NewReaderSize(stream, 4<<10), 100<<20, new(buffers), meager{})
 		})
 		if !errors.Is(err, io.ErrClosedPipe) {
 			t.Fatalf("%d bytes: %v", come, err)
@@ -103,6 +109,39 @@ func TestMemoryGrowsWithTheBytesThatArrive(t *testing.T) {
 		// The source itself, and buffers of 1, 2, 4... steps of which the last has room for the double.
 		if limit := uint64(come + 4*come + 4*readStep); used > limit {
 			t.Errorf("%d of 100 MiB have come, and %d bytes were taken", come, used)
+		}
+	}
+}
+
+// generous is a pacer of one request, alone with its memory.
+type generous struct{ share share }
+
+func (*generous) step(int) error { return nil }
+func (g *generous) whole() bool  { return g.share.ahead(8 << 20) }
+
+// A request is read without moving it as it grows while less than half of the memory
+// for requests is taken.
+func TestALargeRequestIsReadAtOnceWhileThereIsMemory(t *testing.T) {
+	m := newMemory(20 << 20)
+	for _, c := range []struct {
+		taken int
+		whole bool
+	}{{0, true}, {2 << 20, true}, {2<<20 + 1, false}, {20 << 20, false}} {
+		other := share{memory: m}
+		other.force(c.taken)
+		g := &generous{share{memory: m}}
+		source := bytes.NewReader(make([]byte, 8<<20))
+		used := allocated(func() {
+			if b, err := readBody(bufio.NewReaderSize(source, 4<<10), 8<<20, new(buffers), g); err != nil || len(b) != 8<<20 {
+				t.Error(len(b), err)
+			}
+		})
+		if whole := used < 9<<20; whole != c.whole {
+			t.Errorf("%d bytes are taken by others: %d were taken from the heap", c.taken, used)
+		}
+		g.share.give()
+		if other.give(); m.used.Load() != 0 {
+			t.Errorf("%d bytes were not given back", m.used.Load())
 		}
 	}
 }

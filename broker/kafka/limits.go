@@ -23,7 +23,7 @@ type Limits struct {
 	// MaxRequestBytes bounds a request as its length field claims it (100 MiB,
 	// Kafka's socket.request.max.bytes). A larger one closes the connection before
 	// memory is set aside. Memory grows with the bytes that arrive, never ahead of
-	// them by more than the double.
+	// them by more than the double, but where less than half of MaxRequestMemory is taken.
 	MaxRequestBytes int
 	// MaxRequestElements bounds the elements of all arrays in one request taken
 	// together, and its tagged fields (262,144). More close the connection.
@@ -102,8 +102,15 @@ const (
 	stallTimeout = 10 * time.Second
 	// maxHeaderTags bounds the tagged fields of a request header; Kafka defines none.
 	maxHeaderTags = 64
-	// maxPooledBuffer is the largest buffer kept for reuse.
-	maxPooledBuffer = 1 << 20
+	// maxAnswer bounds the records in an answer to a fetch, however much the client and
+	// MaxFetchBytes allow: they are in memory until the client has taken them. More makes
+	// nothing faster. A single batch that is larger still gets through.
+	maxAnswer = 8 << 20
+	// maxAnswers is from how many bytes of records in all answers on they have no more than
+	// readStep each, or a batch.
+	maxAnswers = 256 << 20
+	// fetchChunk is how much memory a fetch takes at once for what it reads.
+	fetchChunk = 2 << 20
 	// acceptPause is the pause after a failed accept: the first one, doubled up to
 	// the last.
 	firstAcceptPause, lastAcceptPause = 5 * time.Millisecond, time.Second

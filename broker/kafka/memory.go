@@ -8,7 +8,8 @@ import (
 
 // memory bounds the bytes of the requests of all connections together. Bytes count
 // when they are about to be read, not when a length field claims them, so a client
-// that announces much and sends little takes little from the others.
+// that announces much and sends little takes little from the others. Only while less
+// than half is taken, those of a request count as soon as its first step has come.
 //
 // Readers in the middle of their requests could wait for each other for ever. So one
 // of those that wait has the right of way: it reads its request to the end whatever
@@ -54,6 +55,18 @@ func (s *share) take(ctx context.Context, n int) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// ahead takes n bytes that have not come yet, if half of all is left then.
+func (s *share) ahead(n int) bool {
+	m := s.memory
+	if m.used.Add(int64(n)) > m.max/2 {
+		m.used.Add(int64(-n))
+		m.tell() // who was refused meanwhile
+		return false
+	}
+	s.size += int64(n)
+	return true
 }
 
 // force takes n bytes whether there is room or not.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 
 	"github.com/splashdam/splashdam/broker/quota"
 	"github.com/splashdam/splashdam/internal/invariant"
@@ -34,6 +35,7 @@ type Server struct {
 
 	apis      apiTable
 	buffers   buffers
+	answers   atomic.Int64 // bytes of records in answers to fetches
 	sessions  *fetchSessions
 	admission *admission
 	memory    *memory

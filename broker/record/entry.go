@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 )
 
 // An Entry is the body of one frame: the unit of the commit log, of replication
@@ -156,6 +157,12 @@ type EntryBuilder struct {
 
 // Reset forgets the parts. The bytes of an entry that Finish returned are reused.
 func (b *EntryBuilder) Reset() { b.buf, b.parts, b.rolls = b.buf[:0], 0, false }
+
+// Reserve makes room for n bytes of parts, their headers included, which Add would
+// otherwise make as it needs it.
+func (b *EntryBuilder) Reserve(n int) {
+	b.buf = slices.Grow(b.buf, max(0, EntryHeaderSize-len(b.buf))+n)
+}
 
 // Roll makes the entry end its segment, whatever Finish is told.
 func (b *EntryBuilder) Roll() { b.rolls = true }

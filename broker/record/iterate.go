@@ -68,12 +68,7 @@ func (b Batch) Iterate(limit int, do func(Record) bool) error {
 		return err
 	}
 	defer release()
-	var headers []Header
-	return b.each(body, func(p *recordParser) (Record, error) {
-		r, err := p.record(headers[:0])
-		headers = r.Headers
-		return r, err
-	}, do)
+	return b.each(body, true, do)
 }
 
 // Decode returns the records, which are the caller's own. As Iterate otherwise.
@@ -86,12 +81,10 @@ func (b Batch) Decode(limit int) ([]Record, error) {
 	release()
 	// each checks the count only later, so it bounds nothing yet.
 	records := make([]Record, 0, max(0, min(int(b.Records()), len(body)/minRecordSize)))
-	err = b.each(body,
-		func(p *recordParser) (Record, error) { return p.record(nil) },
-		func(r Record) bool {
-			records = append(records, r)
-			return true
-		})
+	err = b.each(body, false, func(r Record) bool {
+		records = append(records, r)
+		return true
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -173,22 +166,26 @@ func (b Batch) body(limit int) (body []byte, release func(), err error) {
 	return *buf, release, nil
 }
 
-// each cuts body into records, has next read each, checks them against the header
-// and hands them to do.
-func (b Batch) each(body []byte, next func(*recordParser) (Record, error), do func(Record) bool) error {
+// each cuts body into records, reads each, checks them against the header, and hands
+// them to do. With reuse their headers lie where those of the one before did.
+func (b Batch) each(body []byte, reuse bool, do func(Record) bool) error {
 	n := b.Records()
 	if n < 0 || int64(n)*minRecordSize > int64(len(body)) {
 		return fmt.Errorf("%w: %d records in %d bytes", ErrBatch, n, len(body))
 	}
 	all := recordParser{rest: body}
 	last := int32(-1)
-	var one recordParser // next makes it escape: one for all, not one each
+	var headers []Header
 	for i := range n {
-		one = recordParser{rest: all.bytes("record", all.varint("record length"))}
+		one := recordParser{rest: all.bytes("record", all.varint("record length"))}
 		if all.err != nil {
 			return fmt.Errorf("%w: record %d of %d: %w", ErrBatch, i, n, all.err)
 		}
-		r, err := next(&one)
+		r := one.record(headers)
+		if reuse {
+			headers = r.Headers[:0]
+		}
+		err := one.err
 		if err == nil && (r.OffsetDelta <= last || r.OffsetDelta > b.LastOffsetDelta()) {
 			err = fmt.Errorf("offset delta %d follows %d, and the last is %d", r.OffsetDelta, last, b.LastOffsetDelta())
 		}
@@ -215,7 +212,7 @@ type recordParser struct {
 
 // record reads the one record that rest must hold, all of it. Its headers are
 // appended to headers.
-func (p *recordParser) record(headers []Header) (Record, error) {
+func (p *recordParser) record(headers []Header) Record {
 	r := Record{
 		Attributes:     p.int8("attributes"),
 		TimestampDelta: p.varlong("timestamp delta"),
@@ -235,7 +232,7 @@ func (p *recordParser) record(headers []Header) (Record, error) {
 		p.fail("%d bytes behind the last header", len(p.rest))
 	}
 	r.Headers = headers
-	return r, p.err
+	return r
 }
 
 // sameKey is key as a string. Records of a batch mostly have the same headers, and
@@ -268,6 +265,10 @@ func (p *recordParser) int8(what string) int8 {
 }
 
 func (p *recordParser) varlong(what string) int64 {
+	if b := p.rest; len(b) > 0 && b[0] < 0x80 { // most are of one byte
+		p.rest = b[1:]
+		return int64(b[0]>>1) ^ -int64(b[0]&1)
+	}
 	v, n := binary.Varint(p.rest) // zigzag, as in Kafka
 	if n <= 0 {
 		p.fail("%s is not a varint", what)

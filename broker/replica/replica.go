@@ -227,7 +227,7 @@ func (r *Replica) Turn() (Effects, error) {
 // propose asks the state machine for one entry and puts it into Raft's log. It
 // reports whether there may be more.
 func (r *Replica) propose() bool {
-	r.builder.Reset()
+	r.builder = record.EntryBuilder{} // the last entry has its memory
 	at := r.last + 1
 	now, more := r.sm.Next(&r.builder, at)
 	if !more {
@@ -235,7 +235,7 @@ func (r *Replica) propose() bool {
 	}
 	size := int64(r.builder.Size() + frameOverhead)
 	roll := r.openBytes+size >= r.segmentSize || r.builder.Rolls()
-	e := append(record.Entry(nil), r.builder.Finish(at, r.term, now, roll)...)
+	e := r.builder.Finish(at, r.term, now, roll)
 	r.staging.put(e)
 	err := r.node.Propose(handle(uint32(len(e)), e.Checksum()))
 	if err != nil {

@@ -220,8 +220,8 @@ func (n *network) ship(from, to *end, lead record.Term) {
 
 // equal compares what can be read of two logs up to an entry.
 func (e *end) equal(o *end, to record.Index) error {
-	mine, err1 := e.log.Read(nil, partition, 0, 2*int64(to), 1<<30, false)
-	others, err2 := o.log.Read(nil, partition, 0, 2*int64(to), 1<<30, false)
+	mine, err1 := e.log.Read(nil, nil, partition, 0, 2*int64(to), 1<<30, false)
+	others, err2 := o.log.Read(nil, nil, partition, 0, 2*int64(to), 1<<30, false)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (o *oracle) checkReads(n *node, p record.PartitionID) {
 		i-- // the log start lies inside a batch
 	}
 	for at := start; at < b.HighWatermark; {
-		data, err := n.m.Log.Read(nil, p, at, b.HighWatermark, 64<<10, true)
+		data, err := n.m.Log.Read(nil, nil, p, at, b.HighWatermark, 64<<10, true)
 		if n.stopped {
 			return
 		}
