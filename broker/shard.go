@@ -36,6 +36,7 @@ type Shard struct {
 	log    *commitlog.Log
 	host   runner
 	queue  *queue
+	asked  asked // by which batches of a transaction keep their order
 	watch  watchers
 	logger *slog.Logger
 

@@ -87,6 +87,19 @@ func Start(t testing.TB, args ...string) *Node {
 // StartIn is Start on a given data directory.
 func StartIn(t testing.TB, dir string, args ...string) *Node {
 	t.Helper()
+	return startAt(t, anyPort, dir, args...)
+}
+
+// StartAt is Start on a given address, for clients that know no other.
+func StartAt(t testing.TB, addr string, args ...string) *Node {
+	t.Helper()
+	return startAt(t, addr, filepath.Join(t.TempDir(), "data"), args...)
+}
+
+const anyPort = "127.0.0.1:0"
+
+func startAt(t testing.TB, addr, dir string, args ...string) *Node {
+	t.Helper()
 	n := &Node{t: t, Dir: dir, args: args, log: filepath.Join(t.TempDir(), "serve.log")}
 	t.Cleanup(func() {
 		if n.cmd != nil {
@@ -105,7 +118,7 @@ func StartIn(t testing.TB, dir string, args ...string) *Node {
 			t.Logf("output of the node:\n%s", lastLines(string(out), 60))
 		}
 	})
-	if err := n.start("127.0.0.1:0"); err != nil {
+	if err := n.start(addr); err != nil {
 		t.Fatal(err)
 	}
 	return n

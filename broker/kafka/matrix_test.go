@@ -137,7 +137,7 @@ func TestTheMatrixOfListenersAPIsAndPrincipals(t *testing.T) {
 							return
 						}
 						if _, _, err := w.frame(); err == nil {
-							t.Error("it is answered")
+							t.Fatal("it is answered")
 						}
 						if err := <-w.ended; !errors.Is(err, ErrNotLoggedIn) {
 							t.Errorf("the connection ends with %v", err)

@@ -2,16 +2,21 @@ package clients
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/splashdam/splashdam/integration"
@@ -25,68 +30,112 @@ type suite struct {
 	edit func(t *testing.T, dir string)
 	// env and args are for `go test`.
 	env, args []string
-	// excused are tests that may fail or be skipped, each with the reason.
-	excused map[string]string
+	// slow are tests that take minutes: they run where tests may.
+	slow []string
+	// skipped are tests that skip themselves, each with the reason; those of packages
+	// below dir begin with the package.
+	skipped map[string]string
+	// failing are tests that fail against Apache Kafka 4.3.1 too, each with the reason.
+	failing map[string]string
 }
 
-// run runs the suite and fails the test for each of its tests that is not ok and not
-// excused. It errors where fewer than atLeast were ok, since a suite that does not
-// find the broker would be skipped as a whole.
+// run runs the suite and judges it.
 func (s suite) run(t *testing.T, atLeast int) {
+	t.Helper()
+	s.start(t).judge(t, atLeast)
+}
+
+// running is a suite that has been started.
+type running struct {
+	suite
+	complaints *strings.Builder
+	// began is closed with its first test, ended when the others are there.
+	began, ended chan struct{}
+
+	results results
+	failed  error // what go test ended with
+	broken  error // what kept us from knowing
+}
+
+func (s suite) start(t *testing.T) *running {
 	t.Helper()
 	dir := filepath.Join(s.copy(t), s.dir)
 	cmd := exec.Command("go", append([]string{"test", "-json", "-count=1", "-p=1"}, s.args...)...)
+	if len(s.slow) > 0 && !integration.Long() {
+		cmd.Args = slices.Insert(cmd.Args, 2, "-skip="+pattern(s.slow))
+	}
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), s.env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var complaints strings.Builder
-	cmd.Stderr = &complaints
+	r := &running{suite: s, complaints: new(strings.Builder), began: make(chan struct{}), ended: make(chan struct{})}
+	cmd.Stderr = r.complaints
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := read(out)
-	if err != nil {
-		t.Errorf("reading what go test says: %v", err)
+	go func() {
+		defer close(r.ended)
+		r.results, r.broken = read(out, path.Join(s.module, s.dir), sync.OnceFunc(func() { close(r.began) }))
+		r.failed = cmd.Wait()
+	}()
+	return r
+}
+
+// judge waits for the end and fails the test for each of the suite's that is not ok
+// and not excused. It errors where fewer than atLeast were ok, since a suite that
+// does not find the broker would be skipped as a whole.
+func (r *running) judge(t *testing.T, atLeast int) {
+	t.Helper()
+	<-r.ended
+	if r.broken != nil {
+		t.Errorf("reading what go test says: %v", r.broken)
 	}
-	failed := cmd.Wait()
-	var exit *exec.ExitError
-	if failed != nil && !errors.As(failed, &exit) {
-		t.Fatal(failed)
+	if exit := (*exec.ExitError)(nil); r.failed != nil && !errors.As(r.failed, &exit) {
+		t.Fatal(r.failed)
 	}
-	for _, name := range r.leaves("fail") {
-		if reason, ok := s.excused[name]; ok {
-			t.Logf("%s fails: %s", name, reason)
+	passed, failed, skipped := r.results.leaves("pass"), r.results.leaves("fail"), r.results.leaves("skip")
+	r.excuse(t, "fails", failed, r.failing)
+	r.excuse(t, "is skipped", skipped, r.skipped)
+	r.excuse(t, "did not end", r.results.leaves("run"), nil)
+	for name := range r.skipped {
+		if o, ran := r.results.outcome[name]; ran && o != "skip" {
+			t.Errorf("%s is not skipped any more", name)
+		}
+	}
+	if len(passed) < atLeast || r.failed != nil && len(failed) == 0 {
+		t.Errorf("%d tests passed, want at least %d: %v\n%s\n%s", len(passed), atLeast, r.failed, tail(r.complaints.String()), tail(r.results.said[""].String()))
+	}
+	t.Logf("%s: %d passed, %d failed, %d skipped; the slowest: %s", r.module, len(passed), len(failed), len(skipped), r.results.slowest())
+}
+
+// excuse fails the test for each of the suite's tests for which there is no reason.
+func (r *running) excuse(t *testing.T, what string, names []string, reasons map[string]string) {
+	t.Helper()
+	for _, name := range names {
+		if reason, ok := reasons[name]; ok {
+			t.Logf("%s %s: %s", name, what, reason)
 			continue
 		}
-		t.Errorf("%s fails:\n%s", name, r.said[name].String())
+		t.Errorf("%s %s:\n%s", name, what, tail(r.results.said[name].String()))
 	}
-	for _, name := range r.leaves("skip") {
-		if reason, ok := s.excused[name]; ok {
-			t.Logf("%s is skipped: %s", name, reason)
-			continue
-		}
-		t.Errorf("%s is skipped:\n%s", name, r.said[name].String())
+}
+
+// pattern is that of `go test` for tests and subtests of these names.
+func pattern(names []string) string {
+	var all []string
+	for _, name := range names {
+		all = append(all, "^"+strings.ReplaceAll(name, "/", "$/^")+"$")
 	}
-	for _, name := range r.unfinished() {
-		t.Errorf("%s did not end:\n%s", name, tail(r.said[name].String()))
-	}
-	passed := len(r.leaves("pass"))
-	if passed < atLeast || failed != nil && len(r.leaves("fail")) == 0 {
-		t.Errorf("%d tests passed, want at least %d: %v\n%s\n%s", passed, atLeast, failed, tail(complaints.String()), tail(r.said[""].String()))
-	}
-	t.Logf("%s: %d passed", s.module, passed)
+	return strings.Join(all, "|")
 }
 
 // copy is a copy of the module that can be changed; the module cache cannot.
 func (s suite) copy(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("go", "mod", "download", "-json", s.module).Output()
-	if err != nil {
-		t.Fatalf("finding %s: %v", s.module, err)
-	}
+	integration.Need(t, "suites", err == nil, fmt.Sprintf("downloading %s: %v\n%s", s.module, err, out))
 	var found struct{ Dir string }
 	if err := json.Unmarshal(out, &found); err != nil || found.Dir == "" {
 		t.Fatalf("finding %s: %v in %s", s.module, err, out)
@@ -114,31 +163,57 @@ func (s suite) copy(t *testing.T) string {
 	return dir
 }
 
-// results is what `go test -json` said of each test, by name.
+// replace changes one place in a file of a suite.
+func replace(t *testing.T, file, old, by string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(text), old) != 1 {
+		t.Fatalf("%s is not as it was known", file)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, by, 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// results is what `go test -json` said of each test, by name, behind that of its
+// package where it is another one than the suite's first.
 type results struct {
-	outcome map[string]string // pass, fail, skip; run while it has none
+	outcome map[string]string  // pass, fail, skip; run while it has none
+	took    map[string]float64 // seconds
 	said    map[string]*strings.Builder
 }
 
-func read(from io.Reader) (results, error) {
-	r := results{make(map[string]string), map[string]*strings.Builder{"": {}}}
+// read reads it to its end, and calls began for each test that begins.
+func read(from io.Reader, first string, began func()) (results, error) {
+	r := results{make(map[string]string), make(map[string]float64), map[string]*strings.Builder{"": {}}}
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
-		var e struct{ Action, Test, Output string }
+		var e struct {
+			Action, Package, Test, Output string
+			Elapsed                       float64
+		}
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			r.said[""].Write(lines.Bytes()) // of the build
 			continue
 		}
-		if r.said[e.Test] == nil {
-			r.said[e.Test] = new(strings.Builder)
+		name := e.Test
+		if below, ok := strings.CutPrefix(e.Package, first+"/"); ok && name != "" {
+			name = below + "." + name
+		}
+		if r.said[name] == nil {
+			r.said[name] = new(strings.Builder)
 		}
 		switch e.Action {
 		case "output":
-			r.said[e.Test].WriteString(e.Output)
+			r.said[name].WriteString(e.Output)
 		case "run", "pass", "fail", "skip":
-			if e.Test != "" {
-				r.outcome[e.Test] = e.Action
+			if name != "" {
+				began()
+				r.outcome[name], r.took[name] = e.Action, e.Elapsed
 			}
 		}
 	}
@@ -166,7 +241,15 @@ func (r results) anyBelow(name, outcome string) bool {
 	return false
 }
 
-func (r results) unfinished() []string { return r.leaves("run") }
+// slowest tells the tests that took the longest.
+func (r results) slowest() string {
+	names := slices.SortedFunc(maps.Keys(r.took), func(a, b string) int { return cmp.Compare(r.took[b], r.took[a]) })
+	var b strings.Builder
+	for _, name := range names[:min(len(names), 20)] {
+		fmt.Fprintf(&b, "\n%6.1f s %s", r.took[name], name)
+	}
+	return b.String()
+}
 
 func tail(s string) string {
 	lines := strings.Split(s, "\n")
@@ -189,5 +272,13 @@ func needTime(t *testing.T) {
 	t.Helper()
 	if os.Getenv("SPLASHDAM_TEST_SUITES") == "" {
 		t.Skip("takes minutes and downloads what the tests need: SPLASHDAM_TEST_SUITES=1")
+	}
+}
+
+// alongside runs the shorter suites side by side: they mostly wait. With the longer
+// ones the machine has enough to do.
+func alongside(t *testing.T) {
+	if !integration.Long() {
+		t.Parallel()
 	}
 }
