@@ -26,6 +26,8 @@ const defaultBrokers = "127.0.0.1:9092"
 // Limits of talking to a cluster.
 const (
 	dialTimeout = 5 * time.Second
+	// dialPause is the pause until another attempt of who waits for a broker.
+	dialPause = 500 * time.Millisecond
 	// adminTimeout bounds one administrative command as a whole.
 	adminTimeout = 30 * time.Second
 )
@@ -127,8 +129,33 @@ func (c *cluster) dial(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error
 	return client, nil
 }
 
+// await waits until a broker answers. That nobody does is said at once, and is an error
+// only when patience is at its end; any other error comes at once.
+func (c *cluster) await(ctx context.Context, patience time.Duration) error {
+	end := time.Now().Add(patience)
+	for waited := false; ; waited = true {
+		client, err := c.dial(ctx)
+		if err == nil {
+			client.Close()
+			return nil
+		}
+		if !errors.Is(err, errNoBroker) || time.Now().After(end) {
+			return err
+		}
+		if !waited {
+			c.p.logger().Warn("waiting for a broker", "for", patience, "cause", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(dialPause):
+		}
+	}
+}
+
 func (c *cluster) unreachable(err error) error {
 	e := &problem{
+		kind: errNoBroker,
 		what: "no broker answers on " + c.where(),
 		next: []string{
 			"start one:      splashdam serve",

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,6 +26,10 @@ func (p *program) connectCommand() *cobra.Command {
 	cmd.AddCommand(p.connectRunCommand(), p.connectLintCommand())
 	return cmd
 }
+
+// brokerPatience is how long connect run waits for a first broker: what is started
+// together with it, or anew, needs a moment. Later it waits for as long as it takes.
+const brokerPatience = 30 * time.Second
 
 func (p *program) connectRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -50,6 +55,9 @@ pipeline is kept there: a source's position in the topic connect-offsets, in Kaf
 Connect's format, and schemas in PREFIX.schemas. So a pipeline may be stopped, also
 by force, and go on anywhere: nothing is lost.
 
+A broker that does not answer is waited for: half a minute for the first one, then for
+as long as it takes.
+
 Exit codes: 0 all pipelines ended or were interrupted, 1 one stopped with an error
 that somebody has to cure.`,
 		Example: `  splashdam connect lint shop.yaml
@@ -62,11 +70,9 @@ that somebody has to cure.`,
 		if err != nil {
 			return err
 		}
-		client, err := c.dial(cmd.Context()) // says at once that nobody is there
-		if err != nil {
+		if err := c.await(cmd.Context(), brokerPatience); err != nil {
 			return err
 		}
-		client.Close()
 		r, err := p.newRuntime(append(c.security.Options(), kgo.SeedBrokers(c.seeds...)), pipelines)
 		if err != nil {
 			return err

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -202,5 +204,68 @@ func TestPipelinesReachTheirNodeWhereItIsBound(t *testing.T) {
 	if conn, err := dial(t.Context(), "tcp", "elsewhere.invalid:9092"); err == nil {
 		conn.Close()
 		t.Error("another node was reached where this one is")
+	}
+}
+
+// A broker that is started together with a connector, or comes back, is waited for; who
+// is not let in hears so at once.
+func TestAConnectorWaitsForItsBroker(t *testing.T) {
+	l := served(t)
+	p := &program{stderr: io.Discard, env: newEnvironment(nil)}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	c := &cluster{p: p, brokers: addr}
+	if err := c.await(t.Context(), 0); !errors.Is(err, errNoBroker) {
+		t.Fatalf("without patience: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.await(t.Context(), time.Minute) }()
+	time.Sleep(dialPause)
+	select {
+	case err := <-done:
+		t.Fatalf("nobody is there, and it ended: %v", err)
+	default:
+	}
+	door, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	go passOn(door, l.brokers)
+	if err := <-done; err != nil {
+		t.Errorf("when it is there: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	nobody := &cluster{p: p, brokers: "127.0.0.1:1"}
+	if err := nobody.await(ctx, time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("when the command is interrupted: %v", err)
+	}
+}
+
+// passOn connects whoever comes through a door with an address, until it is closed.
+func passOn(door net.Listener, addr string) {
+	for {
+		from, err := door.Accept()
+		if err != nil {
+			return
+		}
+		to, err := net.Dial("tcp", addr)
+		if err != nil {
+			from.Close()
+			continue
+		}
+		go func() {
+			defer to.Close()
+			_, _ = io.Copy(to, from) // until the client has had enough
+		}()
+		go func() {
+			defer from.Close()
+			_, _ = io.Copy(from, to)
+		}()
 	}
 }

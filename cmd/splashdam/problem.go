@@ -13,6 +13,9 @@ import (
 // errUsage marks what the caller has to write differently.
 var errUsage = errors.New("wrong usage")
 
+// errNoBroker marks that nobody answers where a broker should be.
+var errNoBroker = errors.New("no broker")
+
 // errUnwell ends a command whose output has already said what is wrong.
 var errUnwell = errors.New("not well")
 
@@ -27,7 +30,7 @@ type problem struct {
 	cause   error
 	excerpt string // of a file, as it stands
 	next    []string
-	kind    error // errUsage, or nil
+	kind    error // errUsage, errNoBroker or nil
 }
 
 func (e *problem) Error() string {
