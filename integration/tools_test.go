@@ -17,7 +17,8 @@ const toolsFile = "testdata/tools.txt"
 func TestKafkasToolsSayOfUsWhatTheySayOfKafka(t *testing.T) {
 	j := needJava(t)
 	// As the Kafka that the answers are from was started.
-	n := Start(t, "--shards", "3", "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3")
+	n := Start(t, "--shards", "3", "--set", "group.initial.rebalance.delay.ms=0", "--set", "num.partitions=3",
+		"--set", "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "--set", "allow.everyone.if.no.acl.found=true")
 	want := keptTranscript(t)
 	if got := transcript(testContext(t, 4*time.Minute), t, j, n.Addr, commands(want)); got != want {
 		t.Errorf("the tools do not say what they say of Apache Kafka:\n%s", changedLines(want, got))
