@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -108,6 +109,17 @@ func TestABatchThatInflatesToTheLimitIsTakenAndOneByteMoreIsNot(t *testing.T) {
 			t.Errorf("%v: at the limit: %v", c, err)
 		}
 		mustCarry(t, b.inspect(sized(c, maxInflated+1), "t", cluster.TopicSettings{}), kerr.MessageTooLarge)
+	}
+}
+
+func TestABatchThatCannotBeInflatedIsRefusedByEveryTopic(t *testing.T) {
+	b := looker()
+	for _, c := range codecs[1:] {
+		batch := batchOf(c, record.Record{Value: bytes.Repeat([]byte("splashdam "), 100)})
+		for i := 61; i < len(batch); i++ { // what was compressed
+			batch[i] ^= 0x5a
+		}
+		mustCarry(t, b.inspect(batch, "t", cluster.TopicSettings{}), kerr.InvalidRecord)
 	}
 }
 
