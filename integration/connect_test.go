@@ -25,7 +25,7 @@ import (
 // topic has every line once and in order, and the other file every line.
 func TestKafkaConnectBringsEveryLineOnceWhateverIsKilled(t *testing.T) {
 	j := needJava(t)
-	rounds := Rounds(t, 2, 8)
+	rounds := Rounds(t, 2, 4)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))

@@ -16,7 +16,7 @@ import (
 // result is there once for who reads what is committed.
 func TestAStreamsApplicationCountsOnceWhateverIsKilled(t *testing.T) {
 	j := needJava(t)
-	rounds := Rounds(t, 2, 10)
+	rounds := Rounds(t, 2, 4)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
