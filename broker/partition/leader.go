@@ -139,7 +139,7 @@ func (l *Leading) AppendVerified(p record.PartitionID, b record.Batch, verified 
 	if b.IsControl() { // the broker's own, without a sequence
 		id = noProducer
 	}
-	d, err := l.reserve(p, id, b.ProducerEpoch(), a, at)
+	d, err := l.reserve(p, offset, id, b.ProducerEpoch(), a, at)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -165,13 +165,14 @@ func (l *Leading) AppendVerified(p record.PartitionID, b record.Batch, verified 
 // it an offset. If it is accepted, SequenceCommand must go into entry at. A batch
 // without producer is always accepted and needs no command.
 func (l *Leading) Sequence(p record.PartitionID, producer int64, epoch int16, first, count int32, now int64, at record.Index) (Decision, error) {
-	if l.NextOffset(p) < 0 {
+	next := l.NextOffset(p)
+	if next < 0 {
 		return Decision{}, unknown(p)
 	}
 	if producer < 0 {
 		return Decision{BaseOffset: -1, Timestamp: now}, nil
 	}
-	return l.reserve(p, producer, epoch, appended{first: first, count: count, offset: -1, timestamp: now}, at)
+	return l.reserve(p, next, producer, epoch, appended{first: first, count: count, offset: -1, timestamp: now}, at)
 }
 
 // Close says that entry at closes a partition: nothing is accepted for it any more,
@@ -182,12 +183,13 @@ func unknown(p record.PartitionID) error {
 	return fmt.Errorf("partition %v is not open: %w", p, kerr.UnknownTopicOrPartition)
 }
 
-// reserve is Append and Sequence for a partition that is there.
-func (l *Leading) reserve(p record.PartitionID, id int64, epoch int16, a appended, at record.Index) (Decision, error) {
+// reserve is Append and Sequence for a partition that is there, and whose next offset
+// is next.
+func (l *Leading) reserve(p record.PartitionID, next, id int64, epoch int16, a appended, at record.Index) (Decision, error) {
 	if n := len(l.flights); n > 0 && at < l.flights[n-1].at { // the arguments would be allocated for every batch
 		invariant.That(false, "reserving for entry %d behind entry %d", at, l.flights[n-1].at)
 	}
-	r := reservation{at: at, partition: p, next: l.NextOffset(p), producer: max(id, noProducer), appended: a, marks: noProducer}
+	r := reservation{at: at, partition: p, next: next, producer: max(id, noProducer), appended: a, marks: noProducer}
 	if r.producer != noProducer {
 		if epoch < 0 || a.first < 0 || a.count <= 0 {
 			return Decision{}, fmt.Errorf("partition %v producer %d: epoch %d, %d sequences from %d: %w", p, id, epoch, a.count, a.first, kerr.InvalidRecord)
