@@ -11,9 +11,9 @@ import (
 )
 
 // heapFloor is never touched, so it takes no memory, but the garbage collector counts
-// it: it lets the heap grow to twice what there is, and a broker has so little that it
-// would collect some hundred times a second under load, a sixth of the CPU time of
-// producing. So up to as much garbage as this may lie about.
+// it: it lets the heap grow to twice what there is, and a broker has so little that
+// collecting was a sixth of the CPU time of producing. So up to as much garbage as this
+// may lie about.
 var heapFloor = sync.OnceValue(func() []byte { return make([]byte, 32<<20) })
 
 // openBroker plugs the broker into serve.
