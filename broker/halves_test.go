@@ -352,10 +352,13 @@ type question struct {
 }
 
 // instance is an instance of the service that listens to questions.
+//
+// franz-go's first fetch may name only some of the partitions; the others wait until it
+// is answered, by its default for five seconds.
 func (s *sender) instance() *kgo.Client {
 	check := txn.CheckTopic(service)
 	return s.n.client(s.t, kgo.ConsumerGroup(check), kgo.ConsumeTopics(check), kgo.SessionTimeout(6*time.Second),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AutoCommitMarks())
+		kgo.FetchMaxWait(500*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AutoCommitMarks())
 }
 
 // questions returns what an instance is asked within a time, and commits.

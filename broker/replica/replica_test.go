@@ -528,11 +528,12 @@ func TestTheLogIsWrittenWhereNothingCanBeSealed(t *testing.T) {
 // that is not waited out, as nobody knows what is on the disk.
 func TestASealThatFencesIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sealing, failing := false, false
+		var sealing, failing atomic.Bool // the appender and the sealer both come through the hook
 		fs := vfs.NewFault(vfs.NewMem(), func(op vfs.Op) error {
-			sealing = sealing || op.Kind == vfs.OpRename && strings.HasSuffix(op.NewName, ".idx")
-			if sealing && op.Kind == vfs.OpSyncDir && !failing {
-				failing = true
+			if op.Kind == vfs.OpRename && strings.HasSuffix(op.NewName, ".idx") {
+				sealing.Store(true)
+			}
+			if op.Kind == vfs.OpSyncDir && sealing.Load() && failing.CompareAndSwap(false, true) {
 				return vfs.ErrNoSpace
 			}
 			return nil
@@ -542,7 +543,7 @@ func TestASealThatFencesIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-r.m.led
-		for err == nil && !failing {
+		for err == nil && !failing.Load() {
 			err = r.propose("x")
 			synctest.Wait()
 		}
