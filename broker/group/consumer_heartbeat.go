@@ -138,6 +138,9 @@ func (c *Coordinator) consumerBeats(g *group, t Token, cl Client, req *kmsg.Cons
 	if id == "" {
 		id = c.cfg.NewID()
 	}
+	if r := req.SubscribedTopicRegex; r != nil && *r != "" && !k.hasRoomFor(id, *r) {
+		return kerr.PolicyViolation
+	}
 	m, err := c.beating(k, id, req)
 	if err != nil {
 		return err
