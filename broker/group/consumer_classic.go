@@ -17,6 +17,9 @@ import (
 func (c *Coordinator) joinConsumers(g *group, t Token, cl Client, req *kmsg.JoinGroupRequest) (done bool, err *kerr.Error) {
 	k := g.consumer
 	if len(k.members) == 0 {
+		if c.awaitTurn(k, t, func() { c.joinOrRefuse(t, cl, req) }) {
+			return true, nil
+		}
 		next := newGroup(g.id, c.now)
 		next.generation, next.since = k.group, g.since
 		g.adopt(next)
