@@ -163,8 +163,16 @@ func TestOnlyTheCurrentGenerationCommitsInATransaction(t *testing.T) {
 		"of a group that is not":   {"new", "a-1", nil, 4, kerr.IllegalGeneration},
 		"into an empty group":      {"empty", "", nil, -1, nil},
 		"a member that is no more": {"empty", "a-1", nil, 2, kerr.UnknownMemberID},
+		"a consumer":               {"k", "m", nil, 6, nil},
+		"a consumer under the epoch it has had the partition since":      {"k", "m", nil, 2, nil},
+		"a consumer under an epoch before it was assigned the partition": {"k", "m", nil, 1, kerr.IllegalGeneration},
+		"a consumer under an epoch to come":                              {"k", "m", nil, 7, kerr.IllegalGeneration},
 	} {
-		c := Lead(s, testConfig(), 10)
+		cfg := testConfig()
+		topics := newFakeTopics()
+		topics.set("t", 1)
+		cfg.Topics = func() Topics { return topics }
+		c := Lead(s, cfg, 10)
 		req := kmsg.NewPtrTxnOffsetCommitRequest()
 		req.Version, req.Group, req.MemberID, req.InstanceID, req.Generation = 3, test.group, test.member, test.instance, test.generation
 		req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Offset: 5}}}}

@@ -48,10 +48,11 @@ func full(t testing.TB) *State {
 
 // fullConsumers is a change with something in every field.
 func fullConsumers() *consumerChange {
+	t, u := [16]byte{0: 't', 15: 1}, [16]byte{0: 'u', 15: 1} // as fakeTopics has them
 	set := func(numbers ...int32) partitions {
 		var ps partitions
 		for _, n := range numbers {
-			ps = append(ps, partition{[16]byte{1}, n}, partition{[16]byte{2}, n})
+			ps = append(ps, partition{t, n}, partition{u, n})
 		}
 		return newPartitions(ps)
 	}
@@ -62,6 +63,7 @@ func fullConsumers() *consumerChange {
 				id: "m", instance: kmsg.StringPtr("i"), rack: kmsg.StringPtr("r"), client: Client{"c", "/::1", "User:u"}, rebalance: 60_000,
 				assignor: "range", topics: []string{"t", "u"}, regex: "v.*", epoch: 6, previous: 5, state: unrevoked,
 				assigned: set(0, 3), revoking: set(1), target: set(0, 3, 4),
+				since: map[partition]int32{{t, 0}: 2, {u, 0}: 6, {t, 3}: 0, {u, 3}: 1, {t, 1}: 3, {u, 1}: 4},
 			},
 			{id: "n", classic: &classicMember{10_000, []protocol{{"range", consumes("t")}}}, epoch: leftForNow},
 		},
