@@ -50,6 +50,8 @@ type Broker struct {
 	// still be offsets that groups have committed.
 	forgetting sync.Map
 	inflating  chan struct{} // has room for as many batches as may be inflated at once
+	// log paces what any client can have logged.
+	log struct{ ended, refused, denied logPace }
 }
 
 const (
@@ -193,12 +195,17 @@ func (b *Broker) serverConfig(listeners []kafka.ListenerConfig) kafka.Config {
 			Disconnected: func(p kafka.Peer, err error) {
 				// The client left, or this node does: neither is news.
 				if errors.Is(err, kafka.ErrAuthentication) || !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
-					b.cfg.Logger.Info("a connection ended", "peer", p.String(), "cause", err)
+					b.log.ended.tell(p.Addr, func(more []any) {
+						b.cfg.Logger.Info("a connection ended", append(more, "peer", p.String(), "cause", err)...)
+					})
 				}
 			},
 			Refused: func(p kafka.Peer, err error) {
-				b.cfg.Logger.Warn("a connection was refused", "peer", p.String(), "cause", err)
+				b.log.refused.tell(p.Addr, func(more []any) {
+					b.cfg.Logger.Warn("a connection was refused", append(more, "peer", p.String(), "cause", err)...)
+				})
 			},
+			Denied: b.denied,
 			Failed: func(r kafka.Request, err error) {
 				b.cfg.Logger.Error("a request failed for a reason that the protocol has no code for", "request", r.String(), "cause", err)
 			},
