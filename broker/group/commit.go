@@ -84,7 +84,7 @@ func (c *Coordinator) mayCommit(req *kmsg.OffsetCommitRequest) (*group, *kerr.Er
 	case g.phase == dead:
 		return nil, kerr.CoordinatorNotAvailable
 	case g.consumer != nil:
-		return g, g.consumer.mayCommit(req, generation)
+		return g, c.mayCommitConsumed(g.consumer, req, generation)
 	case generation < 0 && g.phase == empty:
 		return g, nil
 	case generation < 0 && req.MemberID == "" && req.InstanceID == nil:
@@ -139,7 +139,7 @@ func (c *Coordinator) acceptable(group string, asked []topicOffsets, refuse func
 		for j, p := range t.partitions {
 			_, known := c.state.Offset(group, t.topic, p.partition)
 			switch {
-			case utf16Len(p.metadata) > c.cfg.OffsetMetadataMaxBytes:
+			case c.tooMuchMetadata(p):
 				refuse(i, j, kerr.OffsetMetadataTooLarge)
 				continue
 			case !known && offsets >= c.cfg.MaxOffsets:
@@ -155,6 +155,10 @@ func (c *Coordinator) acceptable(group string, asked []topicOffsets, refuse func
 		}
 	}
 	return topics
+}
+
+func (c *Coordinator) tooMuchMetadata(p partitionOffset) bool {
+	return utf16Len(p.metadata) > c.cfg.OffsetMetadataMaxBytes
 }
 
 // utf16Len is the length of a string as Java counts it.

@@ -241,10 +241,12 @@ func (c *Coordinator) beating(k *consumerGroup, id string, req *kmsg.ConsumerGro
 	// It has been fenced, or has left for now, and begins anew. A static member that
 	// left keeps its place, as one under another id would.
 	return m.with(func(n *consumerMember) {
+		has := n.assigned
 		if n.epoch != leftForNow {
-			n.assigned = nil
+			has = nil
 		}
-		n.epoch, n.previous, n.state, n.revoking = 0, 0, settled, nil
+		n.hold(has, nil, 0)
+		n.epoch, n.previous, n.state = 0, 0, settled
 	}), nil
 }
 
@@ -252,7 +254,8 @@ func (c *Coordinator) beating(k *consumerGroup, id string, req *kmsg.ConsumerGro
 func (k *consumerGroup) replace(old *consumerMember, id string) *consumerMember {
 	k.remove(old)
 	m := old.with(func(n *consumerMember) {
-		n.id, n.epoch, n.previous, n.state, n.revoking = id, 0, 0, settled, nil
+		n.hold(n.assigned, nil, 0)
+		n.id, n.epoch, n.previous, n.state = id, 0, 0, settled
 	})
 	k.set(m)
 	k.dirty = true
@@ -330,7 +333,11 @@ func (c *Coordinator) consumerLeaves(g *group, t Token, req *kmsg.ConsumerGroupH
 		return
 	}
 	if req.MemberEpoch == leftForNow {
-		k.put(m.with(func(n *consumerMember) { n.epoch, n.state, n.revoking = leftForNow, settled, nil }))
+		k.put(m.with(func(n *consumerMember) {
+			n.hold(n.assigned, nil, 0)
+			n.forgetSince()
+			n.epoch, n.state = leftForNow, settled
+		}))
 		k.deadlines[m.id].rebalance = never
 	} else {
 		k.leave(m)

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -43,6 +44,9 @@ type consumerMember struct {
 	assigned        partitions // what it was told that it has
 	revoking        partitions // what it was told to give up
 	target          partitions // what it shall have
+	// since is, of each partition that it owns, the epoch with which it was assigned to
+	// the member (KIP-1251).
+	since map[partition]int32
 }
 
 // classicMember is what only a member that speaks the classic protocol has.
@@ -56,6 +60,32 @@ func (m *consumerMember) with(change func(*consumerMember)) *consumerMember {
 	next := *m
 	change(&next)
 	return &next
+}
+
+// hold changes what the member has and what it is to give up. What is not of what it has
+// already is assigned to it with an epoch.
+func (m *consumerMember) hold(assigned, revoking partitions, epoch int32) {
+	if slices.Equal(assigned, m.assigned) && slices.Equal(revoking, m.revoking) {
+		return
+	}
+	since := make(map[partition]int32, len(assigned)+len(revoking))
+	for _, ps := range []partitions{assigned, revoking} {
+		for _, p := range ps {
+			if since[p] = epoch; m.assigned.has(p) {
+				since[p] = m.since[p]
+			}
+		}
+	}
+	m.assigned, m.revoking, m.since = assigned, revoking, since
+}
+
+// forgetSince lets what the member has be its own from epoch 0 on: who comes in its place
+// has no epoch yet.
+func (m *consumerMember) forgetSince() {
+	m.since = make(map[partition]int32, len(m.assigned))
+	for _, p := range m.owns() {
+		m.since[p] = 0
+	}
 }
 
 // owns is what nobody else may be given.
@@ -72,7 +102,7 @@ func (m *consumerMember) equal(o *consumerMember) bool {
 		m.id == o.id && sameText(m.instance, o.instance) && sameText(m.rack, o.rack) && m.client == o.client &&
 		m.rebalance == o.rebalance && m.assignor == o.assignor && m.subscribesLike(o) && m.classic.equal(o.classic) &&
 		m.epoch == o.epoch && m.previous == o.previous && m.state == o.state &&
-		slices.Equal(m.assigned, o.assigned) && slices.Equal(m.revoking, o.revoking) && slices.Equal(m.target, o.target)
+		slices.Equal(m.assigned, o.assigned) && slices.Equal(m.revoking, o.revoking) && slices.Equal(m.target, o.target) && maps.Equal(m.since, o.since)
 }
 
 func (m *classicMember) equal(o *classicMember) bool {
@@ -89,7 +119,9 @@ func sameText(a, b *string) bool { return a == b || a != nil && b != nil && *a =
 //	id, instance?, rack?, client id, client host, principal, rebalance timeout i32,
 //	assignor, topics x name, regex, classic u8 1 {session timeout i32, protocols x
 //	{name, metadata}} or 0, epoch i32, previous epoch i32, state u8 (0 settled,
-//	1 unrevoked, 2 unreleased), assigned, revoking, target: sets of partitions
+//	1 unrevoked, 2 unreleased), assigned, since, revoking, since, target: sets of
+//	partitions, two of them with an i32 for each of their partitions in order, the
+//	epoch with which it was assigned
 func appendMember(b []byte, m *consumerMember) []byte {
 	b = kbin.AppendCompactString(b, m.id)
 	b = kbin.AppendCompactNullableString(b, m.instance)
@@ -116,8 +148,12 @@ func appendMember(b []byte, m *consumerMember) []byte {
 	b = kbin.AppendInt32(b, m.epoch)
 	b = kbin.AppendInt32(b, m.previous)
 	b = kbin.AppendInt8(b, int8(m.state))
-	b = appendPartitions(b, m.assigned)
-	b = appendPartitions(b, m.revoking)
+	for _, ps := range []partitions{m.assigned, m.revoking} {
+		b = appendPartitions(b, ps)
+		for _, p := range ps {
+			b = kbin.AppendInt32(b, m.since[p])
+		}
+	}
 	return appendPartitions(b, m.target)
 }
 
@@ -148,7 +184,14 @@ func readMember(r *kbin.Reader) *consumerMember {
 		}
 	}
 	m.epoch, m.previous, m.state = r.Int32(), r.Int32(), reconciliation(r.Int8())
-	m.assigned, m.revoking, m.target = readPartitions(r), readPartitions(r), readPartitions(r)
+	m.since = map[partition]int32{}
+	for _, ps := range []*partitions{&m.assigned, &m.revoking} {
+		*ps = readPartitions(r)
+		for _, p := range *ps {
+			m.since[p] = r.Int32()
+		}
+	}
+	m.target = readPartitions(r)
 	if m.state > unreleased {
 		r.Span(-1)
 	}

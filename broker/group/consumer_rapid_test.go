@@ -26,6 +26,7 @@ import (
 //   - no partition is owned by two clients that the group knows as members;
 //   - a member's epoch never falls, nor do the stored epochs of the group;
 //   - what a client was told is in State;
+//   - a commit under an epoch of before is taken only for what its member has had since;
 //   - left alone, the group settles, and each partition has one owner;
 //   - replay of the log, and a snapshot with the rest of it, give the same state.
 func TestRandomConsumers(t *testing.T) {
@@ -79,6 +80,8 @@ type club struct {
 	half    *View
 	halfAt  int
 	stored  consumerEpochs
+	// past is what each member had, by its id, as often as that was stored.
+	past map[string][]*consumerMember
 
 	settling bool // nobody changes its mind any more
 }
@@ -86,7 +89,7 @@ type club struct {
 func newClub(t *rapid.T, seed uint64) *club {
 	w := &club{
 		t: t, rng: rand.New(rand.NewPCG(seed, 0)), cfg: DefaultConfig(), state: NewState(), now: start,
-		waiting: map[Token]*patron{}, topics: newFakeTopics(),
+		waiting: map[Token]*patron{}, topics: newFakeTopics(), past: map[string][]*consumerMember{},
 	}
 	w.cfg.NewID = func() string { w.ids++; return strconv.Itoa(w.ids) }
 	w.cfg.Topics = func() Topics { return w.topics }
@@ -121,8 +124,10 @@ func (w *club) step() {
 		w.pass(w.rng.Int64N(60_000))
 	case n < 95:
 		w.fail()
-	case n < 97:
+	case n < 96:
 		w.loseLead()
+	case n < 97:
+		w.commit()
 	case n < 98:
 		w.topics.set([]string{"t", "u", "v"}[w.rng.IntN(3)], int32(w.rng.IntN(9)))
 	default:
@@ -163,6 +168,59 @@ func (w *club) log(c record.Command) {
 		w.t.Fatalf("the stored epochs fell from %v to %v", w.stored, g.consumer.consumerEpochs)
 	}
 	w.stored = g.consumer.consumerEpochs
+	for id, m := range g.consumer.members {
+		if past := w.past[id]; len(past) == 0 || past[len(past)-1] != m {
+			w.past[id] = append(past, m)
+		}
+	}
+}
+
+// commit commits for a partition under some epoch that a member has had.
+func (w *club) commit() {
+	g := w.c.groups[loneGroup]
+	if g == nil || g.consumer == nil || len(g.consumer.members) == 0 {
+		return
+	}
+	members := g.consumer.sorted()
+	m := members[w.rng.IntN(len(members))]
+	past := w.past[m.id]
+	if len(past) == 0 {
+		return
+	}
+	topic := []string{"t", "u"}[w.rng.IntN(2)]
+	id, count, ok := w.topics.Topic(topic)
+	if !ok {
+		return
+	}
+	q := partition{id, w.rng.Int32N(count)}
+	epoch := past[max(0, len(past)-1-w.rng.IntN(8))].epoch
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Version, req.Group, req.MemberID, req.Generation = 9, loneGroup, m.id, epoch
+	req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: q.number, Offset: 1}}}}
+	w.tokens++
+	w.waiting[w.tokens] = &patron{name: "committer"}
+	before := len(w.queue)
+	w.effects(w.c.Commit(w.now, w.tokens, req))
+	if taken := len(w.queue) > before; taken && epoch < m.epoch {
+		if !w.hadSince(m, epoch, q) {
+			w.t.Fatalf("%s commits with epoch %d of %d for partition %d of %s, which it has not had since then", m.id, epoch, m.epoch, q.number, topic)
+		}
+	}
+}
+
+// hadSince reports whether a member has had a partition, and was not asked for it, in all
+// that was stored of it since it last had an epoch.
+func (w *club) hadSince(m *consumerMember, epoch int32, q partition) bool {
+	past := append(slices.Clone(w.past[m.id]), m)
+	for i, x := range slices.Backward(past) {
+		if !x.owns().has(q) || i+1 < len(past) && x.revoking.has(q) && past[i+1].assigned.has(q) {
+			return false
+		}
+		if x.epoch <= epoch {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *club) fail() {
@@ -488,6 +546,14 @@ func soundConsumers(k *consumerGroup) string {
 		}
 		if m.epoch > k.assignment || m.epoch < leftForNow {
 			return fmt.Sprintf("%s has epoch %d of %d", id, m.epoch, k.assignment)
+		}
+		if len(m.since) != len(m.owns()) {
+			return fmt.Sprintf("%s has %d partitions, of %d is known since when", id, len(m.owns()), len(m.since))
+		}
+		for _, p := range m.owns() {
+			if since, ok := m.since[p]; !ok || since > max(0, m.epoch) {
+				return fmt.Sprintf("%s, of epoch %d, has partition %d since %d, %t", id, m.epoch, p.number, since, ok)
+			}
 		}
 		if len(m.revoking) > 0 != (m.state == unrevoked) {
 			return id + " gives up what it was not asked to"

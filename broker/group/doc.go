@@ -64,7 +64,8 @@
 //   - one assignment per generation: of one generation a member is only ever told
 //     one assignment;
 //   - one owner: no partition is given to a member of a consumer group while
-//     another has not given it up, or has not been lost;
+//     another has not given it up, or has not been lost; so a member may commit under
+//     an epoch of before for what it has had since then (KIP-1251);
 //   - answered means applied: an offset or an assignment that a client was told
 //     is in State.
 package group

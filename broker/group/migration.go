@@ -89,12 +89,14 @@ func (c *Coordinator) upgradedMember(g *group, k *consumerGroup, m *member) (*co
 	}
 	// Two may claim the same after a rebalance that was cut off; then the first has it.
 	has = has.filter(func(p partition) bool { return k.owners[p] == "" })
-	return &consumerMember{
+	next := &consumerMember{
 		id: m.id, instance: m.instance, rack: sub.Rack, client: m.client, rebalance: int32(m.rebalance),
 		topics:  slices.Compact(slices.Sorted(slices.Values(sub.Topics))),
 		classic: &classicMember{int32(m.session), m.protocols},
-		epoch:   g.generation, previous: g.generation, assigned: has, target: has,
-	}, true
+		epoch:   g.generation, previous: g.generation, target: has,
+	}
+	next.hold(has, nil, g.generation)
+	return next, true
 }
 
 // readSubscription reads a consumer's metadata and refuses what claims more than

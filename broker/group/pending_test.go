@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/record"
 )
 
 // pendingState has offsets of two producers pending for two groups.
@@ -77,11 +79,33 @@ func TestPendingOffsetsAreCommittedOrDroppedByTheMarker(t *testing.T) {
 }
 
 func TestWhatIsCommittedLaterIsNotOverwrittenByATransaction(t *testing.T) {
-	s := pendingState(t)
-	apply(t, s, 25, commitCommand("g", -1, offsets("t", 0, 9, "")))
-	apply(t, s, 30, EndCommand(7, 3, true))
-	if got := at(s, "g", "t", 0); got != 9 {
-		t.Errorf("it is %d", got)
+	plain := commitCommand("g", -1, offsets("t", 0, 9, ""))
+	other := pendingCommand("g", 9, 0, offsets("t", 0, 9, ""))
+	mine := pendingCommand("g", 7, 3, offsets("t", 0, 10, ""))
+	for name, test := range map[string]struct {
+		now  int64
+		then []record.Command
+		want int64
+	}{
+		"a commit, later":                         {25, []record.Command{plain}, 9},
+		"a commit, at the same time":              {20, []record.Command{plain}, 9},
+		"and then again in the transaction":       {20, []record.Command{plain, mine}, 10},
+		"another transaction, at the same time":   {20, []record.Command{other, EndCommand(9, 0, true)}, 9},
+		"another transaction, that was aborted":   {20, []record.Command{other, EndCommand(9, 0, false)}, 5},
+		"another transaction, and this one again": {20, []record.Command{other, mine, EndCommand(9, 0, true)}, 10},
+	} {
+		s := pendingState(t)
+		apply(t, s, test.now, test.then...)
+		restored, err := Restore(s.View().Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*State{s, restored} {
+			apply(t, s, 30, EndCommand(7, 3, true))
+			if got := at(s, "g", "t", 0); got != test.want {
+				t.Errorf("%s: it is %d, want %d", name, got, test.want)
+			}
+		}
 	}
 }
 
@@ -139,8 +163,16 @@ func TestOnlyTheCurrentGenerationCommitsInATransaction(t *testing.T) {
 		"of a group that is not":   {"new", "a-1", nil, 4, kerr.IllegalGeneration},
 		"into an empty group":      {"empty", "", nil, -1, nil},
 		"a member that is no more": {"empty", "a-1", nil, 2, kerr.UnknownMemberID},
+		"a consumer":               {"k", "m", nil, 6, nil},
+		"a consumer under the epoch it has had the partition since":      {"k", "m", nil, 2, nil},
+		"a consumer under an epoch before it was assigned the partition": {"k", "m", nil, 1, kerr.IllegalGeneration},
+		"a consumer under an epoch to come":                              {"k", "m", nil, 7, kerr.IllegalGeneration},
 	} {
-		c := Lead(s, testConfig(), 10)
+		cfg := testConfig()
+		topics := newFakeTopics()
+		topics.set("t", 1)
+		cfg.Topics = func() Topics { return topics }
+		c := Lead(s, cfg, 10)
 		req := kmsg.NewPtrTxnOffsetCommitRequest()
 		req.Version, req.Group, req.MemberID, req.InstanceID, req.Generation = 3, test.group, test.member, test.instance, test.generation
 		req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Offset: 5}}}}

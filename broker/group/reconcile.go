@@ -19,7 +19,8 @@ func (k *consumerGroup) reconcile(m *consumerMember, owned *partitions) *consume
 	revoke := m.assigned.minus(m.target)
 	if len(revoke) > 0 && stillOwns(revoke, owned) {
 		return m.with(func(n *consumerMember) {
-			n.state, n.assigned, n.revoking = unrevoked, keep, revoke
+			n.state = unrevoked
+			n.hold(keep, revoke, epoch)
 			n.setEpoch(epoch)
 		})
 	}
@@ -32,7 +33,8 @@ func (k *consumerGroup) reconcile(m *consumerMember, owned *partitions) *consume
 		state = unreleased
 	}
 	return m.with(func(n *consumerMember) {
-		n.state, n.assigned, n.revoking = state, keep.or(free), nil
+		n.state = state
+		n.hold(keep.or(free), nil, k.assignment)
 		n.setEpoch(k.assignment)
 	})
 }

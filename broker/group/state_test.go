@@ -48,10 +48,11 @@ func full(t testing.TB) *State {
 
 // fullConsumers is a change with something in every field.
 func fullConsumers() *consumerChange {
+	t, u := [16]byte{0: 't', 15: 1}, [16]byte{0: 'u', 15: 1} // as fakeTopics has them
 	set := func(numbers ...int32) partitions {
 		var ps partitions
 		for _, n := range numbers {
-			ps = append(ps, partition{[16]byte{1}, n}, partition{[16]byte{2}, n})
+			ps = append(ps, partition{t, n}, partition{u, n})
 		}
 		return newPartitions(ps)
 	}
@@ -62,6 +63,7 @@ func fullConsumers() *consumerChange {
 				id: "m", instance: kmsg.StringPtr("i"), rack: kmsg.StringPtr("r"), client: Client{"c", "/::1", "User:u"}, rebalance: 60_000,
 				assignor: "range", topics: []string{"t", "u"}, regex: "v.*", epoch: 6, previous: 5, state: unrevoked,
 				assigned: set(0, 3), revoking: set(1), target: set(0, 3, 4),
+				since: map[partition]int32{{t, 0}: 2, {u, 0}: 6, {t, 3}: 0, {u, 3}: 1, {t, 1}: 3, {u, 1}: 4},
 			},
 			{id: "n", classic: &classicMember{10_000, []protocol{{"range", consumes("t")}}}, epoch: leftForNow},
 		},
@@ -95,10 +97,10 @@ func TestAGroupIsOfOneProtocol(t *testing.T) {
 
 func TestOffsetsHaveTheTimeOfTheirEntry(t *testing.T) {
 	s := full(t)
-	if o, ok := s.Offset("simple", "t", 0); !ok || o != (Offset{5, 3, "note", 10, -1}) {
+	if o, ok := s.Offset("simple", "t", 0); !ok || o != (Offset{5, 3, "note", 10, -1, o.order}) {
 		t.Errorf("offset without a retention: %+v, %v", o, ok)
 	}
-	if o, ok := s.Offset("simple", "t", 1); !ok || o != (Offset{6, 3, "", 10, 110}) {
+	if o, ok := s.Offset("simple", "t", 1); !ok || o != (Offset{6, 3, "", 10, 110, o.order}) {
 		t.Errorf("offset with a retention of 100 ms: %+v, %v", o, ok)
 	}
 	apply(t, s, 20, deleteOffsetsCommand("simple", []topicPartitions{{"t", []int32{0, 9}}, {"x", []int32{0}}}))
@@ -154,6 +156,10 @@ func TestRestoreRefusesWhatIsNotASnapshot(t *testing.T) {
 	good := full(t).View().Encode()
 	future := bytes.Clone(good)
 	future[0]++
+	groups := func(b ...byte) []byte { return append([]byte{snapshotVersion, 0, 0, 0, 0, 0, 0, 0, 0}, b...) }
+	if _, err := Restore(groups(3, 2, 'g', 0, 1, 1, 2, 'h', 0, 1, 1)); err != nil {
+		t.Errorf("two groups: %v", err)
+	}
 	for name, c := range map[string]struct {
 		data []byte
 		want error
@@ -161,9 +167,9 @@ func TestRestoreRefusesWhatIsNotASnapshot(t *testing.T) {
 		"nothing":         {nil, ErrSnapshot},
 		"a newer version": {future, ErrSnapshotVersion},
 		"more than that":  {append(bytes.Clone(good), 0), ErrSnapshot},
-		"a group twice":   {[]byte{1, 3, 2, 'g', 0, 1, 2, 'g', 0, 1}, ErrSnapshot},
-		"a topic twice":   {[]byte{1, 2, 2, 'g', 0, 3, 2, 't', 1, 2, 't', 1}, ErrSnapshot},
-		"many groups":     {[]byte{1, 0xff, 0xff, 0xff, 0xff, 0x07}, ErrSnapshot},
+		"a group twice":   {groups(3, 2, 'g', 0, 1, 1, 2, 'g', 0, 1, 1), ErrSnapshot},
+		"a topic twice":   {groups(2, 2, 'g', 0, 3, 2, 't', 1, 2, 't', 1, 1), ErrSnapshot},
+		"many groups":     {groups(0xff, 0xff, 0xff, 0xff, 0x07), ErrSnapshot},
 	} {
 		if _, err := Restore(c.data); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

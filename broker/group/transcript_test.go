@@ -566,6 +566,17 @@ func printResponse(r kmsg.Response) string {
 	return fmt.Sprintf("%T", r)
 }
 
+// printSince prints the partitions that were assigned to a member with another epoch than
+// it has now.
+func printSince(m *consumerMember) (line string) {
+	for since := range m.epoch {
+		if ps := m.owns().filter(func(p partition) bool { return m.since[p] == since }); len(ps) > 0 {
+			line += fmt.Sprintf(" (%s since %d)", printPartitions(ps), since)
+		}
+	}
+	return line
+}
+
 // printChange prints the members that are other, and those that are gone (-).
 func printChange(r *kbin.Reader) string {
 	e := readEpochs(r)
@@ -576,7 +587,7 @@ func printChange(r *kbin.Reader) string {
 		if len(m.revoking) > 0 {
 			line += " revoking " + printPartitions(m.revoking)
 		}
-		line += " of " + printPartitions(m.target) + "]"
+		line += printSince(m) + " of " + printPartitions(m.target) + "]"
 	}
 	for range count(r) {
 		line += fmt.Sprintf(" [-%s]", r.CompactString())

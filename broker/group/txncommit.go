@@ -26,18 +26,7 @@ func (c *Coordinator) TxnCommit(now int64, t Token, req *kmsg.TxnOffsetCommitReq
 	if m := g.members[req.MemberID]; m != nil && (g.phase == stable || g.phase == preparing) {
 		c.heard(g, m)
 	}
-	asked := make([]topicOffsets, len(req.Topics))
-	for i, x := range req.Topics {
-		asked[i].topic = x.Topic
-		for _, p := range x.Partitions {
-			epoch := p.LeaderEpoch
-			if req.Version < 2 {
-				epoch = -1
-			}
-			asked[i].partitions = append(asked[i].partitions, partitionOffset{p.Partition, p.Offset, epoch, orEmpty(p.Metadata)})
-		}
-	}
-	topics := c.acceptable(req.Group, asked, func(i, j int, err *kerr.Error) { r.Topics[i].Partitions[j].ErrorCode = err.Code })
+	topics := c.acceptable(req.Group, txnOffsetsOf(req), func(i, j int, err *kerr.Error) { r.Topics[i].Partitions[j].ErrorCode = err.Code })
 	if len(topics) == 0 {
 		c.answer(t, r)
 		return c.end()
@@ -50,6 +39,22 @@ func (c *Coordinator) TxnCommit(now int64, t Token, req *kmsg.TxnOffsetCommitReq
 		c.answer(t, r)
 	})
 	return c.end()
+}
+
+// txnOffsetsOf is what a request wants to be stored.
+func txnOffsetsOf(req *kmsg.TxnOffsetCommitRequest) []topicOffsets {
+	asked := make([]topicOffsets, len(req.Topics))
+	for i, x := range req.Topics {
+		asked[i].topic = x.Topic
+		for _, p := range x.Partitions {
+			epoch := p.LeaderEpoch
+			if req.Version < 2 {
+				epoch = -1
+			}
+			asked[i].partitions = append(asked[i].partitions, partitionOffset{p.Partition, p.Offset, epoch, orEmpty(p.Metadata)})
+		}
+	}
+	return asked
 }
 
 // TxnCommitAnswer is CommitAnswer for offsets that are committed in a transaction.
@@ -86,7 +91,7 @@ func (c *Coordinator) mayTxnCommit(req *kmsg.TxnOffsetCommitRequest) (*group, *k
 	case !member, req.Generation < 0 && g.phase == empty:
 		return g, nil
 	case g.consumer != nil:
-		return g, g.consumer.mayTxnCommit(req)
+		return g, c.mayTxnCommitConsumed(g.consumer, req)
 	}
 	if err := g.check(req.MemberID, req.InstanceID); err != nil {
 		return nil, err
