@@ -78,7 +78,7 @@ func (b *Broker) Configs(r kafka.ConfigResource) ([]kafka.ConfigEntry, error) {
 	case r.Name == "":
 		return configEntries(b.settings().CommonEntries()), nil
 	}
-	return configEntries(b.settings().Entries()), nil
+	return b.brokerConfigs(), nil
 }
 
 func (b *Broker) topicConfigs(t *cluster.Topic) []kafka.ConfigEntry {

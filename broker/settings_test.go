@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,6 +56,30 @@ const (
 	ofTopic  = kmsg.ConfigResourceTypeTopic
 	ofBroker = kmsg.ConfigResourceTypeBroker
 )
+
+func TestABrokerSaysWhoAndWhereItIs(t *testing.T) {
+	within(t, Config{FS: vfs.NewMem(), NodeID: 7}, func(ctx context.Context, t *testing.T, n *node, ask asker) {
+		const static = " STATIC_BROKER_CONFIG"
+		l := n.cfg.Listeners[0]
+		for name, want := range map[string]string{
+			"node.id":              "7",
+			"broker.id":            "7",
+			"listeners":            l.Name + "://" + l.Net.Addr().String(),
+			"advertised.listeners": fmt.Sprintf("%s://%s:%d", l.Name, l.Host, l.Port),
+			"log.dirs":             n.cfg.Dir,
+		} {
+			if got := ask.configured(ctx, t, ofBroker, "7", name); got != want+static {
+				t.Errorf("%s is %q, want %q", name, got, want+static)
+			}
+			if err := ask.configure(ctx, ofBroker, "7", name, want, false); !errors.Is(err, kerr.InvalidRequest) {
+				t.Errorf("altering %s: %v", name, err)
+			}
+			if got := ask.configured(ctx, t, ofBroker, "", name); got != "" {
+				t.Errorf("%s of all brokers is %q", name, got)
+			}
+		}
+	})
+}
 
 func TestWhatIsSetWhileABrokerRunsHoldsAtOnceAndOverARestart(t *testing.T) {
 	disk := vfs.NewMem()
