@@ -92,8 +92,13 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 		failed(done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))
 		return
 	}
+	batch, err := b.recompress(req.Batch, settings)
+	if err != nil {
+		failed(done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))
+		return
+	}
 	plain := appendItem{
-		partition: at.id, batch: req.Batch, acks: req.Acks, stamp: settings.LogAppendTime, done: done,
+		partition: at.id, batch: batch, acks: req.Acks, stamp: settings.LogAppendTime, done: done,
 		verified: partition.Unverified,
 	}
 	it := item(&plain)
