@@ -29,9 +29,6 @@ func (c *Coordinator) joinConsumers(g *group, t Token, cl Client, req *kmsg.Join
 	}
 	k := g.consumer
 	if len(k.members) == 0 {
-		if c.awaitTurn(k, t, func() { c.joinOrRefuse(t, cl, req) }) {
-			return true, nil
-		}
 		next := newGroup(g.id, c.now)
 		next.generation, next.since = k.group, g.since
 		g.adopt(next)

@@ -23,25 +23,6 @@ func (c *Coordinator) await(g *group, t Token, again func()) bool {
 	if k == nil || !k.storing {
 		return false
 	}
-	c.wait(k, t, again)
-	return true
-}
-
-// awaitTurn lets a request wait until the turn under way is persisted, if it has changed
-// anything, for what can be no part of it. If not, what is to be answered is.
-func (c *Coordinator) awaitTurn(k *consumerGroup, t Token, again func()) bool {
-	if k.dirty || k.bump {
-		c.wait(k, t, again)
-		return true
-	}
-	for _, r := range k.answers {
-		c.answer(r.token, r.build())
-	}
-	k.answers = nil
-	return false
-}
-
-func (c *Coordinator) wait(k *consumerGroup, t Token, again func()) {
 	if len(k.waiting) >= maxWaitingRequests*c.cfg.ConsumerMaxSize {
 		c.refuse(t, kerr.CoordinatorLoadInProgress)
 	} else {
@@ -51,6 +32,7 @@ func (c *Coordinator) wait(k *consumerGroup, t Token, again func()) {
 			}
 		})
 	}
+	return true
 }
 
 // reply lets a request be answered at the end of the turn.
@@ -112,12 +94,8 @@ func (c *Coordinator) endTurn(g *group) {
 	}
 	clear(k.changed)
 	if len(cmd) > c.cfg.MaxGroupBytes {
-		waiting := k.waiting
 		c.fallBack(g)
 		c.refuseAll(answers, kerr.UnknownServerError)
-		for _, again := range waiting {
-			again()
-		}
 		return
 	}
 	k.storing = true
