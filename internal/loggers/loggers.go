@@ -95,38 +95,35 @@ func (s *Set) Level(name string) string {
 // Change is a logger's new level; with "" it has the root's again.
 type Change struct{ Name, Level string }
 
-// Check errors if the changes cannot be made: ErrUnknown, ErrLevel, ErrRoot.
-func (s *Set) Check(changes []Change) error {
-	for _, c := range changes {
-		if s.levels[c.Name] == nil {
-			return fmt.Errorf("logger %q is none of %v: %w", c.Name, s.names, ErrUnknown)
+// Check errors if a change cannot be made: ErrUnknown, ErrLevel, ErrRoot.
+func (s *Set) Check(c Change) error {
+	if s.levels[c.Name] == nil {
+		return fmt.Errorf("logger %q is none of %v: %w", c.Name, s.names, ErrUnknown)
+	}
+	if c.Level == "" {
+		if c.Name == Root {
+			return fmt.Errorf("logger %q: %w", c.Name, ErrRoot)
 		}
-		if c.Level == "" {
-			if c.Name == Root {
-				return fmt.Errorf("logger %q: %w", c.Name, ErrRoot)
-			}
-		} else if _, err := ParseLevel(c.Level); err != nil {
-			return fmt.Errorf("logger %q: %w", c.Name, err)
-		}
+		return nil
+	}
+	if _, err := ParseLevel(c.Level); err != nil {
+		return fmt.Errorf("logger %q: %w", c.Name, err)
 	}
 	return nil
 }
 
-// Change makes all of the changes or, with an error as of Check, none.
-func (s *Set) Change(changes []Change) error {
-	if err := s.Check(changes); err != nil {
-		return err
-	}
+// Change makes changes that Check lets pass.
+func (s *Set) Change(changes []Change) {
 	for _, c := range changes {
+		err := s.Check(c)
+		invariant.That(err == nil, "%v", err)
 		l := int64(unset)
 		if c.Level != "" {
-			parsed, err := ParseLevel(c.Level)
-			invariant.That(err == nil, "a checked level: %v", err)
+			parsed, _ := ParseLevel(c.Level)
 			l = int64(parsed)
 		}
 		s.levels[c.Name].Store(l)
 	}
-	return nil
 }
 
 func level(own, root *atomic.Int64) slog.Level {
