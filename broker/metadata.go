@@ -93,23 +93,23 @@ func (b *Broker) describe(t *cluster.Topic) kafka.Topic {
 	return d
 }
 
-// AutoCreate begins to create a topic that a client named.
-func (b *Broker) AutoCreate(name string) error {
+// AutoCreate begins to create a topic that a client named, unless that is under way.
+func (b *Broker) AutoCreate(name string) (begun bool, err error) {
 	if err := cluster.CheckTopicName(name); err != nil {
-		return err
+		return false, err
 	}
 	if !b.settings().AutoCreateTopics && !internalTopic(name) {
-		return fmt.Errorf("topic %q, and auto.create.topics.enable is false: %w", name, kerr.UnknownTopicOrPartition)
+		return false, fmt.Errorf("topic %q, and auto.create.topics.enable is false: %w", name, kerr.UnknownTopicOrPartition)
 	}
 	if _, under := b.creating.LoadOrStore(name, struct{}{}); under {
-		return nil
+		return false, nil
 	}
 	select {
 	case b.creations <- name:
-		return nil
+		return true, nil
 	default:
 		b.creating.Delete(name)
-		return fmt.Errorf("topic %q: %d topics wait to be created already: %w", name, maxCreations, kerr.LeaderNotAvailable)
+		return false, fmt.Errorf("topic %q: %d topics wait to be created already: %w", name, maxCreations, kerr.LeaderNotAvailable)
 	}
 }
 

@@ -42,7 +42,7 @@ func (b *Broker) coordinatingTransaction(id string) (*Shard, error) {
 func (b *Broker) hashed(topic, key string) (*Shard, record.PartitionID, error) {
 	t, ok := b.view().Topic(topic)
 	if !ok {
-		if err := b.AutoCreate(topic); err != nil {
+		if _, err := b.AutoCreate(topic); err != nil {
 			return nil, 0, err
 		}
 		return nil, 0, fmt.Errorf("%s is being created: %w", topic, kerr.CoordinatorNotAvailable)

@@ -472,14 +472,9 @@ func ParseBrokerSettings(set map[string]string) (*BrokerSettings, error) {
 	s := &BrokerSettings{set: make(map[string]string, len(set))}
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(set)) {
-		d, ok := anySettingNamed(name)
-		if !ok {
-			faults = append(faults, errors.New(unknown("broker setting", name, brokerSettingNames())))
-			continue
-		}
-		v, err := d.Canonical(set[name])
+		v, err := canonicalBrokerSetting(name, set[name])
 		if err != nil {
-			faults = append(faults, fmt.Errorf("broker setting %w", err))
+			faults = append(faults, err)
 			continue
 		}
 		s.set[name] = v
@@ -492,6 +487,25 @@ func ParseBrokerSettings(set map[string]string) (*BrokerSettings, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// CheckBrokerSetting errors where there is no such setting or it cannot have that value,
+// whatever else is set. What has to fit together only ParseBrokerSettings knows.
+func CheckBrokerSetting(name, value string) error {
+	_, err := canonicalBrokerSetting(name, value)
+	return err
+}
+
+func canonicalBrokerSetting(name, value string) (string, error) {
+	d, ok := anySettingNamed(name)
+	if !ok {
+		return "", errors.New(unknown("broker setting", name, brokerSettingNames()))
+	}
+	v, err := d.Canonical(value)
+	if err != nil {
+		return "", fmt.Errorf("broker setting %w", err)
+	}
+	return v, nil
 }
 
 // DefaultBrokerSettings are the settings of a broker where nothing was set.

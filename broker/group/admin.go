@@ -23,9 +23,10 @@ func (g *group) kind() string {
 func (c *Coordinator) List(req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse {
 	r := kmsg.NewPtrListGroupsResponse()
 	r.Version = req.Version
+	states, types := newFilter(req.StatesFilter), newFilter(req.TypesFilter)
 	for _, id := range slices.Sorted(maps.Keys(c.groups)) {
 		g := c.groups[id]
-		if g.phase == dead || !matchesFilter(req.StatesFilter, g.phase.String()) || !matchesFilter(req.TypesFilter, g.kind()) {
+		if g.phase == dead || !states.passes(g.phase.String()) || !types.passes(g.kind()) {
 			continue
 		}
 		x := kmsg.NewListGroupsResponseGroup()
@@ -35,9 +36,18 @@ func (c *Coordinator) List(req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse
 	return r
 }
 
-func matchesFilter(filter []string, value string) bool {
-	return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
+// filter is a list of any length, in lower case. An empty one passes everything.
+type filter map[string]bool
+
+func newFilter(values []string) filter {
+	f := make(filter, len(values))
+	for _, v := range values {
+		f[strings.ToLower(v)] = true
+	}
+	return f
 }
+
+func (f filter) passes(value string) bool { return len(f) == 0 || f[strings.ToLower(value)] }
 
 // Describe tells what is known of a classic group. One that does not exist, or is a
 // consumer group, is Dead, and

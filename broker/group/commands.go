@@ -232,11 +232,12 @@ func (s *State) readCommit(r *kbin.Reader, group string, now int64) (change func
 	topics := readOffsets(r)
 	return func() {
 		s.group(group)
+		s.commits++
 		for _, t := range topics {
 			for _, p := range t.partitions {
 				s.commit(group, t.topic, p.partition, &Offset{
 					Offset: p.offset, LeaderEpoch: p.leaderEpoch, Metadata: p.metadata,
-					Committed: now, Expires: expires,
+					Committed: now, Expires: expires, order: s.commits,
 				})
 			}
 		}

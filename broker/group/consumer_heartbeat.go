@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/regex"
 )
 
 // ConsumerHeartbeat lets a member of a consumer group join (epoch 0), stay, leave
@@ -85,7 +87,7 @@ func (c *Coordinator) checkBeat(req *kmsg.ConsumerGroupHeartbeatRequest) (*kerr.
 		return kerr.PolicyViolation, "The subscription is too large."
 	}
 	if req.SubscribedTopicRegex != nil && *req.SubscribedTopicRegex != "" {
-		if _, err := compileRegex(*req.SubscribedTopicRegex); err != nil {
+		if _, err := regex.Compile(*req.SubscribedTopicRegex); err != nil {
 			return kerr.InvalidRegularExpression, "SubscribedTopicRegex is not a valid regular expression: " + err.Error() + "."
 		}
 	}
@@ -137,6 +139,9 @@ func (c *Coordinator) consumerBeats(g *group, t Token, cl Client, req *kmsg.Cons
 	id := req.MemberID
 	if id == "" {
 		id = c.cfg.NewID()
+	}
+	if r := req.SubscribedTopicRegex; r != nil && *r != "" && !k.hasRoomFor(id, *r) {
+		return kerr.PolicyViolation
 	}
 	m, err := c.beating(k, id, req)
 	if err != nil {

@@ -43,7 +43,7 @@ func (c *Coordinator) join(t Token, cl Client, req *kmsg.JoinGroupRequest) *kerr
 	if session < c.cfg.MinSessionTimeout || session > c.cfg.MaxSessionTimeout {
 		return kerr.InvalidSessionTimeout
 	}
-	if protocolBytes(req) > c.cfg.MaxMemberBytes {
+	if len(req.Protocols) > maxProtocols || protocolBytes(req) > c.cfg.MaxMemberBytes {
 		return kerr.PolicyViolation
 	}
 	g := c.groups[req.Group]
@@ -86,6 +86,11 @@ func (c *Coordinator) join(t Token, cl Client, req *kmsg.JoinGroupRequest) *kerr
 	}
 	return c.joinAgain(g, t, cl, req)
 }
+
+// maxProtocols bounds the protocols of one member; clients have one to three. They are
+// compared with those of the others, in the loop of the shard. A Join above it is
+// refused with POLICY_VIOLATION.
+const maxProtocols = 100
 
 // protocolBytes is what a member would cost in memory.
 func protocolBytes(req *kmsg.JoinGroupRequest) int {

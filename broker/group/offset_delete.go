@@ -1,8 +1,6 @@
 package group
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -32,17 +30,24 @@ func (c *Coordinator) DeleteOffsets(now int64, t Token, req *kmsg.OffsetDeleteRe
 	r := kmsg.NewPtrOffsetDeleteResponse()
 	r.Version = version
 	var topics []topicPartitions
+	reading := map[string]bool{} // what subscribes says, once for each topic
+	deleted := map[topicPartition]bool{}
 	for _, q := range req.Topics {
 		x := kmsg.NewOffsetDeleteResponseTopic()
 		x.Topic = q.Topic
-		subscribed := g.phase != empty && g.subscribes(q.Topic)
+		subscribed, asked := reading[q.Topic]
+		if !asked {
+			subscribed = g.phase != empty && g.subscribes(q.Topic)
+			reading[q.Topic] = subscribed
+		}
 		del := topicPartitions{topic: q.Topic}
 		for _, p := range q.Partitions {
 			y := kmsg.NewOffsetDeleteResponseTopicPartition()
 			y.Partition = p.Partition
 			if subscribed {
 				y.ErrorCode = kerr.GroupSubscribedToTopic.Code
-			} else if _, ok := c.state.Offset(g.id, q.Topic, p.Partition); ok && !slices.Contains(del.partitions, p.Partition) {
+			} else if _, ok := c.state.Offset(g.id, q.Topic, p.Partition); ok && !deleted[topicPartition{q.Topic, p.Partition}] {
+				deleted[topicPartition{q.Topic, p.Partition}] = true
 				del.partitions = append(del.partitions, p.Partition)
 			}
 			x.Partitions = append(x.Partitions, y)

@@ -46,6 +46,7 @@ func (s *State) readPending(r *kbin.Reader, group string, now int64) (change fun
 	topics := readOffsets(r)
 	return func() {
 		g := s.group(group)
+		s.commits++
 		n := &pendingOffsets{epoch: epoch, offsets: map[topicPartition]Offset{}}
 		if old := g.pending[producer]; old != nil {
 			n.epoch = max(epoch, old.epoch)
@@ -54,7 +55,7 @@ func (s *State) readPending(r *kbin.Reader, group string, now int64) (change fun
 		for _, t := range topics {
 			for _, p := range t.partitions {
 				n.offsets[topicPartition{t.topic, p.partition}] = Offset{
-					Offset: p.offset, LeaderEpoch: p.leaderEpoch, Metadata: p.metadata, Committed: now, Expires: -1,
+					Offset: p.offset, LeaderEpoch: p.leaderEpoch, Metadata: p.metadata, Committed: now, Expires: -1, order: s.commits,
 				}
 			}
 		}
@@ -93,7 +94,7 @@ func (s *State) readEnded(r *kbin.Reader) (change func()) {
 // committed later.
 func (s *State) commitPending(group string, p *pendingOffsets) {
 	for at, o := range p.offsets {
-		if old, ok := s.Offset(group, at.topic, at.partition); !ok || old.Committed <= o.Committed {
+		if old, ok := s.Offset(group, at.topic, at.partition); !ok || old.order < o.order {
 			s.commit(group, at.topic, at.partition, &o)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/record"
 )
 
 // pendingState has offsets of two producers pending for two groups.
@@ -77,11 +79,33 @@ func TestPendingOffsetsAreCommittedOrDroppedByTheMarker(t *testing.T) {
 }
 
 func TestWhatIsCommittedLaterIsNotOverwrittenByATransaction(t *testing.T) {
-	s := pendingState(t)
-	apply(t, s, 25, commitCommand("g", -1, offsets("t", 0, 9, "")))
-	apply(t, s, 30, EndCommand(7, 3, true))
-	if got := at(s, "g", "t", 0); got != 9 {
-		t.Errorf("it is %d", got)
+	plain := commitCommand("g", -1, offsets("t", 0, 9, ""))
+	other := pendingCommand("g", 9, 0, offsets("t", 0, 9, ""))
+	mine := pendingCommand("g", 7, 3, offsets("t", 0, 10, ""))
+	for name, test := range map[string]struct {
+		now  int64
+		then []record.Command
+		want int64
+	}{
+		"a commit, later":                         {25, []record.Command{plain}, 9},
+		"a commit, at the same time":              {20, []record.Command{plain}, 9},
+		"and then again in the transaction":       {20, []record.Command{plain, mine}, 10},
+		"another transaction, at the same time":   {20, []record.Command{other, EndCommand(9, 0, true)}, 9},
+		"another transaction, that was aborted":   {20, []record.Command{other, EndCommand(9, 0, false)}, 5},
+		"another transaction, and this one again": {20, []record.Command{other, mine, EndCommand(9, 0, true)}, 10},
+	} {
+		s := pendingState(t)
+		apply(t, s, test.now, test.then...)
+		restored, err := Restore(s.View().Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*State{s, restored} {
+			apply(t, s, 30, EndCommand(7, 3, true))
+			if got := at(s, "g", "t", 0); got != test.want {
+				t.Errorf("%s: it is %d, want %d", name, got, test.want)
+			}
+		}
 	}
 }
 

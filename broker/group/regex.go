@@ -1,55 +1,30 @@
 package group
 
-import (
-	"fmt"
-	"regexp"
-	"regexp/syntax"
-)
+import "github.com/splashdam/splashdam/broker/regex"
 
-// Bounds of a subscription's regular expression (RE2's syntax, KIP-848). It is
-// matched in time that grows with its size, in the loop of the shard.
-const (
-	maxRegexBytes = 16 << 10
-	// maxRegexSize bounds what counted repetitions like (a{100}){10} unfold to.
-	maxRegexSize = 64 << 10
-)
+// maxRegexesSize bounds the size of all expressions in a group together, one each: a
+// change of the cluster's topics has them matched again, in the loop of the shard.
+const maxRegexesSize = 16 << 10
 
-// compileRegex makes an expression that matches whole names, as in Kafka.
-func compileRegex(regex string) (*regexp.Regexp, error) {
-	if len(regex) > maxRegexBytes {
-		return nil, fmt.Errorf("a regular expression of %d bytes, %d are allowed", len(regex), maxRegexBytes)
+// hasRoomFor says whether a member may have an expression beside those of the others.
+func (k *consumerGroup) hasRoomFor(id, expression string) bool {
+	seen := map[string]bool{expression: true, "": true}
+	all, _ := regex.Size(expression) // an error has been answered
+	for _, m := range k.members {
+		if m.id != id && !seen[m.regex] {
+			seen[m.regex] = true
+			n, _ := regex.Size(m.regex) // of another binary, it may be too large: it matches nothing
+			all += n
+		}
 	}
-	tree, err := syntax.Parse(regex, syntax.Perl)
-	if err != nil {
-		return nil, fmt.Errorf("regular expression: %w", err)
-	}
-	if n := unfolded(tree); n > maxRegexSize {
-		return nil, fmt.Errorf("a regular expression that unfolds to %d parts, %d are allowed", n, maxRegexSize)
-	}
-	re, err := regexp.Compile(`\A(?:` + regex + `)\z`)
-	if err != nil {
-		return nil, fmt.Errorf("regular expression: %w", err)
-	}
-	return re, nil
-}
-
-// unfolded is about how many instructions an expression compiles to.
-func unfolded(re *syntax.Regexp) int {
-	n := 1 + len(re.Rune)
-	for _, sub := range re.Sub {
-		n += unfolded(sub)
-	}
-	if re.Op == syntax.OpRepeat {
-		n *= max(re.Min, re.Max, 1)
-	}
-	return n
+	return all <= maxRegexesSize
 }
 
 // matching names the topics that an expression matches, never nil. One that does
 // not compile was accepted by another binary and matches nothing.
-func matching(regex string, topics Topics) []string {
+func matching(expression string, topics Topics) []string {
 	names := []string{}
-	re, err := compileRegex(regex)
+	re, err := regex.Compile(expression)
 	if err != nil {
 		return names
 	}

@@ -14,6 +14,7 @@ import (
 // in rising order: equal states have equal bytes.
 //
 //	u8 version, 1
+//	commits so far i64
 //	groups x {
 //	  id
 //	  u8 0, or
@@ -21,7 +22,7 @@ import (
 //	     2 of the consumer protocol {since i64, group epoch i32, assignment epoch i32,
 //	       hash of topics i64, assignor, members x (see appendMember)}
 //	  topics x {name, partitions x {
-//	    i32, offset i64, leader epoch i32, metadata, committed i64, expires i64}}
+//	    i32, offset i64, leader epoch i32, metadata, committed i64, expires i64, order i64}}
 //	  pending x {producer id i64, producer epoch i16, offsets x {topic, the fields of a partition}}}
 const snapshotVersion = 1
 
@@ -35,18 +36,21 @@ var (
 
 // View is a State as it was at one moment. It is immutable and may be used from
 // any goroutine.
-type View struct{ groups map[string]*groupState }
+type View struct {
+	groups  map[string]*groupState
+	commits int64
+}
 
 // View takes the state as it is. It copies one pointer per group; what the state
 // changes afterwards it copies first.
 func (s *State) View() *View {
 	s.epoch++
-	return &View{groups: maps.Clone(s.groups)}
+	return &View{groups: maps.Clone(s.groups), commits: s.commits}
 }
 
 // Encode returns the state's bytes, for Restore.
 func (v *View) Encode() []byte {
-	b := []byte{snapshotVersion}
+	b := kbin.AppendInt64([]byte{snapshotVersion}, v.commits)
 	b = kbin.AppendCompactArrayLen(b, len(v.groups))
 	for _, id := range slices.Sorted(maps.Keys(v.groups)) {
 		g := v.groups[id]
@@ -84,13 +88,13 @@ func appendOffset(b []byte, o *Offset) []byte {
 	b = kbin.AppendInt32(b, o.LeaderEpoch)
 	b = kbin.AppendCompactString(b, o.Metadata)
 	b = kbin.AppendInt64(b, o.Committed)
-	return kbin.AppendInt64(b, o.Expires)
+	return kbin.AppendInt64(kbin.AppendInt64(b, o.Expires), o.order)
 }
 
 func readOffset(r *kbin.Reader) *Offset {
 	return &Offset{
 		Offset: r.Int64(), LeaderEpoch: r.Int32(), Metadata: r.CompactString(),
-		Committed: r.Int64(), Expires: r.Int64(),
+		Committed: r.Int64(), Expires: r.Int64(), order: r.Int64(),
 	}
 }
 
@@ -106,6 +110,7 @@ func Restore(data []byte) (*State, error) {
 		return nil, fmt.Errorf("%w: %d, this binary knows %d", ErrSnapshotVersion, uint8(version), snapshotVersion)
 	}
 	s := NewState()
+	s.commits = r.Int64()
 	for i := range count(&r) {
 		id, g := readGroup(&r)
 		if r.Ok() {

@@ -14,6 +14,8 @@ type State struct {
 	groups map[string]*groupState
 	// pending has the groups to which open transactions commit offsets, by producer id.
 	pending map[int64]map[string]bool
+	// commits counts the commands that committed offsets, or made some pending.
+	commits int64
 	// epoch counts the views. What carries a smaller one may be in a view and is
 	// copied before it is changed.
 	epoch uint64
@@ -48,6 +50,8 @@ type Offset struct {
 	// Expires is when it expires whatever the group does, ms, or -1: only commits
 	// of versions 2 to 4 say so.
 	Expires int64
+	// order is its place among all commits, of which many have the same time.
+	order int64
 }
 
 // metadata is a group as it is persisted when a generation becomes stable, or

@@ -97,10 +97,10 @@ func TestAGroupIsOfOneProtocol(t *testing.T) {
 
 func TestOffsetsHaveTheTimeOfTheirEntry(t *testing.T) {
 	s := full(t)
-	if o, ok := s.Offset("simple", "t", 0); !ok || o != (Offset{5, 3, "note", 10, -1}) {
+	if o, ok := s.Offset("simple", "t", 0); !ok || o != (Offset{5, 3, "note", 10, -1, o.order}) {
 		t.Errorf("offset without a retention: %+v, %v", o, ok)
 	}
-	if o, ok := s.Offset("simple", "t", 1); !ok || o != (Offset{6, 3, "", 10, 110}) {
+	if o, ok := s.Offset("simple", "t", 1); !ok || o != (Offset{6, 3, "", 10, 110, o.order}) {
 		t.Errorf("offset with a retention of 100 ms: %+v, %v", o, ok)
 	}
 	apply(t, s, 20, deleteOffsetsCommand("simple", []topicPartitions{{"t", []int32{0, 9}}, {"x", []int32{0}}}))
@@ -156,6 +156,10 @@ func TestRestoreRefusesWhatIsNotASnapshot(t *testing.T) {
 	good := full(t).View().Encode()
 	future := bytes.Clone(good)
 	future[0]++
+	groups := func(b ...byte) []byte { return append([]byte{snapshotVersion, 0, 0, 0, 0, 0, 0, 0, 0}, b...) }
+	if _, err := Restore(groups(3, 2, 'g', 0, 1, 1, 2, 'h', 0, 1, 1)); err != nil {
+		t.Errorf("two groups: %v", err)
+	}
 	for name, c := range map[string]struct {
 		data []byte
 		want error
@@ -163,9 +167,9 @@ func TestRestoreRefusesWhatIsNotASnapshot(t *testing.T) {
 		"nothing":         {nil, ErrSnapshot},
 		"a newer version": {future, ErrSnapshotVersion},
 		"more than that":  {append(bytes.Clone(good), 0), ErrSnapshot},
-		"a group twice":   {[]byte{1, 3, 2, 'g', 0, 1, 2, 'g', 0, 1}, ErrSnapshot},
-		"a topic twice":   {[]byte{1, 2, 2, 'g', 0, 3, 2, 't', 1, 2, 't', 1}, ErrSnapshot},
-		"many groups":     {[]byte{1, 0xff, 0xff, 0xff, 0xff, 0x07}, ErrSnapshot},
+		"a group twice":   {groups(3, 2, 'g', 0, 1, 1, 2, 'g', 0, 1, 1), ErrSnapshot},
+		"a topic twice":   {groups(2, 2, 'g', 0, 3, 2, 't', 1, 2, 't', 1, 1), ErrSnapshot},
+		"many groups":     {groups(0xff, 0xff, 0xff, 0xff, 0x07), ErrSnapshot},
 	} {
 		if _, err := Restore(c.data); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

@@ -144,14 +144,16 @@ func (c *call) mayCluster(op kmsg.ACLOperation) error { return c.may(op, onClust
 
 // topicFor finds a topic by its name or, in newer versions of an API, by its id, for
 // an operation. To who may not do it a name that is there looks like one that is not.
+// The topic is that of when the request named it first: one with many partitions takes
+// its time to describe, and a request may name it a hundred thousand times.
 func (c *call) topicFor(op kmsg.ACLOperation, name string, id [16]byte, byID bool) (Topic, error) {
 	if !byID {
 		if err := c.may(op, onTopic, name); err != nil {
 			return Topic{}, err
 		}
-		return c.backend.Topic(name)
+		return c.described(name, [16]byte{}, false)
 	}
-	t, err := c.backend.TopicByID(id)
+	t, err := c.described("", id, true)
 	if err == nil {
 		err = c.may(op, onTopic, t.Name)
 	}
@@ -159,6 +161,35 @@ func (c *call) topicFor(op kmsg.ACLOperation, name string, id [16]byte, byID boo
 		return Topic{}, err
 	}
 	return t, nil
+}
+
+// topicKey names a topic as a request does: by its id if name is empty.
+type topicKey struct {
+	name string
+	id   [16]byte
+}
+
+// fewPartitions is up to how many a topic is rather described again.
+const fewPartitions = 16
+
+// described asks the Backend for a topic, for a large one once in a request.
+func (c *call) described(name string, id [16]byte, byID bool) (t Topic, err error) {
+	k := topicKey{name, id}
+	if t, ok := c.topics[k]; ok {
+		return t, nil
+	}
+	if byID {
+		t, err = c.backend.TopicByID(id)
+	} else {
+		t, err = c.backend.Topic(name)
+	}
+	if err == nil && len(t.Partitions) > fewPartitions {
+		if c.topics == nil {
+			c.topics = make(map[topicKey]Topic)
+		}
+		c.topics[k] = t
+	}
+	return t, err
 }
 
 // notAsked is what a field of operations holds unless the client asked for it

@@ -27,7 +27,11 @@ func (c *call) consumerGroupDescribe(ctx context.Context, req *kmsg.ConsumerGrou
 		g.AuthorizedOperations = notAsked
 		return g
 	}
+	answered := make(map[string]bool)
 	for _, name := range req.Groups {
+		if !first(answered, name) {
+			continue
+		}
 		if err := c.may(kmsg.ACLOperationDescribe, onGroup, name); err != nil {
 			refused = append(refused, refuse(name, err))
 			continue

@@ -88,6 +88,28 @@ func first[K comparable](seen map[K]bool, k K) bool {
 	return !was
 }
 
+// joined puts what was refused into what the Backend answered, so that a topic is answered
+// once. key tells topics apart, add joins two answers for the same one.
+func joined[T any, K comparable](answered, refused []T, key func(*T) K, add func(to, from *T)) []T {
+	if len(refused) == 0 {
+		return answered
+	}
+	at := make(map[K]int, len(answered)+len(refused))
+	for i := len(answered) - 1; i >= 0; i-- { // the first of one counts
+		at[key(&answered[i])] = i
+	}
+	for i := range refused {
+		k := key(&refused[i])
+		if to, ok := at[k]; ok {
+			add(&answered[to], &refused[i])
+			continue
+		}
+		at[k] = len(answered)
+		answered = append(answered, refused[i])
+	}
+	return answered
+}
+
 // newTopic checks what a request says of one topic.
 func newTopic(t *kmsg.CreateTopicsRequestTopic) (NewTopic, error) {
 	n := NewTopic{Name: t.Topic, Partitions: t.NumPartitions, ReplicationFactor: t.ReplicationFactor}

@@ -20,11 +20,15 @@ func describeConfigsAPI() *api {
 
 func (c *call) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
+	answered := make(map[ConfigResource]bool)
 	for i := range req.Resources {
 		asked := &req.Resources[i]
+		of := ConfigResource{asked.ResourceType, asked.ResourceName}
+		if !first(answered, of) {
+			continue
+		}
 		r := kmsg.NewDescribeConfigsResponseResource()
 		r.ResourceType, r.ResourceName = asked.ResourceType, asked.ResourceName
-		of := ConfigResource{asked.ResourceType, asked.ResourceName}
 		err := c.mayConfigure(kmsg.ACLOperationDescribeConfigs, of)
 		var entries []ConfigEntry
 		if err == nil {

@@ -23,7 +23,11 @@ func (c *call) describeGroups(ctx context.Context, req *kmsg.DescribeGroupsReque
 	allowed := *req
 	allowed.Groups = nil
 	var refused []kmsg.DescribeGroupsResponseGroup
+	answered := make(map[string]bool)
 	for _, name := range req.Groups {
+		if !first(answered, name) {
+			continue
+		}
 		err := c.may(kmsg.ACLOperationDescribe, onGroup, name)
 		if err == nil {
 			allowed.Groups = append(allowed.Groups, name)

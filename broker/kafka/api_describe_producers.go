@@ -14,10 +14,14 @@ func describeProducersAPI() *api {
 
 func (c *call) describeProducers(_ context.Context, req *kmsg.DescribeProducersRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeProducersResponse()
+	answered := make(map[TopicPartition]bool)
 	for _, t := range req.Topics {
 		x := kmsg.NewDescribeProducersResponseTopic()
 		x.Topic = t.Topic
 		for _, n := range t.Partitions {
+			if !first(answered, TopicPartition{t.Topic, n}) {
+				continue
+			}
 			p := kmsg.NewDescribeProducersResponseTopicPartition()
 			p.Partition = n
 			var producers []ProducerState

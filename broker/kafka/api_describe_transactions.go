@@ -16,7 +16,11 @@ func describeTransactionsAPI() *api {
 
 func (c *call) describeTransactions(ctx context.Context, req *kmsg.DescribeTransactionsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeTransactionsResponse()
+	answered := make(map[string]bool)
 	for _, id := range req.TransactionalIDs {
+		if !first(answered, id) {
+			continue
+		}
 		a := kmsg.NewDescribeTransactionsResponseTransactionState()
 		a.TransactionalID = id
 		t, err := c.transactionState(ctx, id)

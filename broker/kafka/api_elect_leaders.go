@@ -29,7 +29,7 @@ func (c *call) electLeaders(_ context.Context, req *kmsg.ElectLeadersRequest) km
 		refused = fmt.Errorf("election type %d, there are 0 (preferred) and 1 (unclean): %w", req.ElectionType, kerr.InvalidRequest)
 		resp.ErrorCode = c.code(refused)
 	}
-	if req.Topics == nil { // as Kafka: of all partitions, those where an election was needed
+	if req.Topics == nil && refused == nil { // as Kafka: of all partitions, those where an election was needed
 		for _, t := range c.backend.Topics() {
 			req.Topics = append(req.Topics, kmsg.ElectLeadersRequestTopic{Topic: t.Name})
 		}
@@ -37,7 +37,11 @@ func (c *call) electLeaders(_ context.Context, req *kmsg.ElectLeadersRequest) km
 	for i := range req.Topics {
 		t := kmsg.NewElectLeadersResponseTopic()
 		t.Topic = req.Topics[i].Topic
-		topic, missing := c.backend.Topic(t.Topic)
+		var topic Topic
+		missing := refused
+		if refused == nil {
+			topic, missing = c.backend.Topic(t.Topic)
+		}
 		for _, n := range req.Topics[i].Partitions {
 			err := refused
 			if err == nil {

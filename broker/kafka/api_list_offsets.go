@@ -47,6 +47,7 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 	for i := range req.Topics {
 		t := kmsg.NewListOffsetsResponseTopic()
 		t.Topic = req.Topics[i].Topic
+		_, unknown := c.topicFor(kmsg.ACLOperationDescribe, t.Topic, [16]byte{}, false)
 		for j := range req.Topics[i].Partitions {
 			p := &req.Topics[i].Partitions[j]
 			if !first(answered, TopicPartition{t.Topic, p.Partition}) {
@@ -58,7 +59,7 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 			var err error
 			if named[TopicPartition{t.Topic, p.Partition}] > 1 {
 				err = fmt.Errorf("topic %q partition %d is named twice: %w", t.Topic, p.Partition, kerr.InvalidRequest)
-			} else {
+			} else if err = unknown; err == nil {
 				err = c.listOffset(req, t.Topic, p, &a)
 			}
 			a.ErrorCode = c.code(err)
@@ -72,9 +73,6 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 }
 
 func (c *call) listOffset(req *kmsg.ListOffsetsRequest, topic string, p *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition) error {
-	if _, err := c.topicFor(kmsg.ACLOperationDescribe, topic, [16]byte{}, false); err != nil {
-		return err
-	}
 	at := p.Timestamp
 	switch since := specialSince(at); {
 	case since < 0 || req.Version < since:

@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/regex"
 )
 
 // ListTransactions names the transactional ids that this node coordinates (KIP-664).
@@ -38,10 +40,11 @@ func (c *call) listTransactions(_ context.Context, req *kmsg.ListTransactionsReq
 		return resp
 	}
 	now := time.Now().UnixMilli()
+	states, producers := setOf(req.StateFilters), setOf(req.ProducerIDFilters)
 	for _, t := range all {
 		switch {
-		case len(req.StateFilters) > 0 && !slices.Contains(req.StateFilters, t.State):
-		case len(req.ProducerIDFilters) > 0 && !slices.Contains(req.ProducerIDFilters, t.Producer):
+		case len(states) > 0 && !states[t.State]:
+		case len(producers) > 0 && !producers[t.Producer]:
 		case req.Version >= 1 && req.DurationFilterMillis >= 0 && (t.Started < 0 || now-t.Started <= req.DurationFilterMillis):
 		case c.may(kmsg.ACLOperationDescribe, onTxnID, t.ID) != nil:
 		case pattern != nil && !pattern.MatchString(t.ID):
@@ -54,12 +57,21 @@ func (c *call) listTransactions(_ context.Context, req *kmsg.ListTransactionsReq
 	return resp
 }
 
+// setOf is what is in a list of any length.
+func setOf[K comparable](list []K) map[K]bool {
+	set := make(map[K]bool, len(list))
+	for _, k := range list {
+		set[k] = true
+	}
+	return set
+}
+
 // transactionPattern is what whole ids must match, nil if any id will do.
 func transactionPattern(req *kmsg.ListTransactionsRequest) (*regexp.Regexp, error) {
 	if req.Version < 2 || req.TransactionalIDPattern == nil || *req.TransactionalIDPattern == "" {
 		return nil, nil
 	}
-	re, err := regexp.Compile("^(?:" + *req.TransactionalIDPattern + ")$")
+	re, err := regex.Compile(*req.TransactionalIDPattern)
 	if err != nil {
 		return nil, fmt.Errorf("the pattern for transactional ids: %w: %w", err, kerr.InvalidRegularExpression)
 	}

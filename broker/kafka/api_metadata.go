@@ -57,8 +57,10 @@ func (c *call) metadata(_ context.Context, req *kmsg.MetadataRequest) kmsg.Respo
 		return d.refused()
 	}
 	answered := make(map[string]bool)
+	answeredIDs := make(map[[16]byte]bool)
 	for i := range req.Topics {
-		if name := req.Topics[i].Topic; name != nil && !first(answered, *name) {
+		name, id := req.Topics[i].Topic, req.Topics[i].TopicID
+		if name != nil && !first(answered, *name) || name == nil && !first(answeredIDs, id) {
 			continue
 		}
 		t, err := d.find(&req.Topics[i])
@@ -93,8 +95,12 @@ func (d *describer) find(asked *kmsg.MetadataRequestTopic) (Topic, error) {
 		if err := d.mayCreate(*asked.Topic); err != nil {
 			return Topic{}, err
 		}
-		if err := d.backend.AutoCreate(*asked.Topic); err != nil {
+		begun, err := d.backend.AutoCreate(*asked.Topic)
+		if err != nil {
 			return Topic{}, err
+		}
+		if begun {
+			d.mutating(d.numPartitions, false) // there is no code for a refusal: the client waits
 		}
 		return Topic{}, fmt.Errorf("topic %q is being created: %w", *asked.Topic, kerr.LeaderNotAvailable)
 	}

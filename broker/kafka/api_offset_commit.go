@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -74,13 +73,10 @@ func (c *call) offsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) 
 	for i := range resp.Topics {
 		resp.Topics[i].TopicID = ids[resp.Topics[i].Topic]
 	}
-	for _, r := range refused {
-		i := slices.IndexFunc(resp.Topics, func(t kmsg.OffsetCommitResponseTopic) bool { return t.Topic == r.Topic && t.TopicID == r.TopicID })
-		if i < 0 {
-			resp.Topics = append(resp.Topics, r)
-			continue
-		}
-		resp.Topics[i].Partitions = append(resp.Topics[i].Partitions, r.Partitions...)
-	}
+	resp.Topics = joined(resp.Topics, refused,
+		func(t *kmsg.OffsetCommitResponseTopic) topicKey { return topicKey{t.Topic, t.TopicID} },
+		func(to, from *kmsg.OffsetCommitResponseTopic) {
+			to.Partitions = append(to.Partitions, from.Partitions...)
+		})
 	return resp
 }

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -56,13 +55,10 @@ func (c *call) offsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRequest) 
 	if resp.ErrorCode != 0 {
 		return resp
 	}
-	for _, r := range refused { // a topic is answered once
-		i := slices.IndexFunc(resp.Topics, func(t kmsg.OffsetDeleteResponseTopic) bool { return t.Topic == r.Topic })
-		if i < 0 {
-			resp.Topics = append(resp.Topics, r)
-			continue
-		}
-		resp.Topics[i].Partitions = append(resp.Topics[i].Partitions, r.Partitions...)
-	}
+	resp.Topics = joined(resp.Topics, refused,
+		func(t *kmsg.OffsetDeleteResponseTopic) string { return t.Topic },
+		func(to, from *kmsg.OffsetDeleteResponseTopic) {
+			to.Partitions = append(to.Partitions, from.Partitions...)
+		})
 	return resp
 }

@@ -35,7 +35,11 @@ func (c *call) offsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest) km
 	var groups []kmsg.OffsetFetchRequestGroup
 	var behind [][]kmsg.OffsetFetchResponseGroupTopic
 	var refused []kmsg.OffsetFetchResponseGroup
+	asked := make(map[groupPartition]bool)
 	for _, g := range req.Groups {
+		if g.Topics == nil && !first(asked, groupPartition{group: g.Group}) {
+			continue
+		}
 		if err := c.may(kmsg.ACLOperationDescribe, onGroup, g.Group); err != nil {
 			r := kmsg.NewOffsetFetchResponseGroup()
 			r.Group, r.ErrorCode = g.Group, c.code(err)
@@ -52,6 +56,7 @@ func (c *call) offsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest) km
 					continue
 				}
 				t.Topic = name
+				t.Partitions = once(asked, g.Group, name, t.Partitions)
 				known = append(known, t)
 			}
 			g.Topics = known
@@ -73,6 +78,17 @@ func (c *call) offsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest) km
 	return resp
 }
 
+// groupPartition is what is asked for of a group: all, if it names no topic.
+type groupPartition struct {
+	group string
+	TopicPartition
+}
+
+// once drops partitions that were asked for before.
+func once(asked map[groupPartition]bool, group, topic string, partitions []int32) []int32 {
+	return slices.DeleteFunc(partitions, func(n int32) bool { return !first(asked, groupPartition{group, TopicPartition{topic, n}}) })
+}
+
 // fetchable is the name of a topic whose offsets the client may know. Without ids it
 // need not be there.
 func (c *call) fetchable(name string, id [16]byte, byID bool) (string, error) {
@@ -91,7 +107,7 @@ func (c *call) tell(g *kmsg.OffsetFetchResponseGroup, byID bool) {
 			continue
 		}
 		if byID {
-			topic, err := c.backend.Topic(t.Topic)
+			topic, err := c.topicFor(kmsg.ACLOperationDescribe, t.Topic, [16]byte{}, false)
 			if err != nil {
 				continue
 			}
@@ -109,7 +125,9 @@ func (c *call) offsetFetchOne(ctx context.Context, req *kmsg.OffsetFetchRequest)
 	var refused []kmsg.OffsetFetchResponseTopic
 	all := req.Topics == nil
 	known := make([]kmsg.OffsetFetchRequestTopic, 0, len(req.Topics))
+	asked := make(map[groupPartition]bool)
 	for _, t := range req.Topics {
+		t.Partitions = once(asked, req.Group, t.Topic, t.Partitions)
 		err := mayNot
 		if err == nil {
 			err = c.may(kmsg.ACLOperationDescribe, onTopic, t.Topic)

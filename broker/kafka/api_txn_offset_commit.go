@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -70,14 +69,11 @@ func (c *call) txnOffsetCommit(ctx context.Context, req *kmsg.TxnOffsetCommitReq
 			p.ErrorCode = txnCommitCode(p.ErrorCode, req.Version)
 		}
 	}
-	for _, r := range refused { // a topic is answered once
-		i := slices.IndexFunc(resp.Topics, func(t kmsg.TxnOffsetCommitResponseTopic) bool { return t.Topic == r.Topic })
-		if i < 0 {
-			resp.Topics = append(resp.Topics, r)
-			continue
-		}
-		resp.Topics[i].Partitions = append(resp.Topics[i].Partitions, r.Partitions...)
-	}
+	resp.Topics = joined(resp.Topics, refused,
+		func(t *kmsg.TxnOffsetCommitResponseTopic) string { return t.Topic },
+		func(to, from *kmsg.TxnOffsetCommitResponseTopic) {
+			to.Partitions = append(to.Partitions, from.Partitions...)
+		})
 	return resp
 }
 

@@ -154,9 +154,9 @@ type Cluster interface {
 	// TopicByID errors with kerr.UnknownTopicID.
 	TopicByID(id [16]byte) (Topic, error)
 	// AutoCreate is called for a topic that a client asked for and that is not
-	// there. It begins the creation, or says why it may not, and does not wait;
-	// the client asks again (kerr.LeaderNotAvailable).
-	AutoCreate(name string) error
+	// there. It begins the creation, unless that is under way, or says why it may not,
+	// and does not wait; the client asks again (kerr.LeaderNotAvailable).
+	AutoCreate(name string) (begun bool, err error)
 	// CreateTopics returns a topic or an error for each asked for, in order.
 	CreateTopics(ctx context.Context, topics []NewTopic, validateOnly bool) []CreatedTopic
 	// DeleteTopics returns an error or nil for each name, in order.

@@ -61,8 +61,10 @@ type call struct {
 	// request.
 	authorizer acl.Authorizer
 	subject    acl.Subject
-	frame      *frame
-	reply      reply
+	// topics are large ones that the request has named so far (described).
+	topics map[topicKey]Topic
+	frame  *frame
+	reply  reply
 	// wait is for how long the client has to wait behind this request; busy and idle are
 	// how long its reader worked on it, and its writer waited for others.
 	wait, busy, idle time.Duration

@@ -146,15 +146,15 @@ func (f *fake) TopicByID(id [16]byte) (Topic, error) {
 	return Topic{}, fmt.Errorf("topic id %x: %w", id, kerr.UnknownTopicID)
 }
 
-func (f *fake) AutoCreate(name string) error {
+func (f *fake) AutoCreate(name string) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.auto {
-		return fmt.Errorf("topic %q: %w", name, kerr.UnknownTopicOrPartition)
+		return false, fmt.Errorf("topic %q: %w", name, kerr.UnknownTopicOrPartition)
 	}
 	f.created = append(f.created, name)
 	f.addLocked(name, 1)
-	return nil
+	return true, nil
 }
 
 func (f *fake) CreateTopics(_ context.Context, topics []NewTopic, validateOnly bool) (out []CreatedTopic) {

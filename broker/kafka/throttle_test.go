@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -156,6 +157,21 @@ func TestChangesOfTopicsOverTheQuotaAreRefusedAndOldClientsWait(t *testing.T) {
 		ask[*kmsg.MetadataResponse](w, at(kmsg.NewPtrMetadataRequest(), 9))
 		if time.Since(began) < time.Second {
 			t.Error("an old client does not wait")
+		}
+	})
+}
+
+func TestATopicThatIsCreatedByAskingForItCountsAsAChange(t *testing.T) {
+	throttled(t, quota.Values{quota.ControllerMutationRate: 1}, func(t *testing.T, f *fake, srv *Server, w *wire) {
+		f.auto = true
+		for n := range 13 {
+			req := at(kmsg.NewPtrMetadataRequest(), 9)
+			req.AllowAutoTopicCreation = true
+			req.Topics = []kmsg.MetadataRequestTopic{{Topic: s(fmt.Sprint("auto", n))}}
+			// As many as the windows hold, and then one behind which the client waits.
+			if r := ask[*kmsg.MetadataResponse](w, req); (r.ThrottleMillis > 0) != (n >= 11) {
+				t.Errorf("topic %d: wait %d", n, r.ThrottleMillis)
+			}
 		}
 	})
 }

@@ -37,10 +37,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		env:    newEnvironment(env),
 	}
 	p.openNode = p.openBroker
-	p.checkSetting = func(name, value string) error {
-		_, err := brokerSettings(map[string]string{name: value})
-		return err
-	}
+	p.checkSetting = checkBrokerSetting
 	return p.run(ctx, args)
 }
 

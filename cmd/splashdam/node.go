@@ -22,7 +22,7 @@ var heapFloor = sync.OnceValue(func() []byte { return make([]byte, 32<<20) })
 func (p *program) openBroker(_ context.Context, cfg ServeConfig, on []BoundListener) (node, error) {
 	set, err := brokerSettings(cfg.Settings)
 	if err != nil {
-		return nil, err
+		return nil, &problem{what: "the broker's settings do not fit together", cause: err, kind: errUsage}
 	}
 	heapFloor()
 	c := broker.Config{
@@ -50,14 +50,24 @@ func (p *program) openBroker(_ context.Context, cfg ServeConfig, on []BoundListe
 	return b, nil
 }
 
-// brokerSettings parses the settings that are the broker's: those about listeners
-// have been taken into account by who bound them.
+// brokerSettings parses the settings that are the broker's.
 func brokerSettings(set map[string]string) (*settings.BrokerSettings, error) {
 	rest := make(map[string]string, len(set))
 	for name, value := range set {
-		if name != protocolMap && name != allowInsecure {
+		if !ofListeners(name) {
 			rest[name] = value
 		}
 	}
 	return settings.ParseBrokerSettings(rest)
 }
+
+// checkBrokerSetting is what is wrong with one of them by itself.
+func checkBrokerSetting(name, value string) error {
+	if ofListeners(name) {
+		return nil
+	}
+	return settings.CheckBrokerSetting(name, value)
+}
+
+// ofListeners are settings that whoever bound the listeners has taken into account.
+func ofListeners(name string) bool { return name == protocolMap || name == allowInsecure }
