@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,12 @@ func TestWhatIsAllowedIsRememberedOverARestart(t *testing.T) {
 		if _, err := ask.produce(ctx, orders, 0, batch(-1, 0, "one")); !errors.Is(err, kerr.TopicAuthorizationFailed) {
 			t.Errorf("nobody is allowed anything: %v", err)
 		}
+		lines := n.log.find("denied")
+		if len(lines) != 1 || !strings.Contains(lines[0], "principal=User:ANONYMOUS") ||
+			!strings.Contains(lines[0], "request=Produce operation=WRITE resource=TOPIC name="+orders) {
+			t.Errorf("logged: %q", lines)
+		}
+		defer n.log.forget() // what is denied is unusual
 		if err := ask.allow(ctx, orders, kmsg.ACLOperationWrite); !errors.Is(err, kerr.ClusterAuthorizationFailed) {
 			t.Errorf("who may not alter the cluster changes the list: %v", err)
 		}
@@ -61,6 +68,7 @@ func TestWhatIsAllowedIsRememberedOverARestart(t *testing.T) {
 		if _, err := ask.read(ctx, orders, 0); !errors.Is(err, kerr.TopicAuthorizationFailed) {
 			t.Errorf("who may write reads: %v", err)
 		}
+		n.log.forget()
 	})
 }
 

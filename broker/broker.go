@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -55,6 +54,8 @@ type Broker struct {
 	// still be offsets that groups have committed.
 	forgetting sync.Map
 	inflating  chan struct{} // has room for as many batches as may be inflated at once
+	// log paces what any client can have logged.
+	log struct{ ended, refused, denied logPace }
 }
 
 const (
@@ -197,15 +198,21 @@ func (b *Broker) serverConfig(listeners []kafka.ListenerConfig) kafka.Config {
 		},
 		Events: kafka.Events{
 			Disconnected: func(p kafka.Peer, err error) {
-				level := slog.LevelInfo
 				if !errors.Is(err, kafka.ErrAuthentication) && (errors.Is(err, io.EOF) || errors.Is(err, kafka.ErrDrained)) {
-					level = slog.LevelDebug // the client left, or this node does: neither is news
+					// The client left, or this node does: neither is news.
+					log.Debug("a connection ended", "peer", p.String(), "cause", err)
+					return
 				}
-				log.Log(context.Background(), level, "a connection ended", "peer", p.String(), "cause", err)
+				b.log.ended.tell(p.Addr, func(more []any) {
+					log.Info("a connection ended", append(more, "peer", p.String(), "cause", err)...)
+				})
 			},
 			Refused: func(p kafka.Peer, err error) {
-				log.Warn("a connection was refused", "peer", p.String(), "cause", err)
+				b.log.refused.tell(p.Addr, func(more []any) {
+					log.Warn("a connection was refused", append(more, "peer", p.String(), "cause", err)...)
+				})
 			},
+			Denied: b.denied,
 			Failed: func(r kafka.Request, err error) {
 				log.Error("a request failed for a reason that the protocol has no code for", "request", r.String(), "cause", err)
 			},

@@ -16,6 +16,7 @@ import (
 // The parts of a node that log, by the names of their loggers: docs/protocol.md has what
 // is heard of each.
 const (
+	authorizerLogger   = "authorizer"
 	brokerLogger       = "broker"
 	cleanerLogger      = "cleaner"
 	groupsLogger       = "groups"
@@ -26,7 +27,7 @@ const (
 	transactionsLogger = "transactions"
 )
 
-var parts = []string{brokerLogger, cleanerLogger, groupsLogger, halvesLogger, logLogger, networkLogger, raftLoggerName, transactionsLogger}
+var parts = []string{authorizerLogger, brokerLogger, cleanerLogger, groupsLogger, halvesLogger, logLogger, networkLogger, raftLoggerName, transactionsLogger}
 
 // shardLogs are the loggers of a shard.
 type shardLogs struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,6 +19,7 @@ func TestALevelHoldsForItsPartUntilTheNodeIsStartedAgain(t *testing.T) {
 	within(t, Config{FS: disk}, func(ctx context.Context, t *testing.T, n *node, ask asker) {
 		turnedAway := func() int {
 			n.log.forget()
+			time.Sleep(logWindow) // so that it is not left out since it was logged before
 			raw, err := n.wire.dial(ctx, "", "")
 			must(t, err)
 			_, err = raw.Write([]byte{0x7f, 0xff, 0xff, 0xff}) // a request of 2 GiB

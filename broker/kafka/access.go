@@ -98,6 +98,9 @@ var refusals = map[kmsg.ACLResourceType]*kerr.Error{
 	onTxnID:   kerr.TransactionalIDAuthorizationFailed,
 }
 
+// maxToldName is how much of a name is told of what is refused: of a topic all.
+const maxToldName = 249
+
 // isRefusal says whether an error is that of may.
 func isRefusal(err error) bool {
 	for _, k := range refusals {
@@ -115,15 +118,29 @@ func (a *api) declare() {
 	a.needs = needs
 }
 
-// may errors unless the client may do an operation to the resource of a name. The
-// API must have declared that it asks for this. Where it is allowed nothing is
-// allocated.
-func (c *call) may(op kmsg.ACLOperation, on kmsg.ACLResourceType, name string) error {
+// allows says whether the client may do an operation to the resource of a name, for what
+// is left out where it may not, and where another permission would do as well. The API must
+// have declared that it asks for this. Nothing is allocated.
+func (c *call) allows(op kmsg.ACLOperation, on kmsg.ACLResourceType, name string) bool {
 	c.mustDeclare(op, on)
-	if c.authorizer.Allowed(c.subject, op, on, name) {
+	return c.authorizer.Allowed(c.subject, op, on, name)
+}
+
+// allowsCluster is allows for the cluster.
+func (c *call) allowsCluster(op kmsg.ACLOperation) bool {
+	return c.allows(op, onCluster, acl.ClusterName)
+}
+
+// may errors where allows is false, and the request is refused for that: an event tells
+// whoever runs the cluster.
+func (c *call) may(op kmsg.ACLOperation, on kmsg.ACLResourceType, name string) error {
+	if c.allows(op, on, name) {
 		return nil
 	}
-	return fmt.Errorf("%s from %s may not %s %s %.249q: %w", c.client.Principal, c.client.Host, op, on, name, refusals[on])
+	c.events.denied(Denial{
+		Request: c.request(), Principal: c.client.Principal, Operation: op.String(), Resource: on.String(), Name: name[:min(len(name), maxToldName)],
+	})
+	return fmt.Errorf("%s from %s may not %s %s %.*q: %w", c.client.Principal, c.client.Host, op, on, maxToldName, name, refusals[on])
 }
 
 func (c *call) mustDeclare(op kmsg.ACLOperation, on kmsg.ACLResourceType) {
@@ -154,8 +171,8 @@ func (c *call) topicFor(op kmsg.ACLOperation, name string, id [16]byte, byID boo
 		return c.described(name, [16]byte{}, false)
 	}
 	t, err := c.described("", id, true)
-	if err == nil {
-		err = c.may(op, onTopic, t.Name)
+	if err == nil && c.may(op, onTopic, t.Name) != nil {
+		err = fmt.Errorf("topic id %x: %w", id, refusals[onTopic]) // not even its name is told
 	}
 	if err != nil {
 		return Topic{}, err

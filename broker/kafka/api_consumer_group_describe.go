@@ -58,7 +58,7 @@ func (c *call) maySeeTopics(g *kmsg.ConsumerGroupDescribeResponseGroup) error {
 	for _, m := range g.Members {
 		for _, a := range [...]kmsg.Assignment{m.Assignment, m.TargetAssignment} {
 			for _, t := range a.TopicPartitions {
-				if c.may(kmsg.ACLOperationDescribe, onTopic, t.Topic) != nil {
+				if c.may(kmsg.ACLOperationDescribe, onTopic, t.Topic) != nil { // its error names the topic
 					return fmt.Errorf("group %q reads topics that %s may not describe: %w", g.Group, c.client.Principal, kerr.TopicAuthorizationFailed)
 				}
 			}

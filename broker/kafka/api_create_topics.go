@@ -140,14 +140,14 @@ func (c *call) created(name string, o *CreatedTopic) kmsg.CreateTopicsResponseTo
 	if o.Err != nil {
 		r.ErrorCode, r.ErrorMessage = c.code(o.Err), message(o.Err)
 		r.NumPartitions, r.ReplicationFactor = -1, -1
-		if c.may(kmsg.ACLOperationDescribeConfigs, onTopic, name) != nil {
+		if !c.allows(kmsg.ACLOperationDescribeConfigs, onTopic, name) {
 			r.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // as Kafka has it then
 		}
 		return r
 	}
 	r.TopicID = o.Topic.ID
-	if err := c.may(kmsg.ACLOperationDescribeConfigs, onTopic, name); err != nil {
-		r.ConfigErrorCode = c.code(err)
+	if !c.allows(kmsg.ACLOperationDescribeConfigs, onTopic, name) {
+		r.ConfigErrorCode = kerr.TopicAuthorizationFailed.Code
 		r.NumPartitions, r.ReplicationFactor = -1, -1
 		return r
 	}

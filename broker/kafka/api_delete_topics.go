@@ -90,7 +90,7 @@ func (c *call) doomed(t *kmsg.DeleteTopicsRequestTopic) (Topic, error) {
 			return topic, err
 		}
 		mayNot := c.mayDelete(topic.Name)
-		if mayNot != nil && c.may(kmsg.ACLOperationDescribe, onTopic, topic.Name) != nil {
+		if mayNot != nil && !c.allows(kmsg.ACLOperationDescribe, onTopic, topic.Name) {
 			// Not even its name is told.
 			return Topic{}, fmt.Errorf("topic id %x: %w", t.TopicID, kerr.TopicAuthorizationFailed)
 		}
@@ -107,7 +107,7 @@ func (c *call) doomed(t *kmsg.DeleteTopicsRequestTopic) (Topic, error) {
 
 // mayDelete errors unless the client may delete topics, or this one.
 func (c *call) mayDelete(name string) error {
-	if c.mayCluster(kmsg.ACLOperationDelete) == nil {
+	if c.allowsCluster(kmsg.ACLOperationDelete) {
 		return nil
 	}
 	return c.may(kmsg.ACLOperationDelete, onTopic, name)

@@ -28,7 +28,7 @@ func (c *call) describeTopicPartitions(_ context.Context, req *kmsg.DescribeTopi
 	}
 	if len(names) == 0 {
 		for _, t := range c.backend.Topics() {
-			if c.may(kmsg.ACLOperationDescribe, onTopic, t.Name) == nil {
+			if c.allows(kmsg.ACLOperationDescribe, onTopic, t.Name) {
 				names = append(names, t.Name)
 			}
 		}

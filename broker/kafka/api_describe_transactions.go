@@ -29,7 +29,7 @@ func (c *call) describeTransactions(ctx context.Context, req *kmsg.DescribeTrans
 			a.ProducerID, a.ProducerEpoch = t.Producer, t.Epoch
 			at := make(map[string]int)
 			for _, p := range t.Partitions {
-				if c.may(kmsg.ACLOperationDescribe, onTopic, p.Topic) != nil {
+				if !c.allows(kmsg.ACLOperationDescribe, onTopic, p.Topic) {
 					continue
 				}
 				i, ok := at[p.Topic]

@@ -57,9 +57,8 @@ func (c *call) producerID(ctx context.Context, req *kmsg.InitProducerIDRequest) 
 // mayProduce errors unless the client may be an idempotent producer: who may write to
 // any topic may (KIP-679).
 func (c *call) mayProduce() error {
-	err := c.mayCluster(kmsg.ACLOperationIdempotentWrite)
-	if err != nil && c.maySomewhere(kmsg.ACLOperationWrite, onTopic) {
+	if c.allowsCluster(kmsg.ACLOperationIdempotentWrite) || c.maySomewhere(kmsg.ACLOperationWrite, onTopic) {
 		return nil
 	}
-	return err
+	return c.mayCluster(kmsg.ACLOperationIdempotentWrite)
 }

@@ -23,9 +23,9 @@ func listGroupsAPI() *api {
 // they may describe.
 func (c *call) listGroups(ctx context.Context, req *kmsg.ListGroupsRequest) kmsg.Response {
 	resp := c.backend.ListGroups(ctx, req)
-	if c.mayCluster(kmsg.ACLOperationDescribe) != nil {
+	if !c.allowsCluster(kmsg.ACLOperationDescribe) {
 		resp.Groups = slices.DeleteFunc(resp.Groups, func(g kmsg.ListGroupsResponseGroup) bool {
-			return c.may(kmsg.ACLOperationDescribe, onGroup, g.Group) != nil
+			return !c.allows(kmsg.ACLOperationDescribe, onGroup, g.Group)
 		})
 	}
 	return resp

@@ -46,7 +46,7 @@ func (c *call) listTransactions(_ context.Context, req *kmsg.ListTransactionsReq
 		case len(states) > 0 && !states[t.State]:
 		case len(producers) > 0 && !producers[t.Producer]:
 		case req.Version >= 1 && req.DurationFilterMillis >= 0 && (t.Started < 0 || now-t.Started <= req.DurationFilterMillis):
-		case c.may(kmsg.ACLOperationDescribe, onTxnID, t.ID) != nil:
+		case !c.allows(kmsg.ACLOperationDescribe, onTxnID, t.ID):
 		case pattern != nil && !pattern.MatchString(t.ID):
 		default:
 			x := kmsg.NewListTransactionsResponseTransactionState()

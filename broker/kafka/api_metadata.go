@@ -47,7 +47,7 @@ func (c *call) metadata(_ context.Context, req *kmsg.MetadataRequest) kmsg.Respo
 	}
 	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
 		for _, t := range c.backend.Topics() {
-			if c.may(kmsg.ACLOperationDescribe, onTopic, t.Name) == nil {
+			if c.allows(kmsg.ACLOperationDescribe, onTopic, t.Name) {
 				resp.Topics = append(resp.Topics, d.topic(t))
 			}
 		}
@@ -109,7 +109,7 @@ func (d *describer) find(asked *kmsg.MetadataRequestTopic) (Topic, error) {
 
 // mayCreate errors unless the client may create any topic, or this one.
 func (c *call) mayCreate(topic string) error {
-	if c.mayCluster(kmsg.ACLOperationCreate) == nil {
+	if c.allowsCluster(kmsg.ACLOperationCreate) {
 		return nil
 	}
 	return c.may(kmsg.ACLOperationCreate, onTopic, topic)
@@ -138,7 +138,7 @@ func (d *describer) missing(asked *kmsg.MetadataRequestTopic, err error) kmsg.Me
 	a.Partitions = []kmsg.MetadataResponseTopicPartition{}
 	// What may be done to a topic is told where it is not there, but not of one that is
 	// asked for by id, or that may not be seen.
-	told := d.req.IncludeTopicAuthorizedOperations && asked.Topic != nil && !isRefusal(err) && d.may(kmsg.ACLOperationDescribe, onTopic, *asked.Topic) == nil
+	told := d.req.IncludeTopicAuthorizedOperations && asked.Topic != nil && !isRefusal(err) && d.allows(kmsg.ACLOperationDescribe, onTopic, *asked.Topic)
 	a.AuthorizedOperations = notAsked
 	if told {
 		a.AuthorizedOperations = d.operations(true, onTopic, *asked.Topic)

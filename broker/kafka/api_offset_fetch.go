@@ -103,7 +103,7 @@ func (c *call) fetchable(name string, id [16]byte, byID bool) (string, error) {
 func (c *call) tell(g *kmsg.OffsetFetchResponseGroup, byID bool) {
 	told := g.Topics[:0]
 	for _, t := range g.Topics {
-		if c.may(kmsg.ACLOperationDescribe, onTopic, t.Topic) != nil {
+		if !c.allows(kmsg.ACLOperationDescribe, onTopic, t.Topic) {
 			continue
 		}
 		if byID {
@@ -158,7 +158,7 @@ func (c *call) offsetFetchOne(ctx context.Context, req *kmsg.OffsetFetchRequest)
 	}
 	resp := c.backend.OffsetFetch(ctx, c.client, req)
 	resp.Topics = slices.DeleteFunc(resp.Topics, func(t kmsg.OffsetFetchResponseTopic) bool {
-		return c.may(kmsg.ACLOperationDescribe, onTopic, t.Topic) != nil
+		return !c.allows(kmsg.ACLOperationDescribe, onTopic, t.Topic)
 	})
 	resp.Topics = append(resp.Topics, refused...)
 	return resp

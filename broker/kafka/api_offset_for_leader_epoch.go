@@ -18,7 +18,7 @@ func offsetForLeaderEpochAPI() *api {
 
 func (c *call) offsetForLeaderEpoch(_ context.Context, req *kmsg.OffsetForLeaderEpochRequest) kmsg.Response {
 	resp := kmsg.NewPtrOffsetForLeaderEpochResponse()
-	brokers := c.mayCluster(kmsg.ACLOperationClusterAction) == nil // followers ask too, and may about all
+	brokers := c.allowsCluster(kmsg.ACLOperationClusterAction) // followers ask too, and may about all
 	for i := range req.Topics {
 		t := kmsg.NewOffsetForLeaderEpochResponseTopic()
 		t.Topic = req.Topics[i].Topic

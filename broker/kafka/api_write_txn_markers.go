@@ -20,8 +20,8 @@ func writeTxnMarkersAPI() *api {
 
 func (c *call) writeTxnMarkers(ctx context.Context, req *kmsg.WriteTxnMarkersRequest) kmsg.Response {
 	resp := kmsg.NewPtrWriteTxnMarkersResponse()
-	mayNot := c.mayCluster(kmsg.ACLOperationAlter)
-	if mayNot != nil {
+	var mayNot error
+	if !c.allowsCluster(kmsg.ACLOperationAlter) {
 		mayNot = c.mayCluster(kmsg.ACLOperationClusterAction)
 	}
 	for _, m := range req.Markers {

@@ -18,10 +18,13 @@ type budget struct {
 func newBudget(max int) *budget { return &budget{max: max, freed: make(chan struct{}, 1)} }
 
 // take waits until n bytes fit, or until nothing else is in flight.
-func (b *budget) take(ctx context.Context, n int) error {
+func (b *budget) take(ctx context.Context, n int) error { return b.takeMore(ctx, 0, n) }
+
+// takeMore is take for more of what has taken own already.
+func (b *budget) takeMore(ctx context.Context, own, n int) error {
 	for {
 		b.mu.Lock()
-		ok := b.used == 0 || b.used+n <= b.max
+		ok := b.used == own || b.used+n <= b.max
 		if ok {
 			b.used += n
 		}

@@ -196,13 +196,36 @@ func (c *conn) readFrame(r *bufio.Reader) (*frame, error) {
 	}
 	f := &frame{size: n, budget: c.budget, share: share{memory: c.server.memory}, pool: &c.server.buffers}
 	f.hold()
-	f.buf, err = readBody(r, n, &c.server.buffers, &pace{conn: c, frame: f, since: time.Now()})
+	first := readStep
+	if c.login.fresh() {
+		first = strangerStep
+	}
+	f.buf, err = readBody(r, n, first, &c.server.buffers, &pace{conn: c, frame: f, since: time.Now()})
 	f.share.read()
 	if err != nil {
 		f.release()
 		return nil, err
 	}
 	return f, nil
+}
+
+// weigh counts what a request will take when it is decoded, and waits until it may: a
+// client can send a hundred requests of which none is answered before the first.
+func (c *conn) weigh(f *frame, elements int) error {
+	if elements <= fewElements {
+		return nil
+	}
+	n := elements * elementBytes
+	if err := c.budget.takeMore(c.leaving, f.size, n); err != nil {
+		return err
+	}
+	f.weight = n
+	if n <= readStep && c.budget.alone(f.size+n) {
+		f.share.force(n)
+		return nil
+	}
+	defer f.share.read()
+	return f.share.take(c.leaving, n)
 }
 
 // frameSize checks a length field. Who has not logged in yet has little to say.
@@ -261,6 +284,9 @@ func (p *pace) step(end int) error {
 // whole reports whether there may be memory for all of the request, which it then
 // counts.
 func (p *pace) whole() bool {
+	if p.conn.login.fresh() {
+		return false
+	}
 	if p.taken < p.frame.size {
 		if !p.frame.share.ahead(p.frame.size - p.taken) {
 			return false
@@ -345,7 +371,9 @@ func (c *conn) answer(call *call) (err error) {
 		return context.Cause(c.ctx)
 	}
 	p := call.encode(resp)
-	call.finish() // the client may send the next request as soon as it has the answer
+	if call.frame.weight == 0 {
+		call.finish() // the client may send the next request as soon as it has the answer
+	}
 	defer func() { c.server.buffers.put(p.own) }()
 	return c.send(p.list)
 }

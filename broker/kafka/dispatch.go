@@ -149,7 +149,11 @@ func (s *Server) start(c *conn, f *frame) (started *call, err error) {
 			return nil, fmt.Errorf("%s: %w", call.request(), err)
 		}
 	}
-	if err := a.shape.walk(body, h.version, s.limits.MaxRequestElements); err != nil {
+	elements, err := a.shape.walk(body, h.version, s.limits.MaxRequestElements)
+	if err == nil {
+		err = c.weigh(f, elements)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", call.request(), err)
 	}
 	if err := req.ReadFrom(body); err != nil {

@@ -19,6 +19,10 @@ type Events struct {
 	Refused func(p Peer, err error)
 	// Failed is a request answered with UNKNOWN_SERVER_ERROR: err had no Kafka code.
 	Failed func(r Request, err error)
+	// Denied is a request, or a part of one, that is refused because an access control list
+	// does not allow it. What is only left out of an answer is not told. A client may send
+	// thousands of them a second, and name thousands of things in each.
+	Denied func(Denial)
 	// Panicked is a bug met while serving a request. The connection is closed.
 	Panicked func(r Request, value any, stack []byte)
 }
@@ -37,6 +41,15 @@ type Request struct {
 	ClientID string
 	Key      kmsg.Key
 	Version  int16
+}
+
+// Denial is what a client may not do. All but Request.Version and the port of its address
+// are the same each time that it tries.
+type Denial struct {
+	Request
+	Principal string
+	// Operation and Resource are by Kafka's names; Name is cut off behind 249 bytes.
+	Operation, Resource, Name string
 }
 
 func (r Request) String() string {
@@ -64,6 +77,12 @@ func (e *Events) refused(p Peer, err error) {
 func (e *Events) failed(r Request, err error) {
 	if e.Failed != nil {
 		e.Failed(r, err)
+	}
+}
+
+func (e *Events) denied(d Denial) {
+	if e.Denied != nil {
+		e.Denied(d)
 	}
 }
 

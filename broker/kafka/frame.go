@@ -15,6 +15,8 @@ import (
 type frame struct {
 	buf  []byte
 	size int
+	// weight is what it takes besides, once it is decoded, until its answer is sent.
+	weight int
 	// keep leaves the memory to the garbage collector: the decoded request, which
 	// shares it, has been handed to someone who may keep it.
 	keep bool
@@ -35,7 +37,7 @@ func (f *frame) release() {
 		f.pool.put(f.buf)
 	}
 	f.buf = nil
-	f.budget.give(f.size)
+	f.budget.give(f.size + f.weight)
 	f.share.give()
 }
 
@@ -65,11 +67,11 @@ type pacer interface {
 	whole() bool
 }
 
-// readBody reads n bytes. It sets memory aside for what has arrived and as much
-// again, so a length field alone costs nothing; behind the first step for all of it,
-// which need not be copied as it grows then, if p says so.
-func readBody(r *bufio.Reader, n int, pool *buffers, p pacer) ([]byte, error) {
-	buf := pool.get(min(n, readStep))
+// readBody reads n bytes, the first of them in a step of its own. It sets memory aside for
+// what has arrived and as much again, so a length field alone costs no more than the first
+// step; behind that for all of it, which need not be copied as it grows then, if p says so.
+func readBody(r *bufio.Reader, n, first int, pool *buffers, p pacer) ([]byte, error) {
+	buf := pool.get(min(n, first))
 	end := 0 // of the step
 	for len(buf) < n {
 		if len(buf) == cap(buf) {

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -101,7 +102,7 @@ func TestMemoryGrowsWithTheBytesThatArrive(t *testing.T) {
 		var err error
 		used := allocated(func() {
 			stream := io.MultiReader(bytes.NewReader(make([]byte, come)), iotest.ErrReader(io.ErrClosedPipe))
-			_, err = readBody(bufio.NewReaderSize(stream, 4<<10), 100<<20, new(buffers), meager{})
+			_, err = readBody(bufio.NewReaderSize(stream, 4<<10), 100<<20, readStep, new(buffers), meager{})
 		})
 		if !errors.Is(err, io.ErrClosedPipe) {
 			t.Fatalf("%d bytes: %v", come, err)
@@ -132,7 +133,7 @@ func TestALargeRequestIsReadAtOnceWhileThereIsMemory(t *testing.T) {
 		g := &generous{share{memory: m}}
 		source := bytes.NewReader(make([]byte, 8<<20))
 		used := allocated(func() {
-			if b, err := readBody(bufio.NewReaderSize(source, 4<<10), 8<<20, new(buffers), g); err != nil || len(b) != 8<<20 {
+			if b, err := readBody(bufio.NewReaderSize(source, 4<<10), 8<<20, readStep, new(buffers), g); err != nil || len(b) != 8<<20 {
 				t.Error(len(b), err)
 			}
 		})
@@ -143,5 +144,27 @@ func TestALargeRequestIsReadAtOnceWhileThereIsMemory(t *testing.T) {
 		if other.give(); m.used.Load() != 0 {
 			t.Errorf("%d bytes were not given back", m.used.Load())
 		}
+	}
+}
+
+// Whoever can reach the port can open connections and announce requests: that must be cheap.
+func TestWhatAStrangerAnnouncesCostsNothing(t *testing.T) {
+	srv := serverOn(t, newFake(), Limits{}, Events{}, loginListener(t, 0))
+	var used uint64
+	const strangers = 100
+	var all []*wire
+	for range strangers {
+		all = append(all, connectTCP(t, context.Background(), srv))
+	}
+	used = allocated(func() {
+		for _, w := range all {
+			w.write([]byte{0, 0, 0xff, 0xff, 0, 36, 0, 0})
+		}
+		for srv.memory.used.Load() < strangers*strangerStep {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	if taken := srv.memory.used.Load(); taken != strangers*strangerStep || used > 2*strangers*strangerStep {
+		t.Errorf("%d strangers who have sent 4 of 65,535 bytes take %d, %d from the heap", strangers, taken, used)
 	}
 }

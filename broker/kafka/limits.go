@@ -31,9 +31,9 @@ type Limits struct {
 	// MaxInFlight is how many requests of one connection may wait for their
 	// answers (100). The server stops reading from a connection that has as many.
 	MaxInFlight int
-	// MaxInFlightBytes bounds the memory of those requests (MaxRequestBytes). The
-	// server stops reading until some are answered; a single request that is
-	// larger gets in alone.
+	// MaxInFlightBytes bounds the memory of those requests (MaxRequestBytes), as they are
+	// on the wire and decoded. The server stops reading until some are answered; a single
+	// request that is larger gets in alone.
 	MaxInFlightBytes int
 	// MaxRequestMemory bounds the memory of the requests of all connections together
 	// (512 MiB, queued.max.request.bytes). At the limit requests of more than readStep
@@ -96,6 +96,15 @@ const (
 	// readStep is how many bytes of a request are read before memory for more is
 	// set aside.
 	readStep = 64 << 10
+	// strangerStep is that for the first bytes of a request of a client that has not logged
+	// in: enough for a login by password, and so little that those of all connections
+	// that there may be are little.
+	strangerStep = 4 << 10
+	// elementBytes is what an element of a request takes at most, decoded and while it is
+	// worked on: two bytes of an empty name become a structure. Requests of no more than
+	// fewElements weigh what they have on the wire.
+	elementBytes = 256
+	fewElements  = 64
 	// writeStep is how many bytes must go out within WriteTimeout.
 	writeStep = 256 << 10
 	// stallTimeout is how long a step of a request may take while others wait for it.

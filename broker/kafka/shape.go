@@ -111,12 +111,12 @@ func (p *shapeParser) number() int {
 	return n
 }
 
-// walk checks that body begins with one whole request of a version, with at most elements
-// array elements and tagged fields. It errors with ErrRequest.
-func (s shape) walk(body []byte, version int16, elements int) error {
-	w := walker{r: kbin.Reader{Src: body}, version: version, flexible: version >= s.flexible, left: elements}
+// walk checks that body begins with one whole request of a version, with at most so many
+// array elements and tagged fields, and counts them. It errors with ErrRequest.
+func (s shape) walk(body []byte, version int16, most int) (elements int, err error) {
+	w := walker{r: kbin.Reader{Src: body}, version: version, flexible: version >= s.flexible, left: most}
 	w.structure(s.fields)
-	return w.err
+	return most - w.left, w.err
 }
 
 type walker struct {

@@ -70,11 +70,11 @@ func TestShapesAreThoseOfKmsgInEveryVersion(t *testing.T) {
 		for v := a.min; v <= a.max; v++ {
 			for range 200 {
 				body := filled(a, v, r).AppendTo(nil)
-				if err := a.shape.walk(body, v, 1<<20); err != nil {
+				if _, err := a.shape.walk(body, v, 1<<20); err != nil {
 					t.Fatalf("%s v%d: %x: %v", a.key.Name(), v, body, err)
 				}
 				if len(body) > 0 {
-					if err := a.shape.walk(body[:len(body)-1], v, 1<<20); !errors.Is(err, ErrRequest) {
+					if _, err := a.shape.walk(body[:len(body)-1], v, 1<<20); !errors.Is(err, ErrRequest) {
 						t.Fatalf("%s v%d: a byte too few: %v", a.key.Name(), v, err)
 					}
 				}
@@ -109,7 +109,7 @@ func TestHostileCountsCostNothing(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			began := time.Now()
-			if err := table[int16(c.key)].shape.walk(c.body, c.v, 1<<18); !errors.Is(err, ErrRequest) {
+			if _, err := table[int16(c.key)].shape.walk(c.body, c.v, 1<<18); !errors.Is(err, ErrRequest) {
 				t.Fatalf("got %v", err)
 			}
 			runtime.ReadMemStats(&after)
@@ -131,10 +131,10 @@ func TestElementsOfARequestAreLimited(t *testing.T) {
 		req.Topics[i].Topic = new(string)
 	}
 	s := newAPITable()[int16(kmsg.Metadata)].shape
-	if err := s.walk(req.AppendTo(nil), 1, 1000); err != nil {
+	if _, err := s.walk(req.AppendTo(nil), 1, 1000); err != nil {
 		t.Fatalf("at the limit: %v", err)
 	}
-	if err := s.walk(req.AppendTo(nil), 1, 999); !errors.Is(err, ErrRequest) {
+	if _, err := s.walk(req.AppendTo(nil), 1, 999); !errors.Is(err, ErrRequest) {
 		t.Fatalf("over the limit: %v", err)
 	}
 }
