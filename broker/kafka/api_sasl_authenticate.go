@@ -39,6 +39,7 @@ func (c *call) saslAuthenticate(req *kmsg.SASLAuthenticateRequest) reply {
 	}
 	if login.stage == open {
 		c.conn.client.Principal = login.principal
+		c.conn.known()
 	}
 	resp.SASLAuthBytes = answer
 	if resp.SASLAuthBytes == nil {

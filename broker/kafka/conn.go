@@ -38,6 +38,8 @@ type conn struct {
 	// login and loginBy, the deadline of the first one, are the reader's.
 	login   login
 	loginBy time.Time
+	// known is called when the client has proved who it is, or need not.
+	known func()
 
 	// muted is until when nothing is read, in ns: the client has taken more than its share.
 	muted atomic.Int64
@@ -96,6 +98,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, p Peer, l *ListenerCon
 		client:  Client{Host: "/" + p.Addr, Principal: auth.Anonymous},
 		login:   newLogin(l.SASL),
 		loginBy: time.Now().Add(s.limits.LoginTimeout),
+		known:   func() {},
 		queue:   make(chan *call, s.limits.MaxInFlight),
 		slots:   make(chan struct{}, s.limits.MaxInFlight),
 		budget:  newBudget(s.limits.MaxInFlightBytes),

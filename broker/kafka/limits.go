@@ -73,8 +73,8 @@ type Limits struct {
 	DrainTimeout time.Duration
 }
 
-// ConnectionLimits bounds the open connections. One more is closed when it comes; who is
-// there may stay. A zero field takes the default named beside it.
+// ConnectionLimits bounds the open connections. One more is closed when it comes, and who is
+// there may stay; beyond All first goes who has to log in and has not (strangerTime). A zero field takes the default named beside it.
 type ConnectionLimits struct {
 	// All is the number of connections (10,000, max.connections).
 	All int

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -111,6 +112,13 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn, listener string) er
 
 func (s *Server) serve(ctx context.Context, nc net.Conn, peer Peer, l *ListenerConfig) error {
 	c := newConn(ctx, s, nc, peer, l)
+	if l.TLS != nil || l.SASL != nil {
+		c.known = s.admission.arrives(func(cause error) {
+			c.cancel(cause)
+			nc.Close()
+		})
+	}
+	defer c.known()
 	if l.TLS != nil {
 		if err := c.encrypt(ctx, l); err != nil {
 			c.end(err)
@@ -126,12 +134,15 @@ func (c *conn) encrypt(ctx context.Context, l *ListenerConfig) error {
 	defer cancel()
 	secured := tls.Server(c.nc, l.TLS)
 	if err := secured.HandshakeContext(handshake); err != nil {
-		if cause := context.Cause(handshake); cause != nil {
+		if cause := cmp.Or(context.Cause(c.ctx), context.Cause(handshake)); cause != nil {
 			err = cause
 		}
 		return fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	c.nc = secured
+	if l.SASL == nil {
+		c.known()
+	}
 	shown := secured.ConnectionState().PeerCertificates
 	if l.Certified == nil || len(shown) == 0 {
 		return nil
