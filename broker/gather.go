@@ -313,6 +313,7 @@ func (s *Shard) abandon(err error, chosen func(item) bool) {
 		s.inFlight[i].items = endChosen(s.inFlight[i].items, err, chosen)
 	}
 	s.verifying.abandon(err, chosen)
+	s.endings.abandon(err, chosen)
 	for _, it := range endChosen(s.queue.flush(), err, chosen) {
 		if err := s.queue.pushNow(it); err != nil {
 			it.end(err)

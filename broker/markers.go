@@ -25,7 +25,7 @@ import (
 // the loop of a shard, and must not block.
 type transactionPeers interface {
 	// Enlist makes partitions part of a transaction, or asks whether they are, at its
-	// coordinator; done hears of it when that is committed. Errors are those of
+	// coordinator, which may wait for the end of the one before (endings.go); done hears of it when that is committed. Errors are those of
 	// txn.Coordinator.Enlist, and kerr.NotCoordinator, kerr.CoordinatorNotAvailable.
 	Enlist(id string, e txn.Enlistment, done func(error))
 	// WriteMarker ends a transaction in a partition. With nil it has ended there, now or
@@ -45,18 +45,15 @@ func (s *Shard) submitNow(it item) error {
 }
 
 // Enlist implements transactionPeers for the shards of this node.
-func (b *Broker) Enlist(id string, e txn.Enlistment, done func(error)) {
+func (b *Broker) Enlist(id string, e txn.Enlistment, told func(error)) {
 	s, err := b.coordinatingTransaction(id)
 	if err != nil {
-		done(err)
+		told(err)
 		return
 	}
-	err = s.submitNow(&commandItem{
-		command: func(l *leading, p *pending) (record.Command, error) { return l.transactions.Enlist(id, e, p.now, p.at) },
-		done:    func(err error) { done(notCoordinator(err)) },
-	})
-	if err != nil {
-		done(notCoordinator(err))
+	done := func(err error) { told(notCoordinator(err)) }
+	if err := s.submitNow(s.newEnlistItem(id, e, done)); err != nil {
+		done(err)
 	}
 }
 
@@ -136,7 +133,11 @@ func (s *Shard) markerEnded(m txn.Marker, err error) {
 				l.transactions.Failed(m, e.now)
 				return nil, nil
 			}
-			return l.transactions.Written(m, e.now, e.at), nil
+			c := l.transactions.Written(m, e.now, e.at)
+			if !l.transactions.Ending(m.ID) {
+				s.resume(m.ID)
+			}
+			return c, nil
 		},
 		done: func(error) {},
 	}

@@ -39,6 +39,7 @@ func (s *Shard) Tick(time.Time) {
 	s.rollByAge(now)
 	s.carryOut(l.groups.Tick(now))
 	s.dueHalves(l, now)
+	s.dueEndings(now)
 	s.sendMarkers()
 	if s.ticks%ticksPerSecond == 0 {
 		s.dueVerifications(now)

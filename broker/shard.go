@@ -74,6 +74,7 @@ type Shard struct {
 	halfWork  chan []txn.Action
 	roomDue   chan struct{}
 	verifying verifying
+	endings   endings
 	// peers are the shards that take part in transactions: nil of a Machine.
 	peers transactionPeers
 	// act carries out what is due about half messages.
@@ -208,6 +209,7 @@ func recoverShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		roomDue:   make(chan struct{}, 1),
 		waiting:   make(map[group.Token]chan<- kmsg.Response),
 		verifying: verifying{lanes: make(map[producerOf]*lane)},
+		endings:   make(endings),
 		changed:   func() {},
 		hurry:     func() {},
 	}

@@ -292,6 +292,12 @@ func (c *Coordinator) Enlist(id string, e Enlistment, now int64, at record.Index
 	return enlistedCommand(id, e.Partitions), nil
 }
 
+// Ending reports whether a transaction of that id is decided and its end not yet carried out.
+func (c *Coordinator) Ending(id string) bool {
+	t := c.current(id)
+	return t != nil && t.Phase.Prepared()
+}
+
 // owned returns the id if it is the producer's.
 func (c *Coordinator) owned(id string, who Identity) (*Transaction, error) {
 	t := c.current(id)

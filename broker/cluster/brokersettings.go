@@ -416,6 +416,11 @@ var brokerSettings = []brokerSetting{
 		bind: func(s *BrokerSettings, v string) { s.QuotaWindowSeconds = toInt(v) },
 	},
 	{
+		// librdkafka's own tests change it to see whether a broker's setting can be changed.
+		Setting: dynamic(long("sasl.kerberos.min.time.before.relogin", 60_000, 0, math.MaxInt64,
+			"Accepted for compatibility; changes nothing: Kerberos is not offered.")),
+	},
+	{
 		// Kafka's default is 524288, for Kerberos.
 		Setting: integer("sasl.server.max.receive.size", 64<<10, 1<<10, 1<<20,
 			"The largest request of a client that has not logged in yet, in bytes."),

@@ -316,7 +316,7 @@ func TestWhatKafkaChangesWhileItRunsIsDynamic(t *testing.T) {
 		"log.cleaner.io.max.bytes.per.second", "log.cleaner.max.compaction.lag.ms", "log.cleaner.min.cleanable.ratio", "log.cleaner.min.compaction.lag.ms",
 		"log.cleanup.policy", "log.message.timestamp.after.max.ms", "log.message.timestamp.before.max.ms", "log.message.timestamp.type",
 		"log.retention.bytes", "log.retention.ms", "log.roll.ms", "log.scrub.io.max.bytes.per.second", "log.segment.bytes",
-		"max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides", "message.max.bytes", "producer.id.expiration.ms",
+		"max.connections", "max.connections.per.ip", "max.connections.per.ip.overrides", "message.max.bytes", "producer.id.expiration.ms", "sasl.kerberos.min.time.before.relogin",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)

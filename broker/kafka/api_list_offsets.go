@@ -21,18 +21,21 @@ import (
 //	 8    -4: the earliest offset on this node (KIP-405)
 //	 9    -5: the latest offset in remote storage (KIP-1005)
 //	10    timeout for remote storage (KIP-1075)
+//	11    -6: the earliest offset that is still to be uploaded to remote storage (KIP-1023)
 func listOffsetsAPI() *api {
-	return waiting(kmsg.ListOffsets, 0, 10, "4 1:2 [s [4 4:4 8 4:0-0]] 4:10", (*call).listOffsets)
+	return waiting(kmsg.ListOffsets, 0, 11, "4 1:2 [s [4 4:4 8 4:0-0]] 4:10", (*call).listOffsets)
 }
 
 // Timestamps that mean something else. Without tiered storage the earliest
-// local offset is the earliest, and there is no latest remote one.
+// local offset is the earliest, there is no latest remote one, and nothing is to
+// be uploaded.
 const (
 	timestampLatest        = -1
 	timestampEarliest      = -2
 	timestampMax           = -3
 	timestampEarliestLocal = -4
 	timestampLatestTiered  = -5
+	timestampPendingUpload = -6
 )
 
 func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg.Response {
@@ -77,7 +80,7 @@ func (c *call) listOffset(req *kmsg.ListOffsetsRequest, topic string, p *kmsg.Li
 	switch since := specialSince(at); {
 	case since < 0 || req.Version < since:
 		return fmt.Errorf("timestamp %d in version %d of ListOffsets: %w", at, req.Version, kerr.UnsupportedVersion)
-	case at == timestampLatestTiered:
+	case at == timestampLatestTiered, at == timestampPendingUpload:
 		return nil
 	case at == timestampEarliestLocal:
 		at = timestampEarliest
@@ -105,6 +108,8 @@ func specialSince(ts int64) int16 {
 		return 8
 	case ts == timestampLatestTiered:
 		return 9
+	case ts == timestampPendingUpload:
+		return 11
 	}
 	return -1
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 func TestEveryAdvertisedVersionIsAnswered(t *testing.T) {
@@ -27,6 +28,25 @@ func TestEveryAdvertisedVersionIsAnswered(t *testing.T) {
 				ask[kmsg.Response](w, at(req, v))
 			})
 		}
+	}
+}
+
+// A client that is told of a Kafka's version (api_version of kafka-python) does not
+// ask for ours: it sends what that Kafka takes.
+func TestEveryAPIIsServedInTheVersionsOfKafka43(t *testing.T) {
+	compared := 0
+	for _, a := range newAPITable().sorted() {
+		newest, ok := kversion.V4_3_0().LookupMaxKeyVersion(int16(a.key))
+		if !ok {
+			continue
+		}
+		compared++
+		if a.max < newest {
+			t.Errorf("%s is served up to version %d, and by Kafka 4.3 up to %d", a.key.Name(), a.max, newest)
+		}
+	}
+	if compared < 50 {
+		t.Errorf("only %d APIs are in Kafka 4.3", compared)
 	}
 }
 

@@ -52,8 +52,9 @@ func TestOffsetsAreFoundByTimeInEveryVersion(t *testing.T) {
 		{timestampMax, 7, 8, 2020},
 		{timestampEarliestLocal, 8, 3, -1},
 		{timestampLatestTiered, 9, -1, -1},
+		{timestampPendingUpload, 11, -1, -1},
 	} {
-		for v := int16(0); v <= 10; v++ {
+		for v := int16(0); v <= 11; v++ {
 			got := ask[*kmsg.ListOffsetsResponse](w, finding(v, "t", c.ts)).Topics[0].Partitions[0]
 			switch {
 			case v < c.since:

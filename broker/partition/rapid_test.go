@@ -431,9 +431,13 @@ func (w *world) send() bool {
 			BaseTimestamp: timestamp, ProducerID: s.producer, ProducerEpoch: s.epoch, BaseSequence: s.first, Transactional: transactional,
 		}, make([]record.Record, s.count))
 		verified := Unverified
+		open := s.producer >= 0 && w.transacts(p, s.producer) && !errors.Is(wantErr, kerr.InvalidProducerEpoch) && !errors.Is(wantErr, kerr.UnknownTopicOrPartition)
 		if transactional {
 			verified = math.MaxInt64
-		} else if s.producer >= 0 && w.transacts(p, s.producer) && !errors.Is(wantErr, kerr.InvalidProducerEpoch) && !errors.Is(wantErr, kerr.UnknownTopicOrPartition) {
+			if at, _ := w.progress(p, s.producer); open && s.epoch > at.epoch {
+				want, wantErr = Decision{}, ErrUnverified // it is of the next transaction
+			}
+		} else if open {
 			want, wantErr = Decision{}, kerr.InvalidTxnState
 		}
 		got, err = w.l.AppendVerified(p, batch, verified, w.next)

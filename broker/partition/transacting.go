@@ -103,8 +103,12 @@ func (l *Leading) begins(k producerKey, epoch int16, transactional bool, verifie
 		return false, fmt.Errorf("partition %v producer %d: producer epoch %d, the newest is %d: %w", k.partition, k.id, epoch, st.epoch, kerr.InvalidProducerEpoch)
 	case st.open && !transactional:
 		return false, fmt.Errorf("partition %v producer %d: a batch outside of the open transaction: %w", k.partition, k.id, kerr.InvalidTxnState)
-	case st.open || !transactional:
+	case !transactional, st.open && epoch == st.epoch:
 		return false, nil
+	case st.open:
+		// It belongs to the next transaction (KIP-890): the marker that ends this one, on its
+		// way, would end both.
+		return false, fmt.Errorf("partition %v producer %d: producer epoch %d, the transaction of %d is still open: %w", k.partition, k.id, epoch, st.epoch, ErrUnverified)
 	}
 	if err := st.verify(epoch, verified); err != nil {
 		return false, fmt.Errorf("partition %v producer %d: %w", k.partition, k.id, err)

@@ -31,6 +31,7 @@ func TestATransactionBeginsOnlyWithItsCoordinatorsWord(t *testing.T) {
 		err      error
 	}{
 		"the next of an open one":              {inTransaction(1, 3, 1, 1), Unverified, nil},
+		"the first of the next, too early":     {inTransaction(1, 4, 0, 1), 9, ErrUnverified},
 		"of a fenced epoch":                    {inTransaction(1, 2, 1, 1), 9, kerr.InvalidProducerEpoch},
 		"outside of the open one":              {sequenced(1, 3, 1, 1), Unverified, kerr.InvalidTxnState},
 		"the first, nobody was asked":          {inTransaction(3, 0, 0, 1), Unverified, ErrUnverified},
