@@ -25,7 +25,7 @@ const module = "github.com/splashdam/splashdam/"
 var layers = map[string]int{
 	"internal/child": 0, "internal/heap": 0, "internal/invariant": 0, "internal/pki": 0, "internal/seeds": 0, "internal/transcript": 0, "internal/vfs": 0,
 
-	"broker/acl": 1, "broker/auth": 1, "broker/record": 1, "broker/quota": 1, "broker/regex": 1, "broker/peer": 1, "connect": 1, "sdk": 1, "console": 1, "internal/dbserver": 1,
+	"broker/acl": 1, "broker/auth": 1, "broker/record": 1, "broker/quota": 1, "broker/regex": 1, "broker/peer": 1, "connect": 1, "sdk": 1, "console": 1, "internal/dbserver": 1, "internal/loggers": 1,
 
 	"broker/compaction": 2, "broker/cluster": 2, "broker/group": 2, "broker/timer": 2, "broker/kafka": 2, "txn": 2,
 	"connect/convert": 2, "connect/checkpoint": 2, "connect/connecttest": 2,

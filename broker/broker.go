@@ -21,6 +21,7 @@ import (
 	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/broker/replica"
+	"github.com/splashdam/splashdam/internal/loggers"
 	"github.com/splashdam/splashdam/txn"
 )
 
@@ -37,6 +38,9 @@ type Broker struct {
 	// keySets are kept fresh while the node runs.
 	keySets []*auth.KeySet
 	ready   chan struct{}
+
+	// loggers are those of the node's parts.
+	loggers *loggers.Set
 
 	// viewChanged tells the reconciler that the metadata or a lead has changed.
 	viewChanged chan struct{}
@@ -75,6 +79,7 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	b := &Broker{
 		cfg: cfg, dir: dir,
+		loggers:     loggers.New(cfg.Logger.Handler(), cfg.LogLevel, parts...),
 		shards:      make(map[record.ShardID]*Shard),
 		ready:       make(chan struct{}),
 		viewChanged: make(chan struct{}, 1),
@@ -142,7 +147,7 @@ func (b *Broker) openShard(id record.ShardID) (*Shard, error) {
 		Transactions: transactionConfig(settings),
 		RetentionOf:  b.retentionOf,
 		Now:          time.Now,
-		Logger:       b.cfg.Logger,
+		Loggers:      b.loggers,
 	})
 	if err != nil {
 		return nil, err
@@ -177,7 +182,7 @@ func (b *Broker) retentionOf(p record.PartitionID) int64 {
 
 // serverConfig is the node's configuration as the protocol server needs it.
 func (b *Broker) serverConfig(listeners []kafka.ListenerConfig) kafka.Config {
-	set := b.cfg.Settings
+	set, log := b.cfg.Settings, b.loggers.Of(networkLogger)
 	return kafka.Config{
 		Listeners:     listeners,
 		Quotas:        quotaWindows(set.QuotaWindows, set.QuotaWindowSeconds),
@@ -193,24 +198,26 @@ func (b *Broker) serverConfig(listeners []kafka.ListenerConfig) kafka.Config {
 		},
 		Events: kafka.Events{
 			Disconnected: func(p kafka.Peer, err error) {
-				// The client left, or this node does: neither is news.
-				if errors.Is(err, kafka.ErrAuthentication) || !errors.Is(err, io.EOF) && !errors.Is(err, kafka.ErrDrained) {
-					b.log.ended.tell(p.Addr, func(more []any) {
-						b.cfg.Logger.Info("a connection ended", append(more, "peer", p.String(), "cause", err)...)
-					})
+				if !errors.Is(err, kafka.ErrAuthentication) && (errors.Is(err, io.EOF) || errors.Is(err, kafka.ErrDrained)) {
+					// The client left, or this node does: neither is news.
+					log.Debug("a connection ended", "peer", p.String(), "cause", err)
+					return
 				}
+				b.log.ended.tell(p.Addr, func(more []any) {
+					log.Info("a connection ended", append(more, "peer", p.String(), "cause", err)...)
+				})
 			},
 			Refused: func(p kafka.Peer, err error) {
 				b.log.refused.tell(p.Addr, func(more []any) {
-					b.cfg.Logger.Warn("a connection was refused", append(more, "peer", p.String(), "cause", err)...)
+					log.Warn("a connection was refused", append(more, "peer", p.String(), "cause", err)...)
 				})
 			},
 			Denied: b.denied,
 			Failed: func(r kafka.Request, err error) {
-				b.cfg.Logger.Error("a request failed for a reason that the protocol has no code for", "request", r.String(), "cause", err)
+				log.Error("a request failed for a reason that the protocol has no code for", "request", r.String(), "cause", err)
 			},
 			Panicked: func(r kafka.Request, value any, stack []byte) {
-				b.cfg.Logger.Error("a bug was met while serving a request", "request", r.String(), "panic", value, "stack", string(stack))
+				log.Error("a bug was met while serving a request", "request", r.String(), "panic", value, "stack", string(stack))
 			},
 		},
 	}

@@ -95,11 +95,11 @@ func (c *cleaner) round(ctx context.Context) {
 		if k.retained.IsZero() || time.Since(k.retained).Milliseconds() >= every || s.status.Load().hurry() {
 			k.retained = time.Now()
 			if err := c.b.retain(ctx, s, k.sizes); err != nil && ctx.Err() == nil {
-				s.logger.Warn("moving the log starts of partitions by their retention", "cause", err)
+				s.logs.cleaner.Warn("moving the log starts of partitions by their retention", "cause", err)
 			}
 		}
 		if err := c.clean(ctx, s, k); err != nil && ctx.Err() == nil {
-			s.logger.Warn("cleaning the log", "dir", s.cfg.Dir, "cause", err)
+			s.logs.cleaner.Warn("cleaning the log", "dir", s.cfg.Dir, "cause", err)
 		}
 		if ctx.Err() != nil {
 			return

@@ -33,6 +33,10 @@ type Config struct {
 	Settings *cluster.BrokerSettings
 	// Logger hears what an operator should know. Normal operation logs nothing.
 	Logger *slog.Logger
+	// LogLevel is the level below which Logger hears nothing, until an operator changes
+	// that, for all or for a part of the node (KIP-412): so what Logger writes to should
+	// take everything.
+	LogLevel slog.Level
 }
 
 // Listener is one address that clients connect to.

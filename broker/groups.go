@@ -165,6 +165,9 @@ func (it *groupItem) decide(l *leading, e *pending) (verdict, error) {
 }
 
 func (it *groupItem) end(err error) {
+	if err != nil {
+		it.shard.logs.groups.Debug("storing a change of a group", "cause", err)
+	}
 	if l := it.shard.leading; l != nil {
 		it.shard.carryOut(l.groups.Done(it.shard.clock.now(), it.id, notCoordinator(err)))
 	}

@@ -48,7 +48,7 @@ func (b *Broker) actOnHalves(ctx context.Context, s *Shard, actions []txn.Action
 				done = append(done, r.action)
 				continue
 			}
-			s.logger.Warn("putting the question about a half message", "id", r.action.Key.ID, "number", r.action.Number, "cause", r.err)
+			s.logs.halves.Warn("putting the question about a half message", "id", r.action.Key.ID, "number", r.action.Number, "cause", r.err)
 			s.giveBack(ctx, r.action)
 		case <-ctx.Done():
 			return
@@ -71,7 +71,7 @@ func (s *Shard) giveBack(ctx context.Context, a txn.Action) {
 		}
 	})
 	if err != nil {
-		s.logger.Debug("giving back what is due about a half message", "cause", err)
+		s.logs.halves.Debug("giving back what is due about a half message", "cause", err)
 	}
 }
 
@@ -141,7 +141,7 @@ func (s *Shard) noteActions(ctx context.Context, actions []txn.Action) {
 		select {
 		case err := <-done:
 			if err != nil {
-				s.logger.Warn("noting what was done about a half message", "cause", err)
+				s.logs.halves.Warn("noting what was done about a half message", "cause", err)
 			}
 		case <-ctx.Done():
 			return

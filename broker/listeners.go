@@ -73,10 +73,10 @@ func (b *Broker) openTLS(listener, protocol string, set cluster.ListenerSettings
 		ClientAuth: demand, MinVersion: lowest, MaxVersion: highest,
 		Told: func(err error) {
 			if err != nil {
-				b.cfg.Logger.Error("the certificates of a listener have changed and cannot be used; the old ones are kept", "listener", listener, "cause", err)
+				b.loggers.Of(networkLogger).Error("the certificates of a listener have changed and cannot be used; the old ones are kept", "listener", listener, "cause", err)
 				return
 			}
-			b.cfg.Logger.Info("the certificates of a listener have changed", "listener", listener)
+			b.loggers.Of(networkLogger).Info("the certificates of a listener have changed", "listener", listener)
 		},
 	})
 	if err != nil {
@@ -120,10 +120,10 @@ func (b *Broker) openTokens(listener string, set cluster.ListenerSettings) (*aut
 	}
 	keys, err := auth.OpenKeySet(vfs.OS(), set.KeySetURL, time.Duration(set.KeySetRefreshMs)*time.Millisecond, func(err error) {
 		if err != nil {
-			b.cfg.Logger.Error("the keys of bearer tokens cannot be fetched; those that are known are kept", "listener", listener, "cause", err)
+			b.loggers.Of(networkLogger).Error("the keys of bearer tokens cannot be fetched; those that are known are kept", "listener", listener, "cause", err)
 			return
 		}
-		b.cfg.Logger.Info("the keys of bearer tokens are fetched again", "listener", listener)
+		b.loggers.Of(networkLogger).Info("the keys of bearer tokens are fetched again", "listener", listener)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sasl.oauthbearer.jwks.endpoint.url: %w", err)

@@ -61,7 +61,7 @@ func (b *Broker) denied(d kafka.Denial) {
 	key := d
 	key.Version, key.Addr = 0, host // as often as it tries, in whatever connection
 	b.log.denied.tell(key, func(more []any) {
-		b.cfg.Logger.Info("denied", append([]any{
+		b.loggers.Of(authorizerLogger).Info("denied", append([]any{
 			"principal", d.Principal, "from", host, "listener", d.Listener, "client", clip(d.ClientID), "request", d.Key.Name(),
 			"operation", d.Operation, "resource", d.Resource, "name", d.Name,
 		}, more...)...)

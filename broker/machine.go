@@ -14,6 +14,7 @@ import (
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/broker/replica"
 	"github.com/splashdam/splashdam/internal/invariant"
+	"github.com/splashdam/splashdam/internal/loggers"
 	"github.com/splashdam/splashdam/internal/vfs"
 	"github.com/splashdam/splashdam/txn"
 )
@@ -69,7 +70,7 @@ func OpenMachine(id record.ShardID, cfg MachineConfig, wrap func(replica.StateMa
 		Groups: groupConfig(&settings), Halves: txn.DefaultPolicy(),
 		RetentionOf: func(record.PartitionID) int64 { return -1 },
 		Now:         cfg.Now,
-		Logger:      cfg.Logger,
+		Loggers:     loggers.New(cfg.Logger.Handler(), loggers.Trace, parts...),
 	})
 	if err != nil {
 		return nil, err
@@ -78,7 +79,7 @@ func OpenMachine(id record.ShardID, cfg MachineConfig, wrap func(replica.StateMa
 	if wrap != nil {
 		m.StateMachine = wrap(s)
 	}
-	m.Replica, err = replica.New(cfg.ID, s.log, m.StateMachine, cfg.SegmentBytes, raftLogger{s.logger})
+	m.Replica, err = replica.New(cfg.ID, s.log, m.StateMachine, cfg.SegmentBytes, raftLogger{s.logs.raft})
 	if err != nil {
 		s.log.Close()
 		return nil, fmt.Errorf("starting shard %d in %s: %w", id, cfg.Dir, err)

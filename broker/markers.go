@@ -125,7 +125,7 @@ func (s *Shard) sendMarkers() {
 // If the lead is lost meanwhile, the next leader gives all orders anew.
 func (s *Shard) markerEnded(m txn.Marker, err error) {
 	if err != nil {
-		s.logger.Debug("writing a marker", "transactional_id", m.ID, "partition", m.Partition, "cause", err)
+		s.logs.transactions.Debug("writing a marker", "transactional_id", m.ID, "partition", m.Partition, "cause", err)
 	}
 	it := &commandItem{
 		command: func(l *leading, e *pending) (record.Command, error) {
@@ -142,7 +142,7 @@ func (s *Shard) markerEnded(m txn.Marker, err error) {
 		done: func(error) {},
 	}
 	if err := s.submitNow(it); err != nil {
-		s.logger.Debug("noting a marker", "transactional_id", m.ID, "partition", m.Partition, "cause", err)
+		s.logs.transactions.Debug("noting a marker", "transactional_id", m.ID, "partition", m.Partition, "cause", err)
 	}
 }
 
@@ -170,7 +170,7 @@ func (s *Shard) dueTransactions(l *leading, now int64) {
 
 func (s *Shard) decideNow(command func(*leading, *pending) (record.Command, error)) {
 	if err := s.queue.pushNow(&commandItem{command: command, done: func(error) {}}); err != nil {
-		s.logger.Debug("deciding what is due about a transaction", "cause", err)
+		s.logs.transactions.Debug("deciding what is due about a transaction", "cause", err)
 	}
 }
 

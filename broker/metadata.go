@@ -125,7 +125,7 @@ func (b *Broker) createAutomatically(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
 	if err := b.ensureTopic(ctx, cluster.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1}); err != nil {
-		b.cfg.Logger.Warn("creating a topic that a client asked for", "topic", name, "cause", err)
+		b.loggers.Of(brokerLogger).Warn("creating a topic that a client asked for", "topic", name, "cause", err)
 	}
 }
 
@@ -223,7 +223,7 @@ func (b *Broker) DeleteTopics(ctx context.Context, names []string) []error {
 	}
 	if err := b.reconcile(ctx); err != nil {
 		// The topics are gone for clients; the reconciler goes on with the rest.
-		b.cfg.Logger.Warn("closing partitions of deleted topics", "cause", err)
+		b.loggers.Of(brokerLogger).Warn("closing partitions of deleted topics", "cause", err)
 	}
 	return errs
 }

@@ -56,7 +56,7 @@ func (s *Shard) checkSpace() {
 	s.unseen = 0
 	free, err := s.cfg.FS.Free(s.cfg.Dir)
 	if err != nil {
-		s.logger.Warn("asking how much room the disk has", "dir", s.cfg.Dir, "cause", err)
+		s.logs.log.Warn("asking how much room the disk has", "dir", s.cfg.Dir, "cause", err)
 		return
 	}
 	st, minFree := s.status.Load(), s.cfg.Settings().MinFreeBytes
@@ -69,9 +69,9 @@ func (s *Shard) checkSpace() {
 	if low := free < minFree; low != st.low {
 		s.setStatus(func(st *status) { st.low = low })
 		if low {
-			s.logger.Error("the disk is nearly full: batches are refused, reads and deletions go on", "dir", s.cfg.Dir, "free_bytes", free, "limit_bytes", minFree)
+			s.logs.log.Error("the disk is nearly full: batches are refused, reads and deletions go on", "dir", s.cfg.Dir, "free_bytes", free, "limit_bytes", minFree)
 		} else {
-			s.logger.Info("there is room on the disk again", "dir", s.cfg.Dir, "free_bytes", free)
+			s.logs.log.Info("there is room on the disk again", "dir", s.cfg.Dir, "free_bytes", free)
 		}
 	}
 }
@@ -111,6 +111,6 @@ func (s *Shard) expireProducers(l *leading, now int64) {
 	}
 	// What fails is found expired again in a minute.
 	if err := s.queue.pushNow(&partitionItem{changes: changes, done: func(error) {}}); err != nil {
-		s.logger.Debug("expiring producers", "cause", err)
+		s.logs.transactions.Debug("expiring producers", "cause", err)
 	}
 }

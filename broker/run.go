@@ -62,7 +62,7 @@ func (s *Shard) writeSnapshots(ctx context.Context) {
 			// A snapshot that fails costs time at the next start, nothing else: the
 			// next one is due after as much growth again.
 			if err := s.writeSnapshot(ctx, c); err != nil {
-				s.logger.Warn("writing a snapshot", "cause", err)
+				s.logs.log.Warn("writing a snapshot", "cause", err)
 			}
 		}
 	}
@@ -98,7 +98,7 @@ func (s *Shard) prepareSegments(ctx context.Context) {
 			if err := s.log.Prepare(); err != nil {
 				// The log does without, and a log that is fenced has said so.
 				if !errors.Is(err, commitlog.ErrFenced) && !errors.Is(err, commitlog.ErrClosed) {
-					s.logger.Warn("preparing the next segment", "cause", err)
+					s.logs.log.Warn("preparing the next segment", "cause", err)
 				}
 				break
 			}
@@ -125,7 +125,7 @@ func (b *Broker) keepReconciled(ctx context.Context) {
 		}
 		retry = nil
 		if err := b.reconcile(ctx); err != nil && ctx.Err() == nil {
-			b.cfg.Logger.Warn("opening and closing partitions", "cause", err)
+			b.loggers.Of(brokerLogger).Warn("opening and closing partitions", "cause", err)
 			retry = time.After(again)
 		}
 	}

@@ -31,7 +31,7 @@ func (b *Broker) scrub(ctx context.Context) {
 	for i, s := range shards {
 		var err error
 		if scrubbers[i], err = s.log.Scrub(); err != nil {
-			s.logger.Warn("the log is not scrubbed", "cause", err)
+			s.logs.log.Warn("the log is not scrubbed", "cause", err)
 			continue
 		}
 		defer scrubbers[i].Close() // nothing is lost with it
@@ -42,7 +42,7 @@ func (b *Broker) scrub(ctx context.Context) {
 				continue
 			}
 			if err := s.scrub(ctx, scrubbers[i]); err != nil && !errors.Is(err, commitlog.ErrClosed) {
-				s.logger.Warn("scrubbing", "cause", err)
+				s.logs.log.Warn("scrubbing", "cause", err)
 			}
 		}
 	}
@@ -77,6 +77,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // damaged tells of a damaged place on the disk, once for each.
 func (s *Shard) damaged(c *commitlog.CorruptionError) {
-	s.logger.Error("damage on the disk: what is in that place cannot be read, all else can; splashdam verify says what to do",
+	s.logs.log.Error("damage on the disk: what is in that place cannot be read, all else can; splashdam verify says what to do",
 		"dir", s.cfg.Dir, "file", c.Segment, "address", c.Address.String(), "cause", c.Err)
 }

@@ -36,7 +36,7 @@ func (b *Broker) followSettings() {
 	if err != nil {
 		// They were checked against the settings of the broker that took the change, or
 		// those of this one have changed since.
-		b.cfg.Logger.Error("settings that were changed while brokers run do not go with those that this one was started with, and do not hold here: change them again, or start the broker with others", "cause", err)
+		b.loggers.Of(brokerLogger).Error("settings that were changed while brokers run do not go with those that this one was started with, and do not hold here: change them again, or start the broker with others", "cause", err)
 		return
 	}
 	b.current.Store(set)
@@ -75,6 +75,8 @@ func (b *Broker) Configs(r kafka.ConfigResource) ([]kafka.ConfigEntry, error) {
 		return b.topicConfigs(t), nil
 	case r.Type == kmsg.ConfigResourceTypeGroupConfig:
 		return configEntries(b.settings().GroupEntries(b.view().Configs(cluster.OfGroup(r.Name)))), nil
+	case r.Type == kmsg.ConfigResourceTypeBrokerLogger:
+		return b.logLevels(), nil
 	case r.Name == "":
 		return configEntries(b.settings().CommonEntries()), nil
 	}
@@ -104,6 +106,9 @@ func (b *Broker) ConfiguredGroups() []string { return b.view().ConfiguredGroups(
 
 // AlterConfigs implements kafka.Cluster.
 func (b *Broker) AlterConfigs(ctx context.Context, r kafka.ConfigResource, cs kafka.ConfigChanges) error {
+	if r.Type == kmsg.ConfigResourceTypeBrokerLogger {
+		return b.alterLogLevels(cs)
+	}
 	changes := make([]cluster.ConfigChange, len(cs.Changes))
 	for i, c := range cs.Changes {
 		changes[i] = cluster.ConfigChange{Name: c.Name, Op: c.Op, Value: c.Value}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/splashdam/splashdam/broker/partition"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/broker/replica"
+	"github.com/splashdam/splashdam/internal/loggers"
 	"github.com/splashdam/splashdam/internal/vfs"
 	"github.com/splashdam/splashdam/txn"
 )
@@ -31,13 +31,13 @@ import (
 // the node wants decided comes as items through the queue (gather.go), or as calls
 // into the loop (host.Call).
 type Shard struct {
-	id     record.ShardID
-	cfg    shardConfig
-	log    *commitlog.Log
-	host   runner
-	queue  *queue
-	watch  watchers
-	logger *slog.Logger
+	id    record.ShardID
+	cfg   shardConfig
+	log   *commitlog.Log
+	host  runner
+	queue *queue
+	watch watchers
+	logs  shardLogs
 
 	mu         sync.RWMutex
 	partitions *partition.Table
@@ -122,8 +122,8 @@ type shardConfig struct {
 	// RetentionOf gives a topic partition's retention.ms, for parked half messages.
 	RetentionOf func(record.PartitionID) int64
 	// Now is the node's clock.
-	Now    func() time.Time
-	Logger *slog.Logger
+	Now     func() time.Time
+	Loggers *loggers.Set
 }
 
 // level is the state's level: what a binary must understand to apply this log.
@@ -188,7 +188,7 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 		StateMachine: s,
 		SegmentSize:  s.cfg.Settings().SegmentBytes,
 		Flush:        s.cfg.Flush,
-		Logger:       raftLogger{s.logger},
+		Logger:       raftLogger{s.logs.raft},
 	})
 	if err != nil {
 		s.log.Close()
@@ -202,7 +202,7 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 func recoverShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 	s := &Shard{
 		id: id, cfg: cfg,
-		logger:    cfg.Logger.With("shard", id),
+		logs:      newShardLogs(cfg.Loggers, id),
 		clock:     clock{read: cfg.Now},
 		captured:  make(chan capture, 1),
 		halfWork:  make(chan []txn.Action, 1),
@@ -235,7 +235,7 @@ func recoverShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 
 func (s *Shard) start() error {
 	for _, w := range s.log.Warnings() {
-		s.logger.Warn("recovering the log", "finding", w)
+		s.logs.log.Warn("recovering the log", "finding", w)
 	}
 	if s.log.Snapshot() == nil {
 		if err := replica.Bootstrap(s.log, s.cfg.Voters, level); err != nil {
@@ -304,10 +304,10 @@ func (s *Shard) Follow() {
 func (s *Shard) NoSpace(full bool) {
 	s.setStatus(func(st *status) { st.full = full })
 	if full {
-		s.logger.Error("the disk is full: batches are refused, reads go on", "dir", s.cfg.Dir)
+		s.logs.log.Error("the disk is full: batches are refused, reads go on", "dir", s.cfg.Dir)
 		s.abandon(errNoSpace, item.refusable)
 	} else {
-		s.logger.Info("there is room on the disk again", "dir", s.cfg.Dir)
+		s.logs.log.Info("there is room on the disk again", "dir", s.cfg.Dir)
 	}
 }
 
@@ -316,7 +316,7 @@ var errNoSpace = fmt.Errorf("the disk is full: %w", kerr.KafkaStorageError)
 
 // Failed fences the shard: nothing is written any more, reads go on.
 func (s *Shard) Failed(err error) {
-	s.logger.Error("the shard is fenced: it takes no more writes until the node is started again", "cause", err)
+	s.logs.log.Error("the shard is fenced: it takes no more writes until the node is started again", "cause", err)
 	s.setStatus(func(st *status) { st.failed, st.leading = err, false })
 	err = fmt.Errorf("shard %d: %w: %w", s.id, kerr.KafkaStorageError, err)
 	s.queue.close(err)

@@ -132,7 +132,7 @@ func (s *Shard) writeLastSnapshot() {
 		return
 	}
 	if err := s.log.WriteSnapshot(s.capture().encode()); err != nil {
-		s.logger.Warn("writing a snapshot at the end: the next start scans the log instead", "cause", err)
+		s.logs.log.Warn("writing a snapshot at the end: the next start scans the log instead", "cause", err)
 	}
 }
 

@@ -110,7 +110,7 @@ func (s *Shard) verify(it *transactionalItem) {
 	}, func(err error) {
 		a.err = err
 		if err := s.submitNow(a); err != nil {
-			s.logger.Debug("a coordinator's answer comes too late", "transactional_id", it.id, "cause", err) // the lane has been ended
+			s.logs.transactions.Debug("a coordinator's answer comes too late", "transactional_id", it.id, "cause", err) // the lane has been ended
 		}
 	})
 }

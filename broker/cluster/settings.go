@@ -159,6 +159,29 @@ func some(name, def string, of []string, doc string) Setting {
 	}
 }
 
+// replicaList declares a list of replicas of a topic, which may be empty.
+func replicaList(name, doc string) Setting {
+	return Setting{
+		Name: name, Type: kmsg.ConfigTypeList, Default: new(string), Doc: doc,
+		Accepts: "a list, separated by commas, of replicas as partition:broker, or * for all",
+		parse: func(v string) (string, bool) {
+			words := splitList(v)
+			if len(words) == 1 && words[0] == "*" {
+				return "*", true
+			}
+			for _, w := range words {
+				p, b, _ := strings.Cut(w, ":")
+				for _, n := range []string{p, b} {
+					if _, err := strconv.ParseUint(n, 10, 31); err != nil {
+						return "", false
+					}
+				}
+			}
+			return strings.Join(words, ","), true
+		},
+	}
+}
+
 // textUnset declares a short text that is unset by default.
 func textUnset(name, doc string) Setting {
 	return Setting{

@@ -50,6 +50,7 @@ const (
 const (
 	noEffectSharedLog = " Accepted for compatibility; changes nothing: all partitions of a shard share one log, whose files have no settings per topic."
 	noEffectRaft      = " Accepted for compatibility; changes nothing: replication is by Raft, which acknowledges a write once a majority has it and elects only who has it all."
+	noEffectMoves     = " Accepted for compatibility, as tools that move replicas set it; changes nothing: a topic has one replica, which is never moved."
 	noEffectFlush     = " Accepted for compatibility; changes nothing: the broker setting flush decides, for all topics alike."
 )
 
@@ -170,8 +171,16 @@ var topicSettings = []topicSetting{
 			"After which time the log is flushed, in ms."+noEffectFlush),
 	},
 	{
+		Setting: replicaList("follower.replication.throttled.replicas",
+			"Whose replication is slowed down at the followers."+noEffectMoves),
+	},
+	{
 		Setting: integer("index.interval.bytes", 4096, 0, math.MaxInt32,
 			"How densely a segment is indexed."+noEffectSharedLog),
+	},
+	{
+		Setting: replicaList("leader.replication.throttled.replicas",
+			"Whose replication is slowed down at the leaders."+noEffectMoves),
 	},
 	{
 		Setting: long(maxCompactionLagMs, math.MaxInt64, 1, math.MaxInt64,

@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// DescribeConfigs shows the settings of topics, of groups and of this broker, and what is
-// set for all brokers.
+// DescribeConfigs shows the settings of topics, of groups and of this broker, what is set
+// for all brokers, and the levels of this broker's loggers (KIP-412).
 //
 //	1    sources and synonyms (KIP-226)
 //	2    throttling happens after the answer (KIP-219)
@@ -72,7 +72,10 @@ func (e *ConfigEntry) described(req *kmsg.DescribeConfigsRequest) kmsg.DescribeC
 			s.ConfigSynonyms = append(s.ConfigSynonyms, y)
 		}
 	}
-	if req.IncludeDocumentation {
+	switch {
+	case e.Source == kmsg.ConfigSourceDynamicBrokerLoggerConfig:
+		s.Documentation = kmsg.StringPtr("") // as in Kafka not null, asked for or not
+	case req.IncludeDocumentation:
 		s.Documentation = optional(e.Doc)
 	}
 	return s

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// IncrementalAlterConfigs changes single settings of topics, of brokers and of groups
-// (KIP-339, KIP-226, KIP-848).
+// IncrementalAlterConfigs changes single settings of topics, of brokers and of groups, and
+// levels of this broker's loggers (KIP-339, KIP-226, KIP-848, KIP-412).
 //
 //	0
 //	1    flexible
@@ -59,6 +59,8 @@ func (c *call) changeConfigs(ctx context.Context, asked []configChanges) []error
 			errs[i] = fmt.Errorf("%s %q is named twice: %w", r.of.Type, r.of.Name, kerr.InvalidRequest)
 		} else if errs[i] = c.mayConfigure(kmsg.ACLOperationAlterConfigs, r.of); errs[i] != nil {
 			continue
+		} else if r.Replace && r.of.Type == kmsg.ConfigResourceTypeBrokerLogger {
+			errs[i] = fmt.Errorf("loggers of broker %q: their levels are changed by IncrementalAlterConfigs: %w", r.of.Name, kerr.InvalidRequest)
 		} else if errs[i] = r.check(); errs[i] == nil {
 			errs[i] = c.backend.AlterConfigs(ctx, r.of, r.ConfigChanges)
 		}
@@ -83,6 +85,14 @@ func (c *call) mayConfigure(op kmsg.ACLOperation, r ConfigResource) error {
 		}
 		if id, err := strconv.ParseInt(r.Name, 10, 32); err != nil || int32(id) != c.backend.NodeID() {
 			return fmt.Errorf("broker %q: this is broker %d, each answers for its own settings, and any, for no name, for those of all: %w", r.Name, c.backend.NodeID(), kerr.InvalidRequest)
+		}
+		return nil
+	case kmsg.ConfigResourceTypeBrokerLogger:
+		if err := c.mayCluster(op); err != nil {
+			return err
+		}
+		if id, err := strconv.ParseInt(r.Name, 10, 32); err != nil || int32(id) != c.backend.NodeID() {
+			return fmt.Errorf("loggers of broker %q: this is broker %d, each answers for its own: %w", r.Name, c.backend.NodeID(), kerr.InvalidRequest)
 		}
 		return nil
 	}

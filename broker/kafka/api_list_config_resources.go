@@ -10,8 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ListConfigResources lists what can be configured: topics, brokers, and the groups that
-// have settings of their own.
+// ListConfigResources lists what can be configured: topics, brokers, their loggers, and the
+// groups that have settings of their own.
 //
 //	0    subscriptions to clients' metrics (KIP-714), of which there are none
 //	1    any type of resource (KIP-1142)
@@ -19,8 +19,7 @@ func listConfigResourcesAPI() *api {
 	return waiting(kmsg.ListConfigResources, 0, 1, "(1):1", (*call).listConfigResources)
 }
 
-// configResourceTypes are Kafka's. Of loggers and clients' metrics nothing is configured
-// here.
+// configResourceTypes are Kafka's. Of clients' metrics nothing is configured here.
 var configResourceTypes = []kmsg.ConfigResourceType{
 	kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger,
 	kmsg.ConfigResourceTypeClientMetrics, kmsg.ConfigResourceTypeGroupConfig,
@@ -54,9 +53,11 @@ func (c *call) listConfigResources(_ context.Context, req *kmsg.ListConfigResour
 			add(kmsg.ConfigResourceTypeTopic, t.Name)
 		}
 	}
-	if wanted(kmsg.ConfigResourceTypeBroker) {
-		for _, n := range c.backend.Nodes(c.conn.peer.Listener) {
-			add(kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(n.ID)))
+	for _, t := range []kmsg.ConfigResourceType{kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger} {
+		if wanted(t) {
+			for _, n := range c.backend.Nodes(c.conn.peer.Listener) {
+				add(t, strconv.Itoa(int(n.ID)))
+			}
 		}
 	}
 	if wanted(kmsg.ConfigResourceTypeGroupConfig) {

@@ -74,7 +74,8 @@ func TestWhatHasNoSettingsSaysSo(t *testing.T) {
 		"another broker":         {kmsg.ConfigResourceTypeBroker, "2", kerr.InvalidRequest.Code},
 		"a broker with a name":   {kmsg.ConfigResourceTypeBroker, "one", kerr.InvalidRequest.Code},
 		"all brokers":            {kmsg.ConfigResourceTypeBroker, "", 0},
-		"a logger":               {kmsg.ConfigResourceTypeBrokerLogger, "1", kerr.InvalidRequest.Code},
+		"another one's loggers":  {kmsg.ConfigResourceTypeBrokerLogger, "2", kerr.InvalidRequest.Code},
+		"all brokers' loggers":   {kmsg.ConfigResourceTypeBrokerLogger, "", kerr.InvalidRequest.Code},
 		"a group without a name": {kmsg.ConfigResourceTypeGroupConfig, "", kerr.InvalidRequest.Code},
 		"a type that is unknown": {100, "x", kerr.InvalidRequest.Code},
 	} {
@@ -143,7 +144,8 @@ func TestChangesOfSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 	add(kmsg.ConfigResourceTypeBroker, "2", change{Name: "a", Value: &one})
 	add(kmsg.ConfigResourceTypeBroker, "one", change{Name: "a", Value: &one})
 	add(kmsg.ConfigResourceTypeGroupConfig, "", change{Name: "a", Value: &one})
-	add(kmsg.ConfigResourceTypeBrokerLogger, "1", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeBrokerLogger, "2", change{Name: "a", Value: &one})
+	add(kmsg.ConfigResourceTypeBrokerLogger, "", change{Name: "a", Value: &one})
 	add(topic, "unknown", change{Name: "a", Value: &one})
 	for i, r := range ask[*kmsg.IncrementalAlterConfigsResponse](w, req).Resources {
 		want := kerr.InvalidRequest.Code

@@ -119,10 +119,10 @@ func TestWhatCanBeConfiguredIsListedByType(t *testing.T) {
 		code    int16
 	}{
 		{0, nil, nil, 0},
-		{1, nil, []string{"2 t", "4 1", "4 7", "32 g"}, 0},
+		{1, nil, []string{"2 t", "4 1", "4 7", "8 1", "8 7", "32 g"}, 0},
 		{1, []int8{2}, []string{"2 t"}, 0},
 		{1, []int8{4, 2, 4}, []string{"2 t", "4 1", "4 7"}, 0},
-		{1, []int8{8}, nil, 0},
+		{1, []int8{8}, []string{"8 1", "8 7"}, 0},
 		{1, []int8{16}, nil, 0},
 		{1, []int8{16, 32}, []string{"32 g"}, 0},
 		{1, []int8{2, 3}, nil, kerr.UnsupportedVersion.Code},

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/splashdam/splashdam/broker"
 	settings "github.com/splashdam/splashdam/broker/cluster"
+	"github.com/splashdam/splashdam/internal/loggers"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
 
@@ -25,7 +27,8 @@ func (p *program) openBroker(_ context.Context, cfg ServeConfig, on []BoundListe
 	heapFloor()
 	c := broker.Config{
 		FS: vfs.OS(), Dir: cfg.Data, NodeID: cfg.NodeID, Shards: cfg.Shards, Users: cfg.Users, Settings: set,
-		Logger: p.logger(),
+		Logger:   slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: loggers.Trace})),
+		LogLevel: p.logLevel(),
 	}
 	for _, l := range on {
 		at := l.Advertised

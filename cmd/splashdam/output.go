@@ -27,13 +27,17 @@ func (p *program) warn(format string, args ...any) {
 	p.talk("%s %s\n", p.paint(yellow, "warning:"), fmt.Sprintf(format, args...))
 }
 
-// logger is for what runs for long. When quiet it has errors only.
+// logger is for what runs for long.
 func (p *program) logger() *slog.Logger {
-	level := slog.LevelInfo
+	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: p.logLevel()}))
+}
+
+// logLevel is that of what runs for long. When quiet it has errors only.
+func (p *program) logLevel() slog.Level {
 	if p.quiet {
-		level = slog.LevelError
+		return slog.LevelError
 	}
-	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level}))
+	return slog.LevelInfo
 }
 
 type color string
