@@ -146,10 +146,8 @@ func (c *call) mayCluster(op kmsg.ACLOperation) error { return c.may(op, onClust
 // an operation. To who may not do it a name that is there looks like one that is not.
 func (c *call) topicFor(op kmsg.ACLOperation, name string, id [16]byte, byID bool) (Topic, error) {
 	if !byID {
-		if err := c.may(op, onTopic, name); err != nil {
-			return Topic{}, err
-		}
-		return c.backend.Topic(name)
+		t, err := c.topicNamed(op, name)
+		return t, nameless(err)
 	}
 	t, err := c.backend.TopicByID(id)
 	if err == nil {
@@ -159,6 +157,15 @@ func (c *call) topicFor(op kmsg.ACLOperation, name string, id [16]byte, byID boo
 		return Topic{}, err
 	}
 	return t, nil
+}
+
+// topicNamed is topicFor by name, where a name that no topic can have is
+// INVALID_TOPIC_EXCEPTION: in Kafka only who creates topics or describes them hears so.
+func (c *call) topicNamed(op kmsg.ACLOperation, name string) (Topic, error) {
+	if err := c.may(op, onTopic, name); err != nil {
+		return Topic{}, err
+	}
+	return c.backend.Topic(name)
 }
 
 // notAsked is what a field of operations holds unless the client asked for it

@@ -72,13 +72,16 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 }
 
 func (c *call) listOffset(req *kmsg.ListOffsetsRequest, topic string, p *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition) error {
-	if _, err := c.topicFor(kmsg.ACLOperationDescribe, topic, [16]byte{}, false); err != nil {
-		return err
+	_, missing := c.topicFor(kmsg.ACLOperationDescribe, topic, [16]byte{}, false)
+	if isRefusal(missing) {
+		return missing
 	}
 	at := p.Timestamp
 	switch since := specialSince(at); {
 	case since < 0 || req.Version < since:
 		return fmt.Errorf("timestamp %d in version %d of ListOffsets: %w", at, req.Version, kerr.UnsupportedVersion)
+	case missing != nil:
+		return missing
 	case at == timestampLatestTiered:
 		return nil
 	case at == timestampEarliestLocal:
