@@ -43,6 +43,8 @@ type verdict struct {
 	// was answered by what is already there: it ends now, or with the entry inFlight.
 	added    bool
 	inFlight record.Index
+	// aside says that the item waits elsewhere, and will come again or be ended there.
+	aside bool
 }
 
 // pending is the entry that is being gathered.
@@ -116,6 +118,22 @@ func (q *queue) pushNow(it item) error {
 	}
 	q.items = append(q.items, it)
 	q.bytes += it.size() + itemOverhead
+	return nil
+}
+
+// pushFront puts items that were taken before all that waits, which came later. It is for
+// the loop, and goes beyond the limit by what it gives back. It fails while the queue is
+// closed; the items are then not ended.
+func (q *queue) pushFront(items []item) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.refuse != nil {
+		return q.refuse
+	}
+	q.items = append(items, q.items...)
+	for _, it := range items {
+		q.bytes += it.size() + itemOverhead
+	}
 	return nil
 }
 
@@ -209,6 +227,7 @@ func (s *Shard) Next(b *record.EntryBuilder, at record.Index) (int64, bool) {
 		case err != nil:
 			b.Truncate(parts, size)
 			it.end(err)
+		case v.aside:
 		case v.added:
 			items = append(items, it)
 		case v.inFlight == 0:
@@ -293,6 +312,7 @@ func (s *Shard) abandon(err error, chosen func(item) bool) {
 	for i := range s.inFlight {
 		s.inFlight[i].items = endChosen(s.inFlight[i].items, err, chosen)
 	}
+	s.verifying.abandon(err, chosen)
 	for _, it := range endChosen(s.queue.flush(), err, chosen) {
 		if err := s.queue.pushNow(it); err != nil {
 			it.end(err)

@@ -117,7 +117,7 @@ func (b *Broker) question(s *Shard, a txn.Action) (record.Batch, string, error) 
 		record.Header{Key: txn.HeaderPartition, Value: []byte(strconv.Itoa(int(number)))},
 		record.Header{Key: txn.HeaderNumber, Value: []byte(strconv.Itoa(a.Number))},
 	)
-	return single(held.Codec(), held.BaseTimestamp(), r), h.Group, nil
+	return single(record.Compression{Codec: held.Codec()}, held.BaseTimestamp(), r), h.Group, nil
 }
 
 // noteActions makes what was done part of the log.

@@ -81,7 +81,8 @@ func (b *Broker) takeApart(at place, batch record.Batch, it *heldItem) error {
 	if err != nil {
 		return err
 	}
-	compacted := b.settings().Topic(at.topic).Compacted
+	settings := b.settings().Topic(at.topic)
+	compression, _ := settings.Recompress(batch.Codec())
 	bad := &recordErrors{code: kerr.InvalidRecord}
 	seen := make(map[string]bool, len(records))
 	for i, r := range records {
@@ -93,7 +94,7 @@ func (b *Broker) takeApart(at place, batch record.Batch, it *heldItem) error {
 			bad.add(i, err)
 			continue
 		}
-		if compacted && req.Decision == txn.Prepare && r.Key == nil {
+		if settings.Compacted && req.Decision == txn.Prepare && r.Key == nil {
 			bad.add(i, errNoKey)
 			continue
 		}
@@ -107,7 +108,7 @@ func (b *Broker) takeApart(at place, batch record.Batch, it *heldItem) error {
 		switch req.Decision {
 		case txn.Prepare:
 			op.prepare = txn.PrepareRequest{Group: req.Group, Principal: it.principal, Body: txn.BodyHash(r.Key, r.Value)}
-			op.hidden = single(batch.Codec(), timestamp, r)
+			op.hidden = single(compression, timestamp, r)
 			it.bytes += len(op.hidden)
 		case txn.Commit:
 			if op.visible, err = at.shard.visible(op.key); err != nil {
@@ -122,9 +123,9 @@ func (b *Broker) takeApart(at place, batch record.Batch, it *heldItem) error {
 }
 
 // single is a batch of one record.
-func single(codec record.Codec, timestamp int64, r record.Record) record.Batch {
+func single(c record.Compression, timestamp int64, r record.Record) record.Batch {
 	r.OffsetDelta, r.TimestampDelta = 0, 0
-	return record.Build(record.BuildOptions{Codec: codec, BaseTimestamp: timestamp, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}, []record.Record{r})
+	return record.Build(record.BuildOptions{Codec: c.Codec, Level: c.Level, BaseTimestamp: timestamp, ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}, []record.Record{r})
 }
 
 // held reads a held message as its sender prepared it.
@@ -165,7 +166,7 @@ func (s *Shard) visible(k txn.Key) (record.Batch, error) {
 		}
 	}
 	r.Headers = headers
-	return single(b.Codec(), b.BaseTimestamp(), r), nil
+	return single(record.Compression{Codec: b.Codec()}, b.BaseTimestamp(), r), nil
 }
 
 func (it *heldItem) size() int       { return it.bytes }

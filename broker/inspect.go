@@ -95,3 +95,22 @@ func (b *Broker) inflate(batch record.Batch, look func() error) error {
 	}
 	return nil
 }
+
+// recompress makes of a batch, which was inspected, what its topic keeps: the batch
+// itself, unless the topic's compression.type names another codec.
+func (b *Broker) recompress(batch record.Batch, settings cluster.TopicSettings) (record.Batch, error) {
+	with, other := settings.Recompress(batch.Codec())
+	if !other {
+		return batch, nil
+	}
+	b.inflating <- struct{}{}
+	defer func() { <-b.inflating }()
+	batch, err := batch.Compressed(with, maxInflated)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, kerr.InvalidRecord)
+	}
+	if len(batch) > settings.MaxMessageBytes {
+		return nil, fmt.Errorf("a batch is %d bytes as compression.type=%v has it, larger than max.message.bytes=%d: %w", len(batch), with.Codec, settings.MaxMessageBytes, kerr.MessageTooLarge)
+	}
+	return batch, nil
+}

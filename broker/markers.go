@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -172,83 +171,6 @@ func (s *Shard) decideNow(command func(*leading, *pending) (record.Command, erro
 	if err := s.queue.pushNow(&commandItem{command: command, done: func(error) {}}); err != nil {
 		s.logger.Debug("deciding what is due about a transaction", "cause", err)
 	}
-}
-
-// appendTransactional takes a batch of a transaction. The first of a producer in a
-// partition waits for the transaction's coordinator, to which the partition is added
-// or which knows it already. Those behind it wait in the same queue, so they keep their
-// order: also such as come when the first one is in the log already, while another
-// one between them still waits.
-func (b *Broker) appendTransactional(at place, it *appendItem, req kafka.AppendRequest) {
-	it.verify = func() { b.verifyAndAppend(at, it, req) }
-	at.shard.mu.RLock()
-	open := at.shard.partitions.Open(at.id, req.Batch.ProducerID(), req.Batch.ProducerEpoch())
-	at.shard.mu.RUnlock()
-	if !open || at.shard.asked.any(asking{at.id, req.Batch.ProducerID()}) {
-		it.verify()
-		return
-	}
-	if err := at.shard.submit(it); err != nil {
-		failed(it.done, err)
-	}
-}
-
-func (b *Broker) verifyAndAppend(at place, it *appendItem, req kafka.AppendRequest) {
-	it.verifications++
-	verified := at.shard.bounds(at.id).HighWatermark
-	e := txn.Enlistment{
-		Identity:   txn.Identity{Producer: it.batch.ProducerID(), Epoch: it.batch.ProducerEpoch()},
-		Partitions: []record.PartitionID{at.id}, VerifyOnly: !req.AddsPartition,
-	}
-	k := asking{at.id, e.Producer}
-	at.shard.asked.begin(k)
-	b.Enlist(req.TransactionalID, e, func(err error) {
-		if err == nil {
-			it.verified = verified
-			err = at.shard.submitNow(it)
-		} else {
-			err = fmt.Errorf("%w: %w", kafka.ErrVerification, err)
-		}
-		at.shard.asked.end(k) // what comes from now on comes behind it
-		if err != nil {
-			failed(it.done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))
-		}
-	})
-}
-
-// asked counts the batches of producers about which a coordinator is being asked; it
-// has no more of them than there are requests.
-type asked struct {
-	mu sync.Mutex
-	n  map[asking]int
-}
-
-type asking struct {
-	partition record.PartitionID
-	producer  int64
-}
-
-func (a *asked) begin(k asking) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.n == nil {
-		a.n = make(map[asking]int)
-	}
-	a.n[k]++
-}
-
-func (a *asked) end(k asking) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.n[k]--; a.n[k] == 0 {
-		delete(a.n, k)
-	}
-}
-
-func (a *asked) any(k asking) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.n[k] > 0
 }
 
 // WriteMarkers implements kafka.Transactions: what an operator wants of a transaction

@@ -19,11 +19,9 @@ type appendItem struct {
 	acks      int16
 	stamp     bool // the topic keeps the broker's time
 	done      func(kafka.Appended)
-	// Of a batch of a transaction: where the partition's end was when the coordinator
-	// was asked about it, how often it was, and what asks it again.
-	verified      int64
-	verifications int
-	verify        func()
+	// verified is, of a batch of a transaction, where the partition's end was when the
+	// coordinator was asked about it.
+	verified int64
 
 	base      int64
 	stampedAt int64
@@ -54,10 +52,6 @@ func (it *appendItem) decide(l *leading, e *pending) (verdict, error) {
 }
 
 func (it *appendItem) end(err error) {
-	if errors.Is(err, partition.ErrUnverified) && it.verify != nil && it.verifications < maxVerifications {
-		it.verify()
-		return
-	}
 	if err != nil {
 		failed(it.done, err)
 		return
@@ -98,13 +92,18 @@ func (b *Broker) Append(req kafka.AppendRequest, done func(kafka.Appended)) {
 		failed(done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))
 		return
 	}
-	it := &appendItem{
-		partition: at.id, batch: req.Batch, acks: req.Acks, stamp: settings.LogAppendTime, done: done,
+	batch, err := b.recompress(req.Batch, settings)
+	if err != nil {
+		failed(done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))
+		return
+	}
+	plain := appendItem{
+		partition: at.id, batch: batch, acks: req.Acks, stamp: settings.LogAppendTime, done: done,
 		verified: partition.Unverified,
 	}
+	it := item(&plain)
 	if req.Batch.IsTransactional() {
-		b.appendTransactional(at, it, req)
-		return
+		it = &transactionalItem{appendItem: plain, shard: at.shard, id: req.TransactionalID, adds: req.AddsPartition}
 	}
 	if err := at.shard.submit(it); err != nil {
 		failed(done, fmt.Errorf("topic %q partition %d: %w", req.Topic, req.Partition, err))

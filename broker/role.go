@@ -41,6 +41,7 @@ func (s *Shard) Tick(time.Time) {
 	s.dueHalves(l, now)
 	s.sendMarkers()
 	if s.ticks%ticksPerSecond == 0 {
+		s.dueVerifications(now)
 		s.dueTransactions(l, now)
 	}
 	if s.ticks%ticksPerMinute == 0 {

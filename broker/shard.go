@@ -36,7 +36,6 @@ type Shard struct {
 	log    *commitlog.Log
 	host   runner
 	queue  *queue
-	asked  asked // by which batches of a transaction keep their order
 	watch  watchers
 	logger *slog.Logger
 
@@ -63,17 +62,18 @@ type Shard struct {
 	status atomic.Pointer[status]
 
 	// The rest belongs to the loop.
-	leading  *leading
-	clock    clock
-	gathered []item
-	inFlight []proposal
-	touched  []record.PartitionID
-	waiting  map[group.Token]chan<- kmsg.Response // for a group's coordinator
-	lastTok  group.Token
-	since    growth // what was appended since the last snapshot
-	captured chan capture
-	halfWork chan []txn.Action
-	roomDue  chan struct{}
+	leading   *leading
+	clock     clock
+	gathered  []item
+	inFlight  []proposal
+	touched   []record.PartitionID
+	waiting   map[group.Token]chan<- kmsg.Response // for a group's coordinator
+	lastTok   group.Token
+	since     growth // what was appended since the last snapshot
+	captured  chan capture
+	halfWork  chan []txn.Action
+	roomDue   chan struct{}
+	verifying verifying
 	// peers are the shards that take part in transactions: nil of a Machine.
 	peers transactionPeers
 	// act carries out what is due about half messages.
@@ -201,14 +201,15 @@ func openShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 func recoverShard(id record.ShardID, cfg shardConfig) (*Shard, error) {
 	s := &Shard{
 		id: id, cfg: cfg,
-		logger:   cfg.Logger.With("shard", id),
-		clock:    clock{read: cfg.Now},
-		captured: make(chan capture, 1),
-		halfWork: make(chan []txn.Action, 1),
-		roomDue:  make(chan struct{}, 1),
-		waiting:  make(map[group.Token]chan<- kmsg.Response),
-		changed:  func() {},
-		hurry:    func() {},
+		logger:    cfg.Logger.With("shard", id),
+		clock:     clock{read: cfg.Now},
+		captured:  make(chan capture, 1),
+		halfWork:  make(chan []txn.Action, 1),
+		roomDue:   make(chan struct{}, 1),
+		waiting:   make(map[group.Token]chan<- kmsg.Response),
+		verifying: verifying{lanes: make(map[producerOf]*lane)},
+		changed:   func() {},
+		hurry:     func() {},
 	}
 	log, err := commitlog.Open(cfg.FS, cfg.Dir, commitlog.Options{Damaged: s.damaged})
 	if errors.Is(err, commitlog.ErrFutureVersion) {

@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
-	"github.com/splashdam/splashdam/broker/kafka"
 	"github.com/splashdam/splashdam/broker/record"
 	"github.com/splashdam/splashdam/internal/vfs"
 )
@@ -450,48 +449,6 @@ func TestACommitWakesWhoWaitsForCommittedRecords(t *testing.T) {
 		must(t, <-finished) // which may be answered after those who wait are woken
 		if took := time.Since(began); err != nil || len(got.RecordBatches) == 0 || got.LastStableOffset != 2 || took < 2*time.Second || took > 3*time.Second {
 			t.Errorf("after %v: %+v, %v", took, got, err)
-		}
-	})
-}
-
-// The second of three batches is still with the coordinator, which it had to be asked
-// about when the first was not in the log yet, and the third is not to overtake it.
-func TestABatchWaitsForThatBeforeItWhichIsWithTheCoordinator(t *testing.T) {
-	inBubble(t, func(t *testing.T, ctx context.Context, n *node, _ *vfs.Mem) {
-		x := n.transactor(t, "pipelined", true)
-		defer x.close()
-		must(t, x.init(ctx))
-		coordinator, err := n.coordinatingTransaction(x.id)
-		must(t, err)
-		at, err := n.locate("t", 0)
-		for p := int32(1); err == nil && at.shard == coordinator; p++ {
-			at, err = n.locate("t", p)
-		}
-		must(t, err)
-		_, partition, _ := n.view().Partition(at.id)
-		must(t, x.send(ctx, "t", partition, "first"))
-
-		answers := make(chan kafka.Appended, 2)
-		batch := func(sequence int32) kafka.AppendRequest {
-			return kafka.AppendRequest{
-				Topic: "t", Partition: partition, Acks: -1, TransactionalID: x.id, AddsPartition: true,
-				Batch: record.Build(record.BuildOptions{
-					BaseTimestamp: time.Now().UnixMilli(), ProducerID: x.producer, ProducerEpoch: x.epoch, BaseSequence: sequence, Transactional: true,
-				}, []record.Record{{Value: []byte("later")}}),
-			}
-		}
-		slow := make(chan struct{})
-		must(t, coordinator.host.Call(ctx, func() { <-slow }))
-		second := batch(1)
-		it := &appendItem{partition: at.id, batch: second.Batch, acks: -1, done: func(a kafka.Appended) { answers <- a }}
-		n.verifyAndAppend(at, it, second)
-		n.Append(batch(2), func(a kafka.Appended) { answers <- a })
-		synctest.Wait()
-		close(slow)
-		for want := int64(1); want < 3; want++ {
-			if a := <-answers; a.Err != nil || a.BaseOffset != want {
-				t.Errorf("offset %d: %v, want %d", a.BaseOffset, a.Err, want)
-			}
 		}
 	})
 }

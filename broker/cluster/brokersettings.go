@@ -137,7 +137,10 @@ var brokerSettings = []brokerSetting{
 			"The rack or zone of this broker, as clients compare it with theirs."),
 		bind: func(s *BrokerSettings, v string) { s.Rack = v },
 	},
+	topicDefault("compression.gzip.level", "compression.gzip.level"),
+	topicDefault("compression.lz4.level", "compression.lz4.level"),
 	topicDefault("compression.type", "compression.type"),
+	topicDefault("compression.zstd.level", "compression.zstd.level"),
 	{
 		// Kafka has no upper bound; an answer that comes late holds a connection.
 		Setting: integer("connection.failed.authentication.delay.ms", 100, 1, 5000,

@@ -88,6 +88,17 @@ func number(name string, typ kmsg.ConfigType, def *int64, least, most int64, doc
 	return s
 }
 
+// except takes one number out of the range of a setting.
+func except(s Setting, n int64) Setting {
+	within, no := s.parse, strconv.FormatInt(n, 10)
+	s.Accepts += " other than " + no
+	s.parse = func(v string) (string, bool) {
+		v, ok := within(v)
+		return v, ok && v != no
+	}
+	return s
+}
+
 func numberRange(typ kmsg.ConfigType, least, most int64) string {
 	end := int64(math.MaxInt64)
 	if typ == kmsg.ConfigTypeInt {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/splashdam/splashdam/broker/record"
 )
 
 func TestEveryDeclarationHoldsTogether(t *testing.T) {
@@ -59,7 +61,10 @@ func TestEveryDeclarationHoldsTogether(t *testing.T) {
 func TestEveryTopicSettingOfKafkaIsThere(t *testing.T) {
 	for name, def := range map[string]string{
 		"cleanup.policy":                  "delete",
+		"compression.gzip.level":          "-1",
+		"compression.lz4.level":           "9",
 		"compression.type":                "producer",
+		"compression.zstd.level":          "3",
 		"delete.retention.ms":             "86400000",
 		"file.delete.delay.ms":            "60000",
 		"flush.messages":                  "9223372036854775807",
@@ -117,6 +122,14 @@ func TestValuesAreCheckedAndMadeCanonical(t *testing.T) {
 		{"cleanup.policy", "compact,", ""},
 		{"compression.type", "zstd", "zstd"},
 		{"compression.type", "brotli", ""},
+		{"compression.gzip.level", "-1", "-1"},
+		{"compression.gzip.level", "0", ""},
+		{"compression.gzip.level", "-0", ""},
+		{"compression.gzip.level", "9", "9"},
+		{"compression.gzip.level", "10", ""},
+		{"compression.lz4.level", "0", ""},
+		{"compression.zstd.level", "-131072", "-131072"},
+		{"compression.zstd.level", "23", ""},
 		{"retention.ms", strings.Repeat("0", 2000) + "1", ""},
 	} {
 		d, _ := topicSettingNamed(c.name)
@@ -191,7 +204,7 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 	topics := TopicSettings{
 		MaxMessageBytes: 4 << 20, TimestampBeforeMs: 1<<63 - 1, TimestampAfterMs: 3_600_000, Expires: true,
 		RetentionMs: 604_800_000, RetentionBytes: -1, DeleteRetentionMs: 86_400_000, MaxCompactionLagMs: 1<<63 - 1,
-		MinCleanableDirtyRatio: 0.5, MessageType: Normal,
+		MinCleanableDirtyRatio: 0.5, MessageType: Normal, gzipLevel: -1, lz4Level: 9, zstdLevel: 3,
 	}
 	if got := s.Topic(&Topic{}); got != topics {
 		t.Errorf("got %+v\nwant %+v", got, topics)
@@ -237,6 +250,32 @@ func TestTopicTakesItsOwnThenTheBrokersThenTheDefault(t *testing.T) {
 	}
 }
 
+func TestABatchIsCompressedAnewForACodecAndNotForALevel(t *testing.T) {
+	s := brokerSettingsOf(t, map[string]string{"compression.type": "lz4", "compression.zstd.level": "7"})
+	for _, c := range []struct {
+		configs map[string]string
+		sent    record.Codec
+		want    record.Compression
+		anew    bool
+	}{
+		{nil, record.LZ4, record.Compression{Codec: record.LZ4}, false},
+		{map[string]string{"compression.lz4.level": "1"}, record.LZ4, record.Compression{Codec: record.LZ4}, false},
+		{nil, record.None, record.Compression{Codec: record.LZ4, Level: 9}, true},
+		{map[string]string{"compression.lz4.level": "1"}, record.None, record.Compression{Codec: record.LZ4, Level: 1}, true},
+		{map[string]string{"compression.type": "zstd"}, record.LZ4, record.Compression{Codec: record.Zstd, Level: 7}, true},
+		{map[string]string{"compression.type": "gzip"}, record.LZ4, record.Compression{Codec: record.Gzip}, true},
+		{map[string]string{"compression.type": "gzip", "compression.gzip.level": "9"}, record.Snappy, record.Compression{Codec: record.Gzip, Level: 9}, true},
+		{map[string]string{"compression.type": "snappy"}, record.Zstd, record.Compression{Codec: record.Snappy}, true},
+		{map[string]string{"compression.type": "uncompressed"}, record.Zstd, record.Compression{}, true},
+		{map[string]string{"compression.type": "producer"}, record.Zstd, record.Compression{Codec: record.Zstd}, false},
+	} {
+		topic := s.Topic(&Topic{Configs: c.configs})
+		if got, anew := topic.Recompress(c.sent); got != c.want || anew != c.anew {
+			t.Errorf("%v sent to %v is kept as %+v, anew: %v; want %+v, %v", c.sent, c.configs, got, anew, c.want, c.anew)
+		}
+	}
+}
+
 func TestRetentionTakesTheFinestUnitThatIsSet(t *testing.T) {
 	for _, c := range []struct {
 		set  map[string]string
@@ -264,7 +303,7 @@ func TestWhatKafkaChangesWhileItRunsIsDynamic(t *testing.T) {
 		}
 	}
 	want := []string{
-		"compression.type", "disk.min.free.bytes", "group.consumer.assignment.interval.ms", "log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.delete.retention.ms",
+		"compression.gzip.level", "compression.lz4.level", "compression.type", "compression.zstd.level", "disk.min.free.bytes", "group.consumer.assignment.interval.ms", "log.cleaner.backoff.ms", "log.cleaner.dedupe.buffer.size", "log.cleaner.delete.retention.ms",
 		"log.cleaner.io.max.bytes.per.second", "log.cleaner.max.compaction.lag.ms", "log.cleaner.min.cleanable.ratio", "log.cleaner.min.compaction.lag.ms",
 		"log.cleanup.policy", "log.message.timestamp.after.max.ms", "log.message.timestamp.before.max.ms", "log.message.timestamp.type",
 		"log.retention.bytes", "log.retention.ms", "log.roll.ms", "log.scrub.io.max.bytes.per.second", "log.segment.bytes",

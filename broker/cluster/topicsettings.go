@@ -87,6 +87,32 @@ type TopicSettings struct {
 	MaxCompactionLagMs     int64
 	MinCleanableDirtyRatio float64
 	MessageType            MessageType
+
+	recompress                     bool // compression.type is not the producer's
+	codec                          record.Codec
+	gzipLevel, lz4Level, zstdLevel int
+}
+
+var codecsByName = map[string]record.Codec{
+	"uncompressed": record.None, "gzip": record.Gzip, "snappy": record.Snappy, "lz4": record.LZ4, "zstd": record.Zstd,
+}
+
+// Recompress is how the topic keeps a batch that came in another compression; false if
+// it keeps the batch as it came. A level alone is no reason to compress anew (KIP-390).
+func (t *TopicSettings) Recompress(sent record.Codec) (record.Compression, bool) {
+	if !t.recompress || t.codec == sent {
+		return record.Compression{Codec: sent}, false
+	}
+	c := record.Compression{Codec: t.codec}
+	switch c.Codec {
+	case record.Gzip:
+		c.Level = max(t.gzipLevel, 0)
+	case record.LZ4:
+		c.Level = t.lz4Level
+	case record.Zstd:
+		c.Level = t.zstdLevel
+	}
+	return c, true
 }
 
 // topicSettings declares all settings of topics, by name. Names, types, ranges and
@@ -102,9 +128,28 @@ var topicSettings = []topicSetting{
 		},
 	},
 	{
+		Setting: except(integer("compression.gzip.level", -1, -1, 9,
+			"How hard gzip tries where compression.type=gzip has the broker compress; -1 is its default."), 0),
+		from: from("compression.gzip.level"),
+		bind: func(t *TopicSettings, v string) { t.gzipLevel = toInt(v) },
+	},
+	{
+		Setting: integer("compression.lz4.level", 9, 1, 17,
+			"How hard LZ4 tries where compression.type=lz4 has the broker compress. Above 9 it is 9."),
+		from: from("compression.lz4.level"),
+		bind: func(t *TopicSettings, v string) { t.lz4Level = toInt(v) },
+	},
+	{
 		Setting: choice("compression.type", "producer", []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"},
-			"How batches are compressed. Accepted for compatibility; changes nothing: batches are always kept as the producer compressed them."),
+			"How batches are compressed that a producer compressed otherwise: the broker inflates them and compresses them anew. producer keeps each as it came."),
 		from: from("compression.type"),
+		bind: func(t *TopicSettings, v string) { t.codec, t.recompress = codecsByName[v] },
+	},
+	{
+		Setting: integer("compression.zstd.level", 3, -131072, 22,
+			"How hard Zstd tries where compression.type=zstd has the broker compress, The nearest of four levels is taken."),
+		from: from("compression.zstd.level"),
+		bind: func(t *TopicSettings, v string) { t.zstdLevel = toInt(v) },
 	},
 	{
 		Setting: long("delete.retention.ms", dayMs, 0, math.MaxInt64,
@@ -138,7 +183,7 @@ var topicSettings = []topicSetting{
 		// Kafka's default is 1048588 and its limit 2^31-1; ours is what an entry of
 		// the log can carry.
 		Setting: integer("max.message.bytes", defaultMessageBytes, 0, maxBatchBytes,
-			"The largest batch that is taken, as the producer sent it, compressed, in bytes."),
+			"The largest batch that is taken, as the producer sent it and as compression.type has it, in bytes."),
 		from: from(messageMaxBytes),
 		bind: func(t *TopicSettings, v string) { t.MaxMessageBytes = toInt(v) },
 	},

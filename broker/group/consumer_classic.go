@@ -15,6 +15,18 @@ import (
 // joinConsumers takes in a classic member. It returns done = false if the group has
 // become a classic one, because it had no members, and the Join goes on there.
 func (c *Coordinator) joinConsumers(g *group, t Token, cl Client, req *kmsg.JoinGroupRequest) (done bool, err *kerr.Error) {
+	if g.inTurn && len(g.consumer.members) == 0 {
+		// Who has left is not out of the log, and has no answer: that comes first.
+		g.inTurn = false
+		c.endTurn(g)
+		g.inTurn = true
+		if c.await(g, t, func() { c.joinOrRefuse(t, cl, req) }) {
+			return true, nil
+		}
+		if g.consumer == nil {
+			return false, nil
+		}
+	}
 	k := g.consumer
 	if len(k.members) == 0 {
 		next := newGroup(g.id, c.now)

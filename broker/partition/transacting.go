@@ -182,17 +182,6 @@ func (l *Leading) End(p record.PartitionID, e End, now int64, at record.Index) (
 	return b, nil
 }
 
-// Open reports whether a producer has a transaction open in a partition under an epoch,
-// by what is applied: so that most batches need no coordinator.
-func (t *Table) Open(p record.PartitionID, producer int64, epoch int16) bool {
-	q := t.find(p)
-	if q == nil {
-		return false
-	}
-	s := q.producers.byID[producer]
-	return s != nil && s.transaction != noTransaction && s.epoch == epoch
-}
-
 // Producer is what DescribeProducers (KIP-664) tells of one.
 type Producer struct {
 	ID           int64

@@ -12,6 +12,7 @@ import (
 // producer sent has -1 as ProducerID, ProducerEpoch and BaseSequence.
 type BuildOptions struct {
 	Codec         Codec
+	Level         int // of Codec, as in Compression
 	BaseOffset    int64
 	LeaderEpoch   int32
 	BaseTimestamp int64 // ms
@@ -38,7 +39,7 @@ func Build(o BuildOptions, records []Record) Batch {
 		maxDelta = max(maxDelta, r.TimestampDelta)
 		body = r.append(body)
 	}
-	b := Batch(o.Codec.deflate(make([]byte, BatchHeaderSize, BatchHeaderSize+len(body)), body))
+	b := Batch(Compression{o.Codec, o.Level}.deflate(make([]byte, BatchHeaderSize, BatchHeaderSize+len(body)), body))
 	invariant.That(len(b)-batchPrefix <= math.MaxInt32, "building a batch of %d bytes", len(b))
 
 	attributes := uint16(o.Codec)

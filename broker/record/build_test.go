@@ -61,7 +61,7 @@ func TestWhatIsBuiltDecodesToTheSameRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := BuildOptions{
-			b.Codec(), b.BaseOffset(), b.LeaderEpoch(), b.BaseTimestamp(), b.ProducerID(),
+			b.Codec(), 0, b.BaseOffset(), b.LeaderEpoch(), b.BaseTimestamp(), b.ProducerID(),
 			b.ProducerEpoch(), b.BaseSequence(), b.IsTransactional(), b.IsControl(),
 		}
 		if got != o {

@@ -55,7 +55,7 @@ func (b Batch) Retain(limit int, horizon int64, keep func(Record) bool) (out Bat
 		most = b.MaxTimestamp()
 	}
 	out = append(make(Batch, 0, BatchHeaderSize+len(body)), b[:BatchHeaderSize]...)
-	out = b.Codec().deflate(out, body)
+	out = Compression{Codec: b.Codec()}.deflate(out, body)
 	binary.BigEndian.PutUint32(out[8:], uint32(len(out)-batchPrefix))
 	attributes := uint16(b.Attributes())
 	if horizon >= 0 {

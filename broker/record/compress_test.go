@@ -16,7 +16,7 @@ func TestTheLimitIsExact(t *testing.T) {
 	for _, size := range []int{1, 100, 5000, 300_000} {
 		src := bytes.Repeat([]byte("splashdam "), size/10+1)[:size]
 		for _, c := range codecs {
-			packed := c.deflate(nil, src)
+			packed := Compression{Codec: c}.deflate(nil, src)
 			got, err := c.inflate([]byte("before "), packed, size)
 			if err != nil || !bytes.Equal(got, append([]byte("before "), src...)) {
 				t.Errorf("%v, %d bytes: got %d, %v", c, size, len(got), err)
@@ -44,8 +44,8 @@ func TestABombTakesNoMemoryBeyondTheLimit(t *testing.T) {
 	const limit = 1 << 20
 	zeros := make([]byte, 48<<20)
 	for _, c := range []Codec{Gzip, Snappy, LZ4, Zstd} {
-		bomb := c.deflate(nil, zeros)
-		c.inflate(nil, c.deflate(nil, zeros[:1000]), limit) // fills the pools
+		bomb := Compression{Codec: c}.deflate(nil, zeros)
+		c.inflate(nil, Compression{Codec: c}.deflate(nil, zeros[:1000]), limit) // fills the pools
 		used := allocated(func() {
 			if _, err := c.inflate(nil, bomb, limit); !errors.Is(err, ErrTooLarge) {
 				t.Errorf("%v: %v", c, err)
@@ -156,7 +156,7 @@ func TestTheFramesOfJavasSnappyAreRead(t *testing.T) {
 func TestGarbageIsNoPanic(t *testing.T) {
 	src := bytes.Repeat([]byte("some text that compresses a little "), 40)
 	for _, c := range []Codec{Gzip, Snappy, LZ4, Zstd} {
-		packed := c.deflate(nil, src)
+		packed := Compression{Codec: c}.deflate(nil, src)
 		for n := range packed {
 			if _, err := c.inflate(nil, packed[:n], 1<<16); err == nil && n > 0 {
 				t.Errorf("%v cut to %d of %d bytes: no error", c, n, len(packed))
@@ -179,7 +179,7 @@ func TestGarbageIsNoPanic(t *testing.T) {
 func TestADecoderIsGoodAgainAfterGarbage(t *testing.T) {
 	src := []byte("good")
 	for _, c := range codecs {
-		packed := c.deflate(nil, src)
+		packed := Compression{Codec: c}.deflate(nil, src)
 		for range 3 {
 			c.inflate(nil, []byte("garbage garbage garbage"), 100)
 			c.inflate(nil, packed[:len(packed)-1], 100)

@@ -61,7 +61,7 @@ func TestHostileRecordsAreRefused(t *testing.T) {
 		{"falling offsets", 2, slices.Concat(second, good)},
 	} {
 		for _, c := range codecs {
-			b := withBody(test.n, c, c.deflate(nil, test.body))
+			b := withBody(test.n, c, Compression{Codec: c}.deflate(nil, test.body))
 			if err := b.Iterate(1<<20, func(Record) bool { return true }); !errors.Is(err, ErrBatch) {
 				t.Errorf("%s, %v: Iterate gave %v", test.name, c, err)
 			}
