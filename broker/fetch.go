@@ -70,11 +70,14 @@ func (b *Broker) Fetch(req kafka.FetchRequest, dst []byte) kafka.Fetched {
 }
 
 func (s *Shard) fetch(p record.PartitionID, req kafka.FetchRequest, f *kafka.Fetched) error {
-	bounds, _, err := s.readable(p, req.LeaderEpoch)
+	bounds, st, err := s.readable(p, req.LeaderEpoch)
 	if err != nil {
 		return err
 	}
 	f.HighWatermark, f.LastStable, f.LogStart = bounds.HighWatermark, bounds.LastStable, bounds.LogStart
+	if epoch := st.term.LeaderEpoch(); req.LastFetchedEpoch > epoch {
+		return fmt.Errorf("last fetched in leader epoch %d, the current one is %d: %w", req.LastFetchedEpoch, epoch, kerr.OffsetOutOfRange)
+	}
 	if req.LastFetchedEpoch >= 0 {
 		s.mu.RLock()
 		epoch, end, ok := s.partitions.EpochEnd(p, req.LastFetchedEpoch)

@@ -98,8 +98,17 @@ func (b *Broker) AutoCreate(name string) (begun bool, err error) {
 	if err := cluster.CheckTopicName(name); err != nil {
 		return false, err
 	}
+	if name == metadataTopic {
+		return false, fmt.Errorf("topic %q stands for the metadata, and is none: %w", name, kerr.UnknownTopicOrPartition)
+	}
 	if !b.settings().AutoCreateTopics && !internalTopic(name) {
 		return false, fmt.Errorf("topic %q, and auto.create.topics.enable is false: %w", name, kerr.UnknownTopicOrPartition)
+	}
+	if !internalTopic(name) { // on a copy: who asks for what cannot be made need not ask again
+		_, _, err := cluster.Lead(b.view()).CreateTopic(cluster.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1}, b.settings(), newUUID)
+		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			return false, err
+		}
 	}
 	if _, under := b.creating.LoadOrStore(name, struct{}{}); under {
 		return false, nil
@@ -116,6 +125,9 @@ func (b *Broker) AutoCreate(name string) (begun bool, err error) {
 const (
 	offsetsTopic      = "__consumer_offsets"
 	transactionsTopic = "__transaction_state"
+	// metadataTopic is what Kafka calls the log of the metadata; a topic of that name is
+	// not let into being.
+	metadataTopic = "__cluster_metadata"
 )
 
 func internalTopic(name string) bool { return name == offsetsTopic || name == transactionsTopic }
@@ -195,6 +207,9 @@ func (b *Broker) CreateTopics(ctx context.Context, topics []kafka.NewTopic, vali
 }
 
 func (b *Broker) createOne(ctx context.Context, nt kafka.NewTopic, validateOnly bool) (*cluster.Topic, error) {
+	if nt.Name == metadataTopic {
+		return nil, fmt.Errorf("topic %q stands for the metadata, it cannot be made: %w", nt.Name, kerr.InvalidRequest)
+	}
 	if internalTopic(nt.Name) {
 		return nil, fmt.Errorf("topic %q is internal, the broker makes it itself: %w", nt.Name, kerr.InvalidTopicException)
 	}

@@ -113,6 +113,11 @@ func (b *Broker) AlterConfigs(ctx context.Context, r kafka.ConfigResource, cs ka
 	for i, c := range cs.Changes {
 		changes[i] = cluster.ConfigChange{Name: c.Name, Op: c.Op, Value: c.Value}
 	}
+	if _, ok := b.view().Topic(r.Name); r.Type == kmsg.ConfigResourceTypeTopic && !ok {
+		if err := cluster.CheckTopicName(r.Name); err != nil {
+			return err
+		}
+	}
 	decide := func(c *cluster.Controller) (cmd record.Command, err error) {
 		switch {
 		case r.Type == kmsg.ConfigResourceTypeBroker:

@@ -10,6 +10,10 @@ import (
 func (c *Coordinator) ConsumerDescribe(group string) kmsg.ConsumerGroupDescribeResponseGroup {
 	r := kmsg.NewConsumerGroupDescribeResponseGroup()
 	r.Group = group
+	if group == "" {
+		r.ErrorCode = kerr.InvalidGroupID.Code
+		return r
+	}
 	g, s := c.groups[group], c.state.groups[group]
 	if g == nil || g.phase == dead || s == nil || s.consumer == nil {
 		r.ErrorCode = kerr.GroupIDNotFound.Code

@@ -20,6 +20,9 @@ func (c *Coordinator) DeleteOffsets(now int64, t Token, req *kmsg.OffsetDeleteRe
 	})
 	g := c.groups[req.Group]
 	switch {
+	case req.Group == "":
+		c.refuse(t, kerr.InvalidGroupID)
+		return c.end()
 	case g == nil || g.phase == dead:
 		c.refuse(t, kerr.GroupIDNotFound)
 		return c.end()

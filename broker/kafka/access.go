@@ -165,10 +165,8 @@ func (c *call) mayCluster(op kmsg.ACLOperation) error { return c.may(op, onClust
 // its time to describe, and a request may name it a hundred thousand times.
 func (c *call) topicFor(op kmsg.ACLOperation, name string, id [16]byte, byID bool) (Topic, error) {
 	if !byID {
-		if err := c.may(op, onTopic, name); err != nil {
-			return Topic{}, err
-		}
-		return c.described(name, [16]byte{}, false)
+		t, err := c.topicNamed(op, name)
+		return t, nameless(err)
 	}
 	t, err := c.described("", id, true)
 	if err == nil && c.may(op, onTopic, t.Name) != nil {
@@ -178,6 +176,15 @@ func (c *call) topicFor(op kmsg.ACLOperation, name string, id [16]byte, byID boo
 		return Topic{}, err
 	}
 	return t, nil
+}
+
+// topicNamed is topicFor by name, where a name that no topic can have is
+// INVALID_TOPIC_EXCEPTION: in Kafka only who creates topics or describes them hears so.
+func (c *call) topicNamed(op kmsg.ACLOperation, name string) (Topic, error) {
+	if err := c.may(op, onTopic, name); err != nil {
+		return Topic{}, err
+	}
+	return c.described(name, [16]byte{}, false)
 }
 
 // topicKey names a topic as a request does: by its id if name is empty.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -64,7 +65,9 @@ func (c *call) addPartitions(ctx context.Context, t *kmsg.AddPartitionsToTxnRequ
 		switch {
 		case err != nil:
 		case version < 4:
-			topic, err = c.topicFor(kmsg.ACLOperationWrite, x.Topic, [16]byte{}, false)
+			if topic, err = c.topicFor(kmsg.ACLOperationWrite, x.Topic, [16]byte{}, false); topic.Internal {
+				err = fmt.Errorf("topic %q is internal, only the broker makes it part of a transaction: %w", x.Topic, kerr.TopicAuthorizationFailed)
+			}
 		default:
 			topic, err = c.backend.Topic(x.Topic)
 		}

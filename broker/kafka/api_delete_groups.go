@@ -20,7 +20,11 @@ func (c *call) deleteGroups(ctx context.Context, req *kmsg.DeleteGroupsRequest) 
 	allowed := *req
 	allowed.Groups = nil
 	var refused []kmsg.DeleteGroupsResponseGroup
+	named := make(map[string]bool)
 	for _, name := range req.Groups {
+		if !first(named, name) {
+			continue
+		}
 		err := c.may(kmsg.ACLOperationDelete, onGroup, name)
 		if err == nil {
 			allowed.Groups = append(allowed.Groups, name)

@@ -43,7 +43,9 @@ func (c *call) deleteRecords(ctx context.Context, req *kmsg.DeleteRecordsRequest
 			a.ErrorCode = c.code(err)
 			t.Partitions = append(t.Partitions, a)
 		}
-		resp.Topics = append(resp.Topics, t)
+		if len(t.Partitions) > 0 {
+			resp.Topics = append(resp.Topics, t)
+		}
 	}
 	return resp
 }

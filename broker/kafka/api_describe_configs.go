@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -20,11 +21,15 @@ func describeConfigsAPI() *api {
 
 func (c *call) describeConfigs(_ context.Context, req *kmsg.DescribeConfigsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
-	answered := make(map[ConfigResource]bool)
+	type question struct {
+		of    ConfigResource
+		names string
+	}
+	answered := make(map[question]bool)
 	for i := range req.Resources {
 		asked := &req.Resources[i]
 		of := ConfigResource{asked.ResourceType, asked.ResourceName}
-		if !first(answered, of) {
+		if !first(answered, question{of, strings.Join(asked.ConfigNames, ",")}) {
 			continue
 		}
 		r := kmsg.NewDescribeConfigsResponseResource()

@@ -25,7 +25,7 @@ func (c *call) describeProducers(_ context.Context, req *kmsg.DescribeProducersR
 			p := kmsg.NewDescribeProducersResponseTopicPartition()
 			p.Partition = n
 			var producers []ProducerState
-			err := c.may(kmsg.ACLOperationRead, onTopic, t.Topic)
+			_, err := c.topicNamed(kmsg.ACLOperationRead, t.Topic)
 			if err == nil {
 				producers, err = c.backend.Producers(t.Topic, n)
 			}

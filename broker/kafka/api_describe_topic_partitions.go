@@ -26,6 +26,9 @@ func (c *call) describeTopicPartitions(_ context.Context, req *kmsg.DescribeTopi
 	for i := range req.Topics {
 		names = append(names, req.Topics[i].Topic)
 	}
+	if cursor := req.Cursor; cursor != nil && (cursor.Partition < 0 || len(names) > 0 && !slices.Contains(names, cursor.Topic)) {
+		return c.misplaced(req)
+	}
 	if len(names) == 0 {
 		for _, t := range c.backend.Topics() {
 			if c.allows(kmsg.ACLOperationDescribe, onTopic, t.Name) {
@@ -64,6 +67,23 @@ func (c *call) describeTopicPartitions(_ context.Context, req *kmsg.DescribeTopi
 	return resp
 }
 
+// misplaced answers a request whose cursor is nowhere: as in Kafka it is invalid as a
+// whole. Where all topics are asked for, that of the cursor says so.
+func (c *call) misplaced(req *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {
+	err := fmt.Errorf("the cursor is at partition %d of topic %q, which is not asked for: %w", req.Cursor.Partition, req.Cursor.Topic, kerr.InvalidRequest)
+	topics := req.Topics
+	if len(topics) == 0 {
+		topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: req.Cursor.Topic}}
+	}
+	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
+	for i := range topics {
+		t := kmsg.NewDescribeTopicPartitionsResponseTopic()
+		t.Topic, t.ErrorCode = &topics[i].Topic, c.code(err)
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
+
 // page is an answer that is being filled.
 type page struct {
 	*call
@@ -76,11 +96,7 @@ type page struct {
 func (p *page) topic(name string, from int32) (a kmsg.DescribeTopicPartitionsResponseTopic, next int32) {
 	a = kmsg.NewDescribeTopicPartitionsResponseTopic()
 	a.Topic = &name
-	if from < 0 {
-		a.ErrorCode = p.code(fmt.Errorf("topic %q: the cursor is at partition %d: %w", name, from, kerr.InvalidRequest))
-		return a, -1
-	}
-	t, err := p.topicFor(kmsg.ACLOperationDescribe, name, [16]byte{}, false)
+	t, err := p.topicNamed(kmsg.ACLOperationDescribe, name)
 	if err != nil {
 		a.ErrorCode, a.AuthorizedOperations = p.code(err), p.operations(!isRefusal(err), onTopic, name)
 		return a, -1

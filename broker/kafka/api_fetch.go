@@ -41,6 +41,9 @@ type fetching struct {
 	results []Fetched // in the order of the plan
 	chunks  [][]byte  // whose memory the records lie in
 	bytes   int       // of records
+	// lacking is how many partitions are none to the client. They do not keep it from
+	// waiting for the others, else it would ask and ask.
+	lacking int
 	// decided is set once there is a reason to answer at once.
 	decided bool
 }
@@ -48,6 +51,11 @@ type fetching struct {
 type resolvedTopic struct {
 	Topic
 	err error
+}
+
+// lacks says whether a partition is none to the client: not there, or not to be seen.
+func (t *resolvedTopic) lacks(partition int32) bool {
+	return t.err != nil || partition < 0 || int(partition) >= len(t.Partitions)
 }
 
 func (c *call) fetch(ctx context.Context, req *kmsg.FetchRequest) kmsg.Response {
@@ -88,14 +96,16 @@ func (f *fetching) read() {
 	free := f.chunks[0][:0]
 	budget := int(f.req.MaxBytes)
 	f.count(-f.bytes)
-	f.decided = false
+	f.decided, f.lacking = false, 0
 	for i := range f.plan.partitions {
 		p := &f.plan.partitions[i]
 		r := &f.results[i]
 		t := f.topic(p.key)
+		if t.lacks(p.key.partition) {
+			f.lacking++
+		}
 		if t.err != nil {
 			*r = Fetched{HighWatermark: -1, LastStable: -1, LogStart: -1, DivergingEpoch: -1, DivergingEnd: -1, Err: t.err}
-			f.decided = true
 			continue
 		}
 		*r = f.backend.Fetch(FetchRequest{
@@ -109,7 +119,7 @@ func (f *fetching) read() {
 		}, free)
 		if r.Err != nil || r.DivergingEpoch >= 0 {
 			r.Records = nil
-			f.decided = true
+			f.decided = f.decided || !t.lacks(p.key.partition)
 		}
 		if n := len(r.Records); n > 0 {
 			f.count(n)
@@ -161,7 +171,7 @@ func (f *fetching) topic(k sessionKey) resolvedTopic {
 }
 
 func (f *fetching) enough() bool {
-	return f.decided || f.bytes >= int(f.req.MinBytes) || len(f.plan.partitions) == 0
+	return f.decided || f.bytes >= int(f.req.MinBytes) || f.lacking == len(f.plan.partitions)
 }
 
 // longPoll reads again whenever there may be more, until there is enough, the

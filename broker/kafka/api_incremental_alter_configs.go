@@ -104,6 +104,9 @@ func (c *call) mayConfigure(op kmsg.ACLOperation, r ConfigResource) error {
 
 // check checks what a request says of one resource.
 func (r *configChanges) check() error {
+	if r.of.Type == kmsg.ConfigResourceTypeTopic && r.of.Name == "" {
+		return fmt.Errorf("settings of a topic without a name: %w", kerr.InvalidRequest)
+	}
 	seen := make(map[string]bool)
 	for _, s := range r.Changes {
 		switch {

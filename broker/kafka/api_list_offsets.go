@@ -50,7 +50,7 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 	for i := range req.Topics {
 		t := kmsg.NewListOffsetsResponseTopic()
 		t.Topic = req.Topics[i].Topic
-		_, unknown := c.topicFor(kmsg.ACLOperationDescribe, t.Topic, [16]byte{}, false)
+		_, missing := c.topicFor(kmsg.ACLOperationDescribe, t.Topic, [16]byte{}, false)
 		for j := range req.Topics[i].Partitions {
 			p := &req.Topics[i].Partitions[j]
 			if !first(answered, TopicPartition{t.Topic, p.Partition}) {
@@ -62,8 +62,8 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 			var err error
 			if named[TopicPartition{t.Topic, p.Partition}] > 1 {
 				err = fmt.Errorf("topic %q partition %d is named twice: %w", t.Topic, p.Partition, kerr.InvalidRequest)
-			} else if err = unknown; err == nil {
-				err = c.listOffset(req, t.Topic, p, &a)
+			} else {
+				err = c.listOffset(req, t.Topic, missing, p, &a)
 			}
 			a.ErrorCode = c.code(err)
 			t.Partitions = append(t.Partitions, a)
@@ -75,11 +75,18 @@ func (c *call) listOffsets(_ context.Context, req *kmsg.ListOffsetsRequest) kmsg
 	return resp
 }
 
-func (c *call) listOffset(req *kmsg.ListOffsetsRequest, topic string, p *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition) error {
+// listOffset answers for a partition. missing is why its topic is not there, if it is not:
+// who asks for a time that there is not hears of that first, unless he may not ask at all.
+func (c *call) listOffset(req *kmsg.ListOffsetsRequest, topic string, missing error, p *kmsg.ListOffsetsRequestTopicPartition, a *kmsg.ListOffsetsResponseTopicPartition) error {
+	if isRefusal(missing) {
+		return missing
+	}
 	at := p.Timestamp
 	switch since := specialSince(at); {
 	case since < 0 || req.Version < since:
 		return fmt.Errorf("timestamp %d in version %d of ListOffsets: %w", at, req.Version, kerr.UnsupportedVersion)
+	case missing != nil:
+		return missing
 	case at == timestampLatestTiered, at == timestampPendingUpload:
 		return nil
 	case at == timestampEarliestLocal:

@@ -56,11 +56,16 @@ func (c *call) metadata(_ context.Context, req *kmsg.MetadataRequest) kmsg.Respo
 	if req.Version < 12 && slices.ContainsFunc(req.Topics, hasID) {
 		return d.refused()
 	}
-	answered := make(map[string]bool)
-	answeredIDs := make(map[[16]byte]bool)
+	answered := make(map[topicKey]bool)
+	byID := slices.ContainsFunc(req.Topics, func(t kmsg.MetadataRequestTopic) bool { return t.TopicID != [16]byte{} })
 	for i := range req.Topics {
-		name, id := req.Topics[i].Topic, req.Topics[i].TopicID
-		if name != nil && !first(answered, *name) || name == nil && !first(answeredIDs, id) {
+		k := topicKey{id: req.Topics[i].TopicID}
+		if byID { // then names do not count, as in Kafka
+			req.Topics[i].Topic = nil
+		} else if req.Topics[i].Topic != nil {
+			k.name = *req.Topics[i].Topic
+		}
+		if byID && k.id == [16]byte{} || !first(answered, k) {
 			continue
 		}
 		t, err := d.find(&req.Topics[i])
@@ -83,14 +88,13 @@ type describer struct {
 // find looks a topic up; one that is missing may be created on the way. Even
 // then the answer is an error: nobody leads it yet, and the client asks again.
 func (d *describer) find(asked *kmsg.MetadataRequestTopic) (Topic, error) {
-	byID := asked.TopicID != [16]byte{}
 	switch {
-	case byID && asked.Topic == nil:
+	case asked.TopicID != [16]byte{}:
 		return d.topicFor(kmsg.ACLOperationDescribe, "", asked.TopicID, true)
 	case asked.Topic == nil:
 		return Topic{}, fmt.Errorf("neither a name nor an id: %w", kerr.InvalidRequest)
 	}
-	t, err := d.topicFor(kmsg.ACLOperationDescribe, *asked.Topic, [16]byte{}, false)
+	t, err := d.topicNamed(kmsg.ACLOperationDescribe, *asked.Topic)
 	if isCode(err, kerr.UnknownTopicOrPartition) && (d.req.AllowAutoTopicCreation || d.req.Version < 4) {
 		if err := d.mayCreate(*asked.Topic); err != nil {
 			return Topic{}, err

@@ -62,12 +62,17 @@ type produced struct {
 func (c *call) produce(req *kmsg.ProduceRequest) reply {
 	c.take(quota.ProducerByteRate, float64(c.frame.size))
 	p := &production{call: c, req: req, entered: time.Now(), all: make(chan struct{}), awaited: 1}
+	refused := p.mayTransact()
 	for i := range req.Topics {
 		t := &req.Topics[i]
-		topic, err := p.topic(t)
+		topic, err := Topic{}, refused
+		if err == nil {
+			topic, err = p.topicFor(kmsg.ACLOperationWrite, t.Topic, t.TopicID, req.Version >= 13)
+		}
 		for j := range t.Partitions {
-			p.results = append(p.results, produced{topic: topic, partition: t.Partitions[j].Partition})
-			if err != nil {
+			r := produced{topic: topic, partition: t.Partitions[j].Partition}
+			p.results = append(p.results, r)
+			if err := p.takes(&r, err); err != nil {
 				p.settle(len(p.results)-1, Appended{Err: err})
 			}
 		}
@@ -85,23 +90,40 @@ func (c *call) produce(req *kmsg.ProduceRequest) reply {
 	return p.answer
 }
 
-func (p *production) topic(t *kmsg.ProduceRequestTopic) (Topic, error) {
+// mayTransact errors where the request must not be served at all: it has a transactional
+// id that the client may not use, or a batch of a transaction and none.
+func (p *production) mayTransact() error {
+	if id := p.req.TransactionID; id != nil {
+		return p.may(kmsg.ACLOperationWrite, onTxnID, *id)
+	}
+	for i := range p.req.Topics {
+		for _, q := range p.req.Topics[i].Partitions {
+			if b, _, err := record.SplitBatch(q.Records); err == nil && b.IsTransactional() {
+				return fmt.Errorf("a batch of a transaction, and the request has no transactional id: %w", kerr.TransactionalIDAuthorizationFailed)
+			}
+		}
+	}
+	return nil
+}
+
+// takes errors unless a batch may go to a partition, whatever is in it, in the order of
+// Kafka's checks. err is why its topic is none.
+func (p *production) takes(r *produced, err error) error {
+	if err != nil {
+		return err
+	}
+	if r.partition < 0 || int(r.partition) >= len(r.topic.Partitions) {
+		return fmt.Errorf("topic %q has no partition %d: %w", r.topic.Name, r.partition, kerr.UnknownTopicOrPartition)
+	}
 	switch p.req.Acks {
 	case -1, 0, 1:
 	default:
-		return Topic{}, fmt.Errorf("acks=%d, which is none of -1, 0 and 1: %w", p.req.Acks, kerr.InvalidRequiredAcks)
+		return fmt.Errorf("acks=%d, which is none of -1, 0 and 1: %w", p.req.Acks, kerr.InvalidRequiredAcks)
 	}
-	if id := p.req.TransactionID; id != nil {
-		if err := p.may(kmsg.ACLOperationWrite, onTxnID, *id); err != nil {
-			return Topic{}, err
-		}
+	if r.topic.Internal {
+		return fmt.Errorf("topic %q is internal, the broker alone writes to it: %w", r.topic.Name, kerr.InvalidTopicException)
 	}
-	topic, err := p.topicFor(kmsg.ACLOperationWrite, t.Topic, t.TopicID, p.req.Version >= 13)
-	err = nameless(err)
-	if err == nil && topic.Internal {
-		err = fmt.Errorf("topic %q is internal, the broker alone writes to it: %w", topic.Name, kerr.InvalidTopicException)
-	}
-	return topic, err
+	return nil
 }
 
 // append checks what the request alone can tell and passes the batch on.
@@ -110,9 +132,6 @@ func (p *production) append(n int, records []byte) {
 	batch, err := checkRecords(records, p.req.Version)
 	if err == nil {
 		err = checkBatch(batch, r.topic.Config, p.entered.UnixMilli())
-	}
-	if err == nil && batch.IsTransactional() && p.req.TransactionID == nil {
-		err = fmt.Errorf("a batch of a transaction, and the request has no transactional id: %w", kerr.TransactionalIDAuthorizationFailed)
 	}
 	if err != nil {
 		p.settle(n, Appended{Err: err})
@@ -203,7 +222,9 @@ func (p *production) collect(patience time.Duration) *kmsg.ProduceResponse {
 				p.conn.leave(fmt.Errorf("%s: acks=0 and the batch was not appended: %w", p.request(), r.Err))
 			}
 		}
-		resp.Topics = append(resp.Topics, t)
+		if len(t.Partitions) > 0 {
+			resp.Topics = append(resp.Topics, t)
+		}
 	}
 	for _, node := range hints.named {
 		b := kmsg.NewProduceResponseBroker()

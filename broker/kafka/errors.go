@@ -16,6 +16,7 @@ var codes = []struct {
 }{
 	// Clients send a corrupt message again. One that was made wrong stays wrong.
 	{record.ErrContent, kerr.InvalidRecord},
+	{record.ErrCut, kerr.InvalidRecord}, // as in Kafka, where it is no batch
 	{record.ErrBatch, kerr.CorruptMessage},
 	// Kafka's ProduceRequest.validateRecords; the code for old formats is for
 	// topics that cannot store what the client asks for.

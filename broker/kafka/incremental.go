@@ -87,12 +87,12 @@ func (s *fetchSessions) begin(req *kmsg.FetchRequest, now time.Time) (fetchPlan,
 	plan := fetchPlan{byID: req.Version >= 13}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if req.SessionEpoch <= 0 { // a full fetch
+	if req.SessionEpoch == 0 || req.SessionEpoch == -1 { // a full fetch
 		if old := s.sessions[req.SessionID]; old != nil {
 			s.remove(old)
 		}
 		asked := partitionsOf(req)
-		if req.Version >= 7 && req.SessionEpoch == 0 && len(asked) > 0 {
+		if req.Version >= 7 && req.SessionEpoch == 0 {
 			plan.session = s.create(asked, plan.byID, now)
 		}
 		if plan.session != nil {

@@ -230,6 +230,7 @@ func TestTransactionsAreListedByWhatIsAskedFor(t *testing.T) {
 
 func TestWhatHangsIsSeenAndEnded(t *testing.T) {
 	f := newFake()
+	f.add("t", 2)
 	w := to(t, f)
 	req := at(kmsg.NewPtrDescribeProducersRequest(), 0)
 	req.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: "t", Partitions: []int32{1}}}

@@ -43,6 +43,9 @@ var ErrBatch = errors.New("corrupt record batch")
 // should send. It is an ErrBatch as well.
 var ErrContent = fmt.Errorf("%w, whose CRC is right", ErrBatch)
 
+// ErrCut is a batch that ends before its end. It is an ErrBatch as well.
+var ErrCut = fmt.Errorf("%w, cut short", ErrBatch)
+
 // ErrMagic is a message format other than v2.
 var ErrMagic = errors.New("unsupported message format")
 
@@ -135,15 +138,18 @@ func (b Batch) StampLogAppendTime(ms int64) {
 // where the bytes do not hold one; nothing but lengths and magic is checked.
 func SplitBatch(data []byte) (first Batch, rest []byte, err error) {
 	if len(data) < BatchHeaderSize {
-		return nil, data, fmt.Errorf("%w: %d bytes are fewer than a header of %d", ErrBatch, len(data), BatchHeaderSize)
+		return nil, data, fmt.Errorf("%w: %d bytes are fewer than a header of %d", ErrCut, len(data), BatchHeaderSize)
 	}
 	b := Batch(data)
 	if b.Magic() != 2 {
 		return nil, data, fmt.Errorf("%w: magic %d, only 2 is supported", ErrMagic, b.Magic())
 	}
 	size := int64(b.length()) + batchPrefix
-	if size < BatchHeaderSize || size > int64(len(data)) {
-		return nil, data, fmt.Errorf("%w: its length field says %d bytes, %d are left", ErrBatch, size, len(data))
+	switch {
+	case size < BatchHeaderSize:
+		return nil, data, fmt.Errorf("%w: its length field says %d bytes, fewer than a header", ErrBatch, size)
+	case size > int64(len(data)):
+		return nil, data, fmt.Errorf("%w: its length field says %d bytes, %d are left", ErrCut, size, len(data))
 	}
 	return b[:size:size], data[size:], nil
 }
