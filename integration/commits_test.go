@@ -18,7 +18,7 @@ import (
 // time, above all behind a kill, what a group has committed is what was acknowledged
 // last, or what was sent later, with its own leader epoch and metadata.
 func TestAKilledNodeKeepsTheOffsetsThatItAcknowledged(t *testing.T) {
-	cycles := Rounds(t, 3, 30)
+	cycles := Rounds(t, 3, 12)
 	for _, shards := range []int{1, 3} {
 		t.Run(fmt.Sprintf("shards=%d", shards), func(t *testing.T) {
 			seed := rand.Uint64()

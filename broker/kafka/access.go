@@ -72,6 +72,7 @@ var access = map[kmsg.Key][]need{
 	kmsg.DescribeUserSCRAMCredentials: {{kmsg.ACLOperationDescribe, onCluster}},
 	kmsg.AlterUserSCRAMCredentials:    {{kmsg.ACLOperationAlter, onCluster}},
 	kmsg.DescribeLogDirs:              {{kmsg.ACLOperationDescribe, onCluster}},
+	kmsg.AlterReplicaLogDirs:          {{kmsg.ACLOperationAlter, onCluster}},
 	kmsg.DescribeQuorum:               {{kmsg.ACLOperationDescribe, onCluster}},
 	kmsg.UpdateFeatures:               {{kmsg.ACLOperationAlter, onCluster}},
 	kmsg.ElectLeaders:                 {{kmsg.ACLOperationAlter, onCluster}},

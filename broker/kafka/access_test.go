@@ -160,6 +160,12 @@ var samples = map[kmsg.Key][]sample{
 		enough:  either(clusterNeed(kmsg.ACLOperationDescribe)),
 		hidden:  func(r kmsg.Response) bool { return len(r.(*kmsg.DescribeLogDirsResponse).Dirs) == 0 },
 	}},
+	kmsg.AlterReplicaLogDirs: {{
+		request: inAll(kmsg.NewPtrAlterReplicaLogDirsRequest(), func(r *kmsg.AlterReplicaLogDirsRequest) {
+			r.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Dir: "/data", Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: "t", Partitions: []int32{0}}}}}
+		}),
+		enough: either(clusterNeed(kmsg.ACLOperationAlter)),
+	}},
 	kmsg.ElectLeaders: {{
 		request: inAll(kmsg.NewPtrElectLeadersRequest(), func(r *kmsg.ElectLeadersRequest) {
 			r.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: "t", Partitions: []int32{0}}}

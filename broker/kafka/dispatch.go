@@ -85,7 +85,7 @@ func newAPITable() apiTable {
 		deleteGroupsAPI(), incrementalAlterConfigsAPI(),
 		offsetDeleteAPI(), describeClientQuotasAPI(), alterClientQuotasAPI(),
 		describeUserScramCredentialsAPI(), alterUserScramCredentialsAPI(), describeClusterAPI(),
-		describeLogDirsAPI(), describeQuorumAPI(), electLeadersAPI(), updateFeaturesAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
+		describeLogDirsAPI(), alterReplicaLogDirsAPI(), describeQuorumAPI(), electLeadersAPI(), updateFeaturesAPI(), alterPartitionAssignmentsAPI(), listPartitionReassignmentsAPI(),
 		getTelemetrySubscriptionsAPI(), pushTelemetryAPI(), listConfigResourcesAPI(), describeTopicPartitionsAPI(),
 		addPartitionsToTxnAPI(), addOffsetsToTxnAPI(), endTxnAPI(), txnOffsetCommitAPI(), writeTxnMarkersAPI(),
 		describeProducersAPI(), describeTransactionsAPI(), listTransactionsAPI(),

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -42,6 +43,34 @@ func TestAnElectionIsNeededWhereNobodyLeadsAndThenItIsUnderWayAlready(t *testing
 			if resp.ErrorCode != 0 || !slices.Equal(got, want) {
 				t.Errorf("v%d, type %d: error %d, of partitions %v, want %v", v, kind, resp.ErrorCode, got, want)
 			}
+		}
+	}
+}
+
+func TestAReplicaIsInItsDirectoryAndThereIsNoOther(t *testing.T) {
+	f := leaderless()
+	dir, _, _ := f.LogDir()
+	w := to(t, f)
+	type topics = []kmsg.AlterReplicaLogDirsRequestDirTopic
+	for v := int16(1); v <= 2; v++ {
+		req := at(kmsg.NewPtrAlterReplicaLogDirsRequest(), v)
+		req.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{
+			{Dir: dir, Topics: topics{{Topic: "t", Partitions: []int32{0, 0, 1, 9}}, {Topic: "u", Partitions: []int32{0}}}},
+			{Dir: "/elsewhere", Topics: topics{{Topic: "t", Partitions: []int32{2, 0}}, {Topic: "u", Partitions: []int32{1}}}},
+		}
+		got := make(map[TopicPartition]int16)
+		for _, rt := range ask[*kmsg.AlterReplicaLogDirsResponse](w, req).Topics {
+			for _, p := range rt.Partitions {
+				if _, twice := got[TopicPartition{rt.Topic, p.Partition}]; twice {
+					t.Errorf("v%d: %s-%d is answered twice", v, rt.Topic, p.Partition)
+				}
+				got[TopicPartition{rt.Topic, p.Partition}] = p.ErrorCode
+			}
+		}
+		none, other := kerr.ReplicaNotAvailable.Code, kerr.LogDirNotFound.Code
+		want := map[TopicPartition]int16{{"t", 0}: 0, {"t", 1}: none, {"t", 9}: none, {"u", 0}: none, {"t", 2}: other, {"u", 1}: other}
+		if !maps.Equal(got, want) {
+			t.Errorf("v%d: %v, want %v", v, got, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ import (
 
 // ServeConfig is what a node is started with, checked and complete.
 type ServeConfig struct {
-	Data      string     // directory of everything durable
+	Data      string     // directory of everything durable, absolute
 	NodeID    int32      // of this node in its cluster, for good
 	Shards    int        // data shards; 0 is what there is, or 1
 	Listeners []Listener // in the order given; the first is the one that is printed
@@ -423,6 +424,11 @@ func (c *ServeConfig) validate() error {
 	if c.Data == "" {
 		return wrong("there is no data directory")
 	}
+	data, err := filepath.Abs(c.Data) // what clients are told of it must mean something elsewhere
+	if err != nil {
+		return &problem{what: fmt.Sprintf("data directory %s", c.Data), cause: err}
+	}
+	c.Data = data
 	if len(c.Listeners) == 0 {
 		return wrong("there is no listener")
 	}

@@ -64,7 +64,11 @@ func TestDefaultsAreANodeForThisMachineOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Data != "./splashdam-data" || c.NodeID != 1 || c.Shards != 0 || c.ReadyFile != "" || len(c.Settings) != 0 ||
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Data != filepath.Join(here, "splashdam-data") || c.NodeID != 1 || c.Shards != 0 || c.ReadyFile != "" || len(c.Settings) != 0 ||
 		len(c.Listeners) != 1 || c.Listeners[0].String() != "PLAINTEXT://127.0.0.1:9092" || c.Listeners[0].Protocol != "PLAINTEXT" {
 		t.Errorf("got %+v", c)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 )
@@ -42,11 +41,7 @@ func writeReadyFile(cfg ServeConfig, clusterID string, on []BoundListener) (remo
 	if cfg.ReadyFile == "" {
 		return remove, nil
 	}
-	data, err := filepath.Abs(cfg.Data)
-	if err != nil {
-		return remove, fmt.Errorf("ready file: %w", err)
-	}
-	r := readiness{PID: os.Getpid(), Version: thisBuild().Version, NodeID: cfg.NodeID, ClusterID: clusterID, Data: data}
+	r := readiness{PID: os.Getpid(), Version: thisBuild().Version, NodeID: cfg.NodeID, ClusterID: clusterID, Data: cfg.Data}
 	for _, l := range on {
 		r.Listeners = append(r.Listeners, readyListener{
 			Name: l.Name, Protocol: l.Protocol, Host: l.Host, Port: l.Port,

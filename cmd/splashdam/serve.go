@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -203,11 +202,7 @@ func (p *program) banner(cfg ServeConfig, clusterID string, on []BoundListener, 
 		}
 		fmt.Fprintln(t)
 	}
-	data, err := filepath.Abs(cfg.Data)
-	if err != nil {
-		data = cfg.Data
-	}
-	fmt.Fprintf(t, "  data\t%s\n", data)
+	fmt.Fprintf(t, "  data\t%s\n", cfg.Data)
 	fmt.Fprintf(t, "  persistence\t%s\n", persistence(cfg.Settings[flushSetting]))
 	if cfg.Config != "" {
 		fmt.Fprintf(t, "  config\t%s\n", cfg.Config)
