@@ -29,6 +29,22 @@ func (s *slowMarkers) WriteMarker(m txn.Marker, done func(error)) {
 	})
 }
 
+// endingLate commits a transaction whose markers come that much later than the answer. s is its
+// coordinator.
+func (n *node) endingLate(t *testing.T, ctx context.Context, markers time.Duration) (x *transactor, s *Shard, slow *slowMarkers) {
+	t.Helper()
+	x = n.transactor(t, "next", true)
+	must(t, x.init(ctx))
+	must(t, x.produce(ctx, "t", 0, "first"))
+	s, err := n.coordinatingTransaction(x.id)
+	must(t, err)
+	slow = &slowMarkers{Broker: n.Broker, wait: markers}
+	must(t, s.host.Do(ctx, func() { s.peers = slow }))
+	must(t, x.finish(ctx, true))
+	x.close()
+	return x, s, slow
+}
+
 // TestTheNextTransactionWaitsForTheEndOfTheOneBefore sends three batches of the next
 // transaction as soon as the end of one is answered, when its markers are still to come.
 func TestTheNextTransactionWaitsForTheEndOfTheOneBefore(t *testing.T) {
@@ -41,17 +57,8 @@ func TestTheNextTransactionWaitsForTheEndOfTheOneBefore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, ctx context.Context, n *node, _ *vfs.Mem) {
-				x := n.transactor(t, "next", true)
-				must(t, x.init(ctx))
-				must(t, x.produce(ctx, "t", 0, "first"))
-				s, err := n.coordinatingTransaction(x.id)
-				must(t, err)
-				slow := &slowMarkers{Broker: n.Broker, wait: test.markers}
+				x, s, slow := n.endingLate(t, ctx, test.markers)
 				defer slow.under.Wait()
-				must(t, s.host.Do(ctx, func() { s.peers = slow }))
-				must(t, x.finish(ctx, true))
-				x.close()
-
 				began := time.Now()
 				answers := make(chan kafka.Appended, 3)
 				for i := range 3 {
@@ -87,16 +94,8 @@ func TestTheNextTransactionWaitsForTheEndOfTheOneBefore(t *testing.T) {
 // TestWhoWaitsForAnEndIsToldThatTheLeadIsLost ends a shard under a batch that waits.
 func TestWhoWaitsForAnEndIsToldThatTheLeadIsLost(t *testing.T) {
 	inBubble(t, func(t *testing.T, ctx context.Context, n *node, _ *vfs.Mem) {
-		x := n.transactor(t, "next", true)
-		must(t, x.init(ctx))
-		must(t, x.produce(ctx, "t", 0, "first"))
-		s, err := n.coordinatingTransaction(x.id)
-		must(t, err)
-		slow := &slowMarkers{Broker: n.Broker, wait: time.Second}
+		x, s, slow := n.endingLate(t, ctx, time.Second)
 		defer slow.under.Wait()
-		must(t, s.host.Do(ctx, func() { s.peers = slow }))
-		must(t, x.finish(ctx, true))
-		x.close()
 		told := make(chan error, 1)
 		n.Enlist(x.id, txn.Enlistment{Identity: txn.Identity{Producer: x.producer, Epoch: x.epoch}, Partitions: []record.PartitionID{1}}, func(err error) { told <- err })
 		time.Sleep(10 * time.Millisecond)
